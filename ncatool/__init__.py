@@ -1,0 +1,1 @@
+"""Grow images from one cell: neural cellular automata, trained, shown and measured."""

@@ -1,0 +1,5 @@
+"""`python -m ncatool`."""
+
+from ncatool.cli import main
+
+main()

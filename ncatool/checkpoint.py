@@ -1,0 +1,280 @@
+"""The files that a run leaves; each appears whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from ncatool.config import FORMAT, MAX_SIDE, ModelConfig, from_table
+from ncatool.errors import NcatoolError, UsageError
+from ncatool.model import Weights
+from ncatool.target import Target
+
+SUFFIX = ".safetensors"
+_WEIGHTS = {
+    "hidden.weight": "hidden_weight",
+    "hidden.bias": "hidden_bias",
+    "output.weight": "output_weight",
+    "output.bias": "output_bias",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything that a model file holds."""
+
+    weights: Weights
+    config: ModelConfig
+    target: Target
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The names of a run's files."""
+
+    model: Path
+
+    def __post_init__(self) -> None:
+        if self.model.suffix != SUFFIX:
+            raise UsageError(f"{self.model} does not end in {SUFFIX}", f"give --out NAME{SUFFIX}")
+
+    @property
+    def record(self) -> Path:
+        return self.model.with_suffix(".toml")
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.model.with_suffix(".checkpoint" + SUFFIX)
+
+    @property
+    def curve(self) -> Path:
+        return self.model.with_suffix(".csv")
+
+    @property
+    def picture(self) -> Path:
+        return self.model.with_suffix(".png")
+
+    def all(self) -> list[Path]:
+        return [self.model, self.record, self.checkpoint, self.curve, self.picture]
+
+
+def check_writable(paths: list[Path], force: bool) -> None:
+    """Refuses, before any work is done, outputs that exist and folders that cannot be written."""
+    for path in paths:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", "give the name of a file")
+        if path.exists() and not force:
+            raise UsageError(f"{path} exists already", "give another name, or --force to overwrite it")
+    for folder in {path.parent for path in paths}:
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise _unwritable(folder, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> NcatoolError:
+    mend = (
+        "free some space"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT)
+        else "choose a folder that exists and is yours to write"
+    )
+    return NcatoolError(f"{path} cannot be written: {error.strerror or error}", mend)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name in the same folder, which becomes `path` once it is written and flushed.
+
+    Raises NcatoolError where the disk is full or the folder unwritable; `path` is then untouched.
+    """
+    partial = path.with_name(f".{path.name[:200]}.{os.getpid()}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes the new name itself survive a power cut, where folders can be opened (not on Windows)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Writes the run's TOML."""
+    write(path, tomli_w.dumps({"format": FORMAT, **record}).encode())
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file's tables."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}", "give the name of a TOML file") from None
+    except (OSError, ValueError) as error:
+        raise NcatoolError(f"{path} is not valid TOML: {error}", "mend or remove that file") from None
+
+
+def named_weights(weights: Weights) -> dict[str, Tensor]:
+    """Weights under the names that they have in a file."""
+    named = {name: getattr(weights, field) for name, field in _WEIGHTS.items()}
+    return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+
+def target_tensor(target: Target) -> Tensor:
+    """The target's pixels as a tensor."""
+    return torch.from_numpy(np.array(target.pixels))
+
+
+def _metadata(tables: Mapping[str, Any]) -> dict[str, str]:
+    """One key, for safetensors writes several in an order that changes from run to run."""
+    return {"ncatool": json.dumps({"format": FORMAT, **tables}, sort_keys=True)}
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Writes the model file."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in named_weights(model.weights).items()}
+    tensors = {**weights, "target": target_tensor(model.target)}
+    tables = {"model": dataclasses.asdict(model.config), "target": model.target.record()}
+    write(path, save(tensors, _metadata(tables)))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[Any]:
+    """An open safetensors file, with every way that it can be broken as one NcatoolError."""
+    mend = "give a model that ncatool has written, whole"
+    try:
+        if path.is_file() and path.stat().st_size == 0:
+            raise NcatoolError(f"{path} is empty (0 bytes)", mend)
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except FileNotFoundError:
+        raise UsageError(f"no such model: {path}", "give the name of a .safetensors file") from None
+    except SafetensorError as error:
+        raise NcatoolError(f"{path} is truncated or not a safetensors file ({error})", mend) from None
+    except OSError as error:
+        raise NcatoolError(f"{path} cannot be read: {error.strerror or error}", mend) from None
+
+
+def header_table(path: Path, file: Any, name: str) -> dict[str, Any]:
+    """One table of the header's metadata."""
+    try:
+        table = json.loads((file.metadata() or {})["ncatool"])[name]
+    except (KeyError, ValueError, TypeError):
+        table = None
+    if not isinstance(table, dict):
+        raise NcatoolError(f"{path} has no [{name}] table in its header", "give a model that ncatool has written")
+    return table
+
+
+def take(path: Path, file: Any, name: str, shape: tuple[int, ...], dtype: str = "F32") -> Tensor:
+    """A tensor whose shape and dtype are what they should be, checked before it is read."""
+    mend = "the file is damaged or not a model of ncatool; use another copy"
+    if name not in file.keys():  # noqa: SIM118 - safe_open is no mapping
+        raise NcatoolError(f"{path} lacks the tensor {name} of shape {list(shape)}", mend)
+    found = file.get_slice(name)
+    if tuple(found.get_shape()) != shape or found.get_dtype() != dtype:
+        raise NcatoolError(
+            f"{path}: {name} should be {dtype} {list(shape)}, but is {found.get_dtype()} {found.get_shape()}", mend
+        )
+    tensor: Tensor = file.get_tensor(name)
+    if not torch.isfinite(tensor.float()).all():
+        raise NcatoolError(f"{path}: {name} holds values that are not finite", mend)
+    return tensor
+
+
+def take_weights(path: Path, file: Any, config: ModelConfig) -> Weights:
+    """The weights of a model of this configuration."""
+    shapes = {
+        "hidden.weight": (config.hidden, 3 * config.channels),
+        "hidden.bias": (config.hidden,),
+        "output.weight": (config.channels, config.hidden),
+        "output.bias": (config.channels,),
+    }
+    present = [name for name in shapes if name != "output.bias" or name in file.keys()]  # noqa: SIM118
+    return Weights(**{_WEIGHTS[name]: take(path, file, name, shapes[name]) for name in present})
+
+
+def take_target(path: Path, file: Any) -> Target:
+    """The target and where it is from."""
+    table = header_table(path, file, "target")
+    shape = tuple(file.get_slice("target").get_shape()) if "target" in file.keys() else ()  # noqa: SIM118
+    expected = (*shape[:2], 4) if len(shape) == 3 and min(shape) > 0 and max(shape) <= MAX_SIDE else (1, 1, 4)
+    pixels = take(path, file, "target", expected, "U8").numpy()
+    padding = table.get("padding")
+    if type(padding) is not int or not 0 <= padding <= MAX_SIDE:
+        raise NcatoolError(f"{path}: padding is {padding!r} in the header", "use another copy of the file")
+    origin = {key: value for key, value in table.items() if key not in ("size", "padding", "sha256")}
+    return Target(pixels, padding, origin)
+
+
+def load_model(path: Path) -> Model:
+    """A model file, checked against its sidecar where there is one.
+
+    Raises NcatoolError for a file that is missing, truncated, not a model, or contradicted by its sidecar.
+    """
+    with reading(path) as file:
+        table = header_table(path, file, "model")
+        config = from_table(ModelConfig, table, str(path))
+        _compare(path, path.with_suffix(".toml"), dataclasses.asdict(config))
+        return Model(take_weights(path, file, config), config, take_target(path, file))
+
+
+def _compare(path: Path, sidecar: Path, header: dict[str, Any]) -> None:
+    if not sidecar.exists():
+        return
+    table = read_toml(sidecar).get("model", {})
+    for name, value in header.items():
+        if name in table and table[name] != value:
+            raise NcatoolError(
+                f"{sidecar} says {name} = {table[name]!r}, but the header of {path.name} says {value!r}",
+                "put the right record beside the model, or remove the wrong one",
+            )
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], target: Target, facts: Mapping[str, Any]) -> None:
+    """Writes what `resume` needs: the trainer's tensors, the target, and `facts` as JSON."""
+    content = {**{name: tensor.contiguous() for name, tensor in tensors.items()}, "target": target_tensor(target)}
+    tables = {"facts": facts, "target": target.record()}
+    write(path, save(content, _metadata(tables)))
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Target, dict[str, Any]]:
+    """What `save_checkpoint` wrote."""
+    with reading(path) as file:
+        facts = header_table(path, file, "facts")
+        target = take_target(path, file)
+        return {name: file.get_tensor(name) for name in file.keys()}, target, facts  # noqa: SIM118

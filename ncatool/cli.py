@@ -1,0 +1,230 @@
+"""The command line: parse, configure, call, print. What is heavy is imported inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from ncatool import console
+from ncatool import options as o
+from ncatool.config import Device, ModelConfig, Regime, RunConfig, TargetConfig, TrainConfig
+from ncatool.errors import ExitCode, NcatoolError, UsageError
+
+if TYPE_CHECKING:
+    from ncatool.run import Run
+
+app = typer.Typer(
+    name="ncatool",
+    help="Grow images from one cell: train neural cellular automata, watch them, measure them.",
+    epilog="Start with:  ncatool train --target phantom  then  ncatool render model.safetensors phantom.gif",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        print(f"ncatool {version('ncatool')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def _span(text: str) -> tuple[int, int]:
+    low, _, high = text.partition("-")
+    try:
+        return int(low), int(high or low)
+    except ValueError:
+        raise UsageError(f"steps is {text!r}", "give --steps MIN-MAX, such as 64-95") from None
+
+
+def _regime(regime: Regime | None, damage: bool) -> Regime:
+    if damage and regime not in (None, Regime.REGENERATING):
+        raise UsageError(f"--damage means --regime regenerating, but --regime is {regime}", "give one of them")
+    return Regime.REGENERATING if damage else regime or TrainConfig.regime
+
+
+@app.command(
+    epilog="Example:  ncatool train --target photo.png --size 40 --padding 16 --damage --out photo.safetensors"
+)
+def train(
+    target: o.TargetSpec = None,
+    size: o.Size = TargetConfig.size,
+    padding: o.Padding = TargetConfig.padding,
+    iterations: o.Iterations = TrainConfig.iterations,
+    learning_rate: o.LearningRate = TrainConfig.learning_rate,
+    schedule: o.ScheduleOption = TrainConfig.schedule,
+    loss: o.LossOption = TrainConfig.loss,
+    margin: o.Margin = TrainConfig.margin,
+    regime: o.RegimeOption = None,
+    damage: o.DamageFlag = False,
+    damaged: o.Damaged = TrainConfig.damaged,
+    steps: o.Steps = f"{TrainConfig.min_steps}-{TrainConfig.max_steps}",
+    batch_size: o.BatchSize = TrainConfig.batch_size,
+    pool_size: o.PoolSize = TrainConfig.pool_size,
+    filter: o.FilterOption = ModelConfig.filter,  # noqa: A002 - the flag's name
+    channels: o.Channels = ModelConfig.channels,
+    hidden: o.Hidden = ModelConfig.hidden,
+    fire_rate: o.FireRate = ModelConfig.fire_rate,
+    threshold: o.Threshold = ModelConfig.threshold,
+    boundary: o.BoundaryOption = ModelConfig.boundary,
+    out: o.Out = Path("model.safetensors"),
+    force: o.Force = False,
+    checkpoint_every: o.CheckpointEvery = TrainConfig.checkpoint_every,
+    preview: o.Preview = False,
+    device: o.DeviceOption = Device.AUTO,
+    threads: o.Threads = 0,
+    seed: o.Seed = 0,
+    config: o.Config = None,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+) -> None:
+    """Train a model that grows a picture from one cell.
+
+    Writes NAME.safetensors (the model), NAME.toml (the record), NAME.csv and NAME.png (the curve)
+    and NAME.checkpoint.safetensors. Ctrl-C saves all of them; `ncatool resume` goes on.
+    """
+    low, high = _span(steps)
+    model = ModelConfig(
+        channels=channels, hidden=hidden, filter=filter, fire_rate=fire_rate, threshold=threshold, boundary=boundary
+    )
+    settings = TrainConfig(
+        iterations=iterations, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size,
+        pool_size=pool_size, regime=_regime(regime, damage), damaged=damaged, loss=loss, margin=margin,
+        min_steps=low, max_steps=high, seed=seed, threads=threads, device=device, checkpoint_every=checkpoint_every,
+    )  # fmt: skip
+    wanted = TargetConfig(source=target or "phantom", size=size, padding=padding)
+
+    from ncatool import target as targets
+    from ncatool.checkpoint import RunFiles, check_writable
+    from ncatool.run import Run
+
+    if target is None:
+        wanted = TargetConfig(source=targets.default_source(), size=size, padding=padding)
+        if wanted.source == "phantom":
+            console.note("no --target and chestmnist is not fetched: growing the built-in phantom")
+    files = RunFiles(out)
+    check_writable(files.all(), force)
+    picture = targets.load(wanted)
+    _prepare(threads)
+    _complete(Run(RunConfig(model=model, target=wanted, train=settings), picture, files), preview)
+
+
+@app.command(epilog="Example:  ncatool resume model.safetensors --iterations 4000")
+def resume(
+    model: Annotated[Path, typer.Argument(help="Model file of a run that left a checkpoint.")],
+    iterations: Annotated[int | None, typer.Option(help="Iterations in all.", show_default="as planned")] = None,
+    preview: o.Preview = False,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+) -> None:
+    """Go on with a run from its checkpoint, as if it had not stopped."""
+    from ncatool.checkpoint import RunFiles
+    from ncatool.run import Run
+
+    _prepare(0)
+    _complete(Run.resumed(RunFiles(model), iterations), preview)
+
+
+@app.command(epilog="Example:  ncatool render model.safetensors healing.gif --damage --background black")
+def render(
+    model: Annotated[Path, typer.Argument(help="Model file.")],
+    out: Annotated[Path, typer.Argument(help="OUT.gif: an animation; OUT.png: a sheet of stages.")],
+    steps: o.RenderSteps = 500,
+    every: o.Every = 2,
+    fps: o.Fps = 25,
+    scale: o.Scale = 0,
+    damage: o.RenderDamage = False,
+    background: o.Background = "white",
+    force: o.Force = False,
+    threads: o.Threads = 0,
+    seed: o.Seed = 0,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+) -> None:
+    """Grow a model from its seed cell and show it: an animation or a sheet of stages."""
+    from ncatool import render as rendering
+    from ncatool.checkpoint import check_writable, load_model
+    from ncatool.evaluate import figures
+    from ncatool.view import colour
+
+    how = rendering.Rendering(steps, every, fps, scale, damage, seed, colour(background))
+    rendering.check_format(out)
+    check_writable([out], force)
+    loaded = load_model(model)
+    _prepare(threads)
+    frames = -(-steps // every) + 1
+    final = rendering.render(loaded, out, how, lambda passing: console.watched(passing, frames, "frames"))
+    console.result({"wrote": str(out), "steps": steps, **figures(final, loaded.target)})
+
+
+def _prepare(threads: int) -> None:
+    """Settings of torch that belong to the process."""
+    import torch
+
+    from ncatool import compiler
+
+    if threads:
+        torch.set_num_threads(threads)
+    # Decaying states go denormal, which slows a CPU down many times over.
+    torch.set_flush_denormal(True)
+    if compiler.library() is None:
+        console.note(compiler.MISSING)
+
+
+def _complete(run: Run, preview: bool) -> None:
+    """Trains to the end, or until a signal; tells where everything is."""
+    from ncatool import live
+
+    signal = live.follow(run, preview)
+    if signal is not None:
+        done = f"{run.trainer.iteration} of {run.config.train.iterations}"
+        console.note(f"stopped after iteration {done}, everything saved; go on: ncatool resume {run.files.model}")
+        raise typer.Exit(ExitCode.INTERRUPTED if signal == 2 else ExitCode.TERMINATED)
+    console.result({"wrote": str(run.files.model), **run.finish()})
+
+
+def main() -> None:
+    """The entry point: every failure that a user can mend is one line and a hint."""
+    try:
+        code = app(standalone_mode=False)
+    except NcatoolError as error:
+        _fail(error)
+    except TyperException as error:
+        _fail(_usage(error))
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(ExitCode.INTERRUPTED)
+    else:
+        sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+
+
+def _fail(error: NcatoolError) -> None:
+    if console.manner.traceback:
+        raise error
+    console.fail(error)
+    sys.exit(error.code)
+
+
+def _usage(error: TyperException) -> UsageError:
+    """Typer's own complaint, in our form."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "ncatool"
+    return UsageError(error.format_message().replace("Value error, ", ""), f"see: {command} --help")

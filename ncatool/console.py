@@ -1,0 +1,160 @@
+"""What a person sees: streams, progress bars, pictures in the terminal, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ncatool.errors import NcatoolError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from rich.console import Console, RenderableType
+    from rich.text import Text
+
+PLAIN_SECONDS = 10.0
+"""Between two lines of progress where there is no terminal."""
+
+
+@dataclass
+class Manner:
+    """How this process speaks, as the command line asked."""
+
+    quiet: bool = False
+    as_json: bool = False
+    traceback: bool = False
+
+
+manner = Manner()
+
+
+def stderr() -> Console:
+    """Rich's console on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def note(message: str) -> None:
+    """One line on stderr, unless quiet."""
+    if not manner.quiet:
+        print(message, file=sys.stderr, flush=True)
+
+
+def fail(error: NcatoolError) -> None:
+    """One line that says what is wrong, an empty one, and what to do."""
+    what = " ".join(str(error.what).split())
+    print(f"error: {what}\n\nhint: {error.mend}", file=sys.stderr, flush=True)
+
+
+def result(values: Mapping[str, Any]) -> None:
+    """A command's data on stdout: one JSON object, or a line a value."""
+    if manner.as_json:
+        print(json.dumps({name: _finite(value) for name, value in values.items()}), flush=True)
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        shown = f"{value:.4g}" if isinstance(value, float) else value
+        print(f"{name:<{width}}  {shown}", flush=True)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity: a number that is not finite becomes null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def moving() -> bool:
+    """Whether progress may be drawn: on a terminal, if nobody asked otherwise."""
+    return sys.stderr.isatty() and not manner.quiet and not os.environ.get("NCATOOL_NO_PROGRESS")
+
+
+@contextmanager
+def progress(
+    total: int, unit: str, extra: Callable[[], RenderableType] | None = None
+) -> Iterator[Callable[[int, str], None]]:
+    """Gives `update(done, text)`: a bar on a terminal (below `extra`, drawn anew), else a line now and then."""
+    if not moving():
+        yield _plain(total, unit)
+        return
+    from rich.console import Group
+    from rich.live import Live
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=stderr(),
+    )
+    task = bar.add_task("", total=total, rate="")
+    rate = _Rate(unit)
+    with Live(bar, console=bar.console, refresh_per_second=8) as live:
+
+        def update(done: int, text: str) -> None:
+            bar.update(task, completed=done, description=text, rate=rate(done))
+            if extra is not None:
+                live.update(Group(extra(), bar))
+
+        yield update
+
+
+class _Rate:
+    """Units a second since the first call."""
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._first: tuple[float, int] | None = None
+
+    def __call__(self, done: int) -> str:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, done
+        elapsed, count = now - self._first[0], done - self._first[1]
+        return f"{count / elapsed:.1f} {self._unit}/s" if count and elapsed > 0 else ""
+
+
+def _plain(total: int, unit: str) -> Callable[[int, str], None]:
+    rate, last = _Rate(unit), time.monotonic()
+
+    def update(done: int, text: str) -> None:
+        nonlocal last
+        speed = rate(done)
+        if time.monotonic() - last >= PLAIN_SECONDS:
+            last = time.monotonic()
+            note(f"{done}/{total} {unit}  {text}  {speed}".rstrip())
+
+    return update
+
+
+def watched(frames: Iterable[Any], total: int, unit: str) -> Iterator[Any]:
+    """Passes the frames on and shows how many went by."""
+    with progress(total, unit) as update:
+        for done, frame in enumerate(frames, 1):
+            update(done, "")
+            yield frame
+
+
+def half_blocks(picture: np.ndarray[Any, Any], width: int) -> Text:
+    """A picture [height, width, 3] of uint8, two pixels a character, thinned to at most `width` columns."""
+    import numpy as np
+    from rich.text import Text
+
+    stride = -(-picture.shape[1] // width)
+    picture = picture[::stride, ::stride]
+    if len(picture) % 2:
+        picture = np.concatenate([picture, picture[-1:]])
+    text = Text(no_wrap=True)
+    for upper, lower in zip(picture[::2], picture[1::2], strict=True):
+        for over, under in zip(upper, lower, strict=True):
+            text.append("▀", f"rgb({over[0]},{over[1]},{over[2]}) on rgb({under[0]},{under[1]},{under[2]})")
+        text.append("\n")
+    return text

@@ -1,0 +1,63 @@
+"""A run on the terminal: its progress, its preview, and the signals that stop it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from ncatool import console
+from ncatool.loss import psnr
+from ncatool.run import Run
+from ncatool.view import on_background
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_BLACK = (0, 0, 0)
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], int | None]]:
+    """Gives a function that says which signal has asked to stop; a second one ends at once."""
+    caught: int | None = None
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def catch(number: int, frame: FrameType | None) -> None:
+        nonlocal caught
+        caught = number
+        restore()
+
+    for number in before:
+        signal.signal(number, catch)
+    try:
+        yield lambda: caught
+    finally:
+        restore()
+
+
+def _preview(run: Run) -> RenderableType:
+    """Target and current state side by side."""
+    from rich.columns import Columns
+
+    width = max(1, console.stderr().width // 2 - 2)
+    pictures = (run.trainer.target.premultiplied(), run.trainer.last[0, ..., :4].cpu().numpy())
+    return Columns([console.half_blocks(on_background(visible, _BLACK), width) for visible in pictures], padding=(0, 2))
+
+
+def follow(run: Run, preview: bool) -> int | None:
+    """Trains, showing how it goes; the number of the signal that stopped it, or None at the end."""
+    total = run.config.train.iterations
+    extra = (lambda: _preview(run)) if preview else None
+    with _signals() as stopped, console.progress(total, "iterations", extra) as update:
+        for report in run.reports(lambda: stopped() is not None):
+            update(report.iteration, f"loss {report.loss:.3g}  PSNR {psnr(report.mse):.1f} dB")
+            for event in report.events:
+                console.note(f"iteration {report.iteration}: {event}")
+        return stopped() if run.trainer.iteration < total else None

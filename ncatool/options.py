@@ -1,0 +1,150 @@
+"""The command line's options, one alias each, shared by every command that has them."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ncatool.config import (
+    Boundary,
+    Device,
+    Filter,
+    Loss,
+    ModelConfig,
+    Regime,
+    Schedule,
+    TargetConfig,
+    TrainConfig,
+    from_table,
+)
+from ncatool.console import manner
+from ncatool.errors import NcatoolError, UsageError
+
+TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE = (
+    "Target", "Training", "The rule", "Output", "Running", "Picture",
+)  # fmt: skip
+
+
+def _option(panel: str, name: str, text: str, *names: str, **more: Any) -> Any:
+    """A flag with its environment variable; `--learning-rate` also reads NCATOOL_LEARNING_RATE."""
+    variable = f"NCATOOL_{name.replace('-', '_').upper()}"
+    return typer.Option(
+        f"--{name}", *names, help=text, rich_help_panel=panel, envvar=variable, show_envvar=False, **more
+    )
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """A run's record, or a file of the same form, as values of flags."""
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"no such file: {path}", "give --config a TOML file") from None
+    except (OSError, ValueError) as error:
+        raise NcatoolError(f"{path} is not valid TOML: {error}", "mend it, or give another file") from None
+    unknown = set(tables) - {"format", "model", "target", "train", "result", "environment"}
+    if unknown:
+        raise UsageError(f"{path}: unknown table [{min(unknown)}]", "choose from [model], [target], [train]")
+    model, target, train = (dict(tables.get(name, {})) for name in ("model", "target", "train"))
+    described = {name: target[name] for name in ("source", "size", "padding") if name in target}
+    for kind, table in ((ModelConfig, model), (TargetConfig, described), (TrainConfig, train)):
+        from_table(kind, table, str(path))
+    if "min_steps" in train or "max_steps" in train:
+        low = train.pop("min_steps", TrainConfig.min_steps)
+        train["steps"] = f"{low}-{train.pop('max_steps', TrainConfig.max_steps)}"
+    if "source" in described:
+        described["target"] = described.pop("source")
+    return {**model, **described, **train}
+
+
+def _use_config(context: typer.Context, path: Path | None) -> Path | None:
+    if path is not None:
+        context.default_map = {**(context.default_map or {}), **_settings(path)}
+    return path
+
+
+def _be_quiet(value: bool) -> bool:
+    manner.quiet = value
+    return value
+
+
+def _speak_json(value: bool) -> bool:
+    manner.as_json = value
+    return value
+
+
+def _show_traceback(value: bool) -> bool:
+    manner.traceback = value
+    return value
+
+
+Config = Annotated[
+    Path | None,
+    _option(
+        RUN, "config", "TOML file of settings, such as a run's own NAME.toml. Flags and environment win.",
+        callback=_use_config, is_eager=True, metavar="FILE.toml",
+    ),
+]  # fmt: skip
+Quiet = Annotated[bool, _option(RUN, "quiet", "Say nothing on stderr but errors.", "-q", callback=_be_quiet)]
+Json = Annotated[bool, _option(RUN, "json", "Print one JSON object on stdout.", callback=_speak_json)]
+Traceback = Annotated[
+    bool, _option(RUN, "traceback", "Show where in the code an error arose.", callback=_show_traceback, is_eager=True)
+]
+Force = Annotated[bool, _option(OUTPUT, "force", "Overwrite files that exist.", "-f")]
+Threads = Annotated[int, _option(RUN, "threads", "CPU threads; 0 takes all there are.")]
+Seed = Annotated[int, _option(RUN, "seed", "Seed of every random generator.")]
+DeviceOption = Annotated[Device, _option(RUN, "device", "Where to compute.")]
+
+TargetSpec = Annotated[
+    str | None,
+    _option(
+        TARGET, "target", "[b]phantom[/b], an image file, or a MedMNIST sample as FLAG\\[@SIZE]\\[:SPLIT\\[:INDEX]].",
+        "-t", show_default="chestmnist if fetched, else phantom", metavar="TARGET",
+    ),
+]  # fmt: skip
+Size = Annotated[int, _option(TARGET, "size", "Longer side of the picture, in cells.")]
+Padding = Annotated[int, _option(TARGET, "padding", "Empty cells around the picture, on each side.")]
+
+Iterations = Annotated[int, _option(TRAINING, "iterations", "Optimiser steps.", "-n")]
+LearningRate = Annotated[float, _option(TRAINING, "learning-rate", "Peak learning rate of Adam.")]
+ScheduleOption = Annotated[
+    Schedule, _option(TRAINING, "schedule", "How the learning rate falls after a short warm-up.")
+]
+BatchSize = Annotated[int, _option(TRAINING, "batch-size", "Rollouts an iteration.")]
+PoolSize = Annotated[int, _option(TRAINING, "pool-size", "States kept between iterations.")]
+RegimeOption = Annotated[
+    Regime | None,
+    _option(
+        TRAINING, "regime", "Rollouts from the seed; from a pool; from a pool with damage.",
+        show_default=TrainConfig.regime.value,
+    ),
+]  # fmt: skip
+DamageFlag = Annotated[bool, _option(TRAINING, "damage", "Short for --regime regenerating.")]
+Damaged = Annotated[int, _option(TRAINING, "damaged", "States of a batch that are damaged, when regenerating.")]
+LossOption = Annotated[Loss, _option(TRAINING, "loss", "What to minimise.")]
+Margin = Annotated[float, _option(TRAINING, "margin", "Error per channel that costs nothing, for --loss hinge.")]
+Steps = Annotated[str, _option(TRAINING, "steps", "Steps of a rollout, drawn anew each iteration.", metavar="MIN-MAX")]
+
+Channels = Annotated[int, _option(RULE, "channels", "Channels of a cell, RGBA included.")]
+Hidden = Annotated[int, _option(RULE, "hidden", "Hidden units of the update network.")]
+FilterOption = Annotated[Filter, _option(RULE, "filter", "Kernel that a cell perceives its neighbours through.")]
+FireRate = Annotated[float, _option(RULE, "fire-rate", "Chance that a cell updates in a step.")]
+Threshold = Annotated[float, _option(RULE, "threshold", "Alpha above which a cell keeps its neighbours alive.")]
+BoundaryOption = Annotated[
+    Boundary, _option(RULE, "boundary", "What lies beyond the edge: nothing, or the other edge.")
+]
+
+Out = Annotated[Path, _option(OUTPUT, "out", "Model file; the run's other files stand beside it.", "-o")]
+CheckpointEvery = Annotated[int, _option(OUTPUT, "checkpoint-every", "Iterations between two checkpoints.")]
+Preview = Annotated[bool, _option(OUTPUT, "preview", "Draw target and current state in the terminal, live.")]
+
+RenderSteps = Annotated[int, _option(PICTURE, "steps", "Steps from the seed.", min=1, max=1_000_000)]
+Every = Annotated[int, _option(PICTURE, "every", "Steps between two frames.", min=1)]
+Fps = Annotated[float, _option(PICTURE, "fps", "Frames a second.", min=0.1, max=50)]
+Scale = Annotated[
+    int, _option(PICTURE, "scale", "Pixels a cell and side; 0 chooses a comfortable size.", min=0, max=64)
+]
+RenderDamage = Annotated[bool, _option(PICTURE, "damage", "Erase a random circle, ten times on the way.")]
+Background = Annotated[str, _option(PICTURE, "background", "Colour behind transparent cells, by name or #code.")]

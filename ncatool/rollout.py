@@ -1,0 +1,136 @@
+"""The rule of `model`, many steps, forward and backward, fast.
+
+On the CPU the compiled rollout of `native` does the work, through only the cells that live and
+fire; elsewhere (and where there is no C compiler) the dense rule runs under autograd. Both give
+what `model.step` gives, and both bound their memory: where the steps of a rollout take too much,
+only some states are kept and the steps between them are repeated in the backward pass.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ncatool import native
+from ncatool.config import ModelConfig
+from ncatool.model import Weights, step
+from ncatool.native import Fire, Parameters, State
+
+MEMORY = 512 * 2**20
+"""Bytes that the steps kept for a backward pass may take."""
+
+
+@runtime_checkable
+class _Engine(Protocol):
+    def step_bytes(self, batch: int) -> int: ...
+    def run(self, state: State, fire: Fire) -> State: ...
+    def record(self, state: State, fire: Fire) -> Any: ...
+    def reverse(self, tape: Any, gradient: State) -> tuple[State, Parameters]: ...
+
+
+class _DenseTape(NamedTuple):
+    start: State
+    final: State
+    parameters: Parameters
+
+
+class _Dense:
+    """The dense rule and autograd: any device, any dtype."""
+
+    def __init__(self, model: ModelConfig, parameters: Parameters, height: int, width: int) -> None:
+        self._model, self._parameters, self._cells = model, parameters, height * width
+
+    def step_bytes(self, batch: int) -> int:
+        """Perception twice, hidden units before and after relu, a few states and masks."""
+        values = 10 * self._model.channels + 2 * self._model.hidden
+        return batch * self._cells * values * self._parameters[0].element_size()
+
+    def run(self, state: State, fire: Fire) -> State:
+        with torch.no_grad():
+            return self._steps(state, Weights(*self._parameters), fire)
+
+    def record(self, state: State, fire: Fire) -> _DenseTape:
+        start = state.detach().requires_grad_()
+        w1, b1, w2, b2 = (parameter.detach().requires_grad_() for parameter in self._parameters)
+        with torch.enable_grad():
+            final = self._steps(start, Weights(w1, b1, w2, b2), fire)
+        return _DenseTape(start, final, (w1, b1, w2, b2))
+
+    def reverse(self, tape: _DenseTape, gradient: State) -> tuple[State, Parameters]:
+        first, w1, b1, w2, b2 = torch.autograd.grad(tape.final, (tape.start, *tape.parameters), gradient)
+        return first, (w1, b1, w2, b2)
+
+    def _steps(self, state: State, weights: Weights, fire: Fire) -> State:
+        for mask in fire:
+            state = step(state, weights, self._model, mask)
+        return state
+
+
+def _engine(state: State, model: ModelConfig, parameters: Parameters) -> _Engine:
+    fast = state.device.type == "cpu" and state.dtype == torch.float32 and native.available()
+    return (native.Engine if fast else _Dense)(model, parameters, *state.shape[1:3])
+
+
+class _Rollout(torch.autograd.Function):
+    """A whole rollout as one node of the graph."""
+
+    @staticmethod
+    def forward(ctx: Any, state: Tensor, fire: Tensor, model: ModelConfig, *parameters: Tensor) -> Tensor:
+        w1, b1, w2, b2 = parameters
+        ctx.engine = _engine(state, model, (w1, b1, w2, b2))
+        length = max(1, MEMORY // ctx.engine.step_bytes(len(state)))
+        ctx.whole = length >= len(fire)
+        if ctx.whole:
+            ctx.tape = ctx.engine.record(state, fire)
+            return ctx.tape.final.detach()
+        # As many states as steps between two of them: the least memory for one repetition.
+        length = min(length, max(1, round(len(fire) ** 0.5)))
+        ctx.parts = fire.split(length)
+        ctx.starts = [state]
+        for part in ctx.parts:
+            ctx.starts.append(ctx.engine.run(ctx.starts[-1], part))
+        return ctx.starts.pop()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.whole:
+            tape, ctx.tape = ctx.tape, None
+            gradient, parameters = ctx.engine.reverse(tape, gradient)
+            return gradient, None, None, *parameters
+        sums: list[Tensor] | None = None
+        for start, part in zip(reversed(ctx.starts), reversed(ctx.parts), strict=True):
+            gradient, parameters = ctx.engine.reverse(ctx.engine.record(start, part), gradient)
+            sums = [a + b for a, b in zip(sums, parameters, strict=True)] if sums else list(parameters)
+        return gradient, None, None, *(sums or [])
+
+
+def fire_masks(
+    steps: int, state: State, fire_rate: float, generator: torch.Generator
+) -> Bool[Tensor, "steps batch height width"]:
+    """Which cells update in which step; `generator` lives on the state's device."""
+    shape = (steps, *state.shape[:3])
+    return torch.rand(shape, generator=generator, device=state.device) < fire_rate
+
+
+def rollout(
+    state: Float[Tensor, "batch height width channel"],
+    weights: Weights,
+    model: ModelConfig,
+    fire: Bool[Tensor, "steps batch height width"],
+) -> Float[Tensor, "batch height width channel"]:
+    """The state after `len(fire)` steps; differentiable once, in the state and the weights."""
+    bias = weights.output_bias
+    if bias is None:
+        bias = weights.output_weight.new_zeros(model.channels)
+    parameters = (weights.hidden_weight, weights.hidden_bias, weights.output_weight, bias)
+    if len(fire) == 0:
+        return state
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (state, *parameters)):
+        final: Tensor = _Rollout.apply(state, fire, model, *parameters)  # type: ignore[no-untyped-call]
+        return final
+    return _engine(state, model, parameters).run(state, fire)

@@ -1,0 +1,87 @@
+"""Where rollouts start: the seed, the pool of states, and damage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ncatool.config import Damage
+from ncatool.model import ALPHA
+
+State = Float[Tensor, "batch height width channel"]
+Mask = Bool[Tensor, "height width"]
+
+
+def seed(batch: int, height: int, width: int, channels: int) -> State:
+    """States that are empty but for the cell in the middle, whose alpha and hidden channels are 1."""
+    state = torch.zeros(batch, height, width, channels)
+    state[:, height // 2, width // 2, ALPHA:] = 1
+    return state
+
+
+def circle(height: int, width: int, y: float, x: float, radius: float) -> Mask:
+    """Cells whose centres lie within `radius` of (y, x); all in cells."""
+    rows = torch.arange(height).unsqueeze(1) - y
+    columns = torch.arange(width) - x
+    return rows**2 + columns**2 <= radius**2
+
+
+def _middle_circle(height: int, width: int, size: float) -> Mask:
+    return circle(height, width, (height - 1) / 2, (width - 1) / 2, size * min(height, width))
+
+
+def _half(axis: int, second: bool) -> Callable[[int, int, float], Mask]:
+    def mask(height: int, width: int, size: float) -> Mask:
+        position = torch.arange((height, width)[axis]) < (height, width)[axis] / 2
+        return (position ^ second).unsqueeze(1 - axis).expand(height, width)
+
+    return mask
+
+
+def _square(height: int, width: int, size: float) -> Mask:
+    half = size * min(height, width)
+    rows = (torch.arange(height) - (height - 1) / 2).abs() <= half
+    columns = (torch.arange(width) - (width - 1) / 2).abs() <= half
+    return rows.unsqueeze(1) & columns
+
+
+DAMAGE: dict[Damage, Callable[[int, int, float], Mask]] = {
+    Damage.CIRCLE: _middle_circle,
+    Damage.LEFT: _half(1, second=False),
+    Damage.RIGHT: _half(1, second=True),
+    Damage.TOP: _half(0, second=False),
+    Damage.BOTTOM: _half(0, second=True),
+    Damage.SQUARE: _square,
+}
+"""Cells that each shape erases from a picture of this height and width; `size`, where it has one, is
+its radius or half side as a share of the shorter side."""
+
+
+def random_circle(height: int, width: int, generator: torch.Generator) -> Mask:
+    """A circle somewhere on the picture, with a radius of 0.1 to 0.4 of the shorter side."""
+    y, x, size = torch.rand(3, generator=generator).tolist()
+    return circle(height, width, y * height, x * width, (0.1 + 0.3 * size) * min(height, width))
+
+
+def on_grid(mask: Mask, padding: int) -> Bool[Tensor, "gridheight gridwidth"]:
+    """A mask of the picture as one of the padded grid: damage lands on the picture at every padding."""
+    return torch.nn.functional.pad(mask, (padding,) * 4)
+
+
+class Pool:
+    """States that training draws from and writes back to: [size, height, width, channel]."""
+
+    def __init__(self, states: State) -> None:
+        self.states = states
+
+    def draw(self, batch: int, generator: torch.Generator) -> tuple[Int[Tensor, "batch"], State]:
+        """Different entries, and copies of their states."""
+        index = torch.randperm(len(self.states), generator=generator)[:batch]
+        return index, self.states[index]
+
+    def put(self, index: Int[Tensor, "batch"], states: State) -> None:
+        """Writes states back to their entries."""
+        self.states[index] = states.detach().to(self.states)

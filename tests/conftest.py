@@ -1,0 +1,65 @@
+"""Shared fixtures; every shape in a signature is checked while tests run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+import tests.typecheck  # noqa: F401 - named below
+
+install_import_hook("ncatool", "tests.typecheck.check")
+
+import pytest
+import torch
+
+from ncatool.config import ModelConfig, RunConfig, TargetConfig, TrainConfig
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def data():
+    if not DATA.is_dir():
+        pytest.skip(f"{DATA} is missing: it holds real images, which are not part of the project")
+    return DATA
+
+
+@pytest.fixture(autouse=True)
+def _own_places(tmp_path, monkeypatch):
+    """No test reads or writes the user's data, settings or current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("NCATOOL_DATA", str(tmp_path / "data"))
+    for name in ("NO_COLOR", "NCATOOL_NO_PROGRESS", "CC"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(7)
+
+
+def small_run(**train):
+    """Settings of a run that takes a second."""
+    short = {"iterations": 6, "batch_size": 2, "pool_size": 4, "min_steps": 4, "max_steps": 8, "checkpoint_every": 2}
+    return RunConfig(
+        model=ModelConfig(channels=6, hidden=10),
+        target=TargetConfig(size=10, padding=1),
+        train=TrainConfig(**(short | {"damaged": 1} | train)),
+    )
+
+
+SMALL = [
+    *("--size", "10", "--padding", "1", "--channels", "6", "--hidden", "10", "--batch-size", "2"),
+    *("--pool-size", "4", "--steps", "4-8", "--damaged", "1", "--iterations", "6"),
+]
+"""The same as flags."""
+
+
+def ncatool(*arguments, **options):
+    """Runs the command in a process of its own, as a shell would."""
+    environment = {**os.environ, **options.pop("env", {})}
+    command = [sys.executable, "-m", "ncatool", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, **options)
