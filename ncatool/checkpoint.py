@@ -257,6 +257,8 @@ def _compare(path: Path, sidecar: Path, header: dict[str, Any]) -> None:
     if not sidecar.exists():
         return
     table = read_toml(sidecar).get("model", {})
+    if not isinstance(table, dict):
+        raise NcatoolError(f"{sidecar} says model = {table!r}, which is no table", "mend or remove that file")
     for name, value in header.items():
         if name in table and table[name] != value:
             raise NcatoolError(

@@ -11,7 +11,7 @@ from typer.exceptions import TyperException
 
 from ncatool import console
 from ncatool import options as o
-from ncatool.config import Device, ModelConfig, Regime, RunConfig, TargetConfig, TrainConfig
+from ncatool.config import Device, ModelConfig, Regime, RunConfig, TargetConfig, TrainConfig, natural_steps
 from ncatool.errors import ExitCode, NcatoolError, UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def train(
     regime: o.RegimeOption = None,
     damage: o.DamageFlag = False,
     damaged: o.Damaged = TrainConfig.damaged,
-    steps: o.Steps = f"{TrainConfig.min_steps}-{TrainConfig.max_steps}",
+    steps: o.Steps = None,
     batch_size: o.BatchSize = TrainConfig.batch_size,
     pool_size: o.PoolSize = TrainConfig.pool_size,
     filter: o.FilterOption = ModelConfig.filter,  # noqa: A002 - the flag's name
@@ -100,10 +100,10 @@ def train(
     Writes NAME.safetensors (the model), NAME.toml (the record), NAME.csv and NAME.png (the curve)
     and NAME.checkpoint.safetensors. Ctrl-C saves all of them; `ncatool resume` goes on.
     """
-    low, high = _span(steps)
     model = ModelConfig(
         channels=channels, hidden=hidden, filter=filter, fire_rate=fire_rate, threshold=threshold, boundary=boundary
     )
+    low, high = _span(steps) if steps else natural_steps(size, fire_rate)
     settings = TrainConfig(
         iterations=iterations, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size,
         pool_size=pool_size, regime=_regime(regime, damage), damaged=damaged, loss=loss, margin=margin,

@@ -84,7 +84,7 @@ def within(name: str, value: float, low: float, high: float) -> None:
     """Refuses a setting outside [low, high], NaN included."""
     if not low <= value <= high:
         raise UsageError(
-            f"{name} is {value:g}, but goes from {low:g} to {high:g}", f"give --{name} a value in that range"
+            f"{name} is {value}, but goes from {low:g} to {high:g}", f"give --{name} a value in that range"
         )
 
 
@@ -129,7 +129,7 @@ class TargetConfig:
         side = self.size + 2 * self.padding
         if side > MAX_SIDE:
             raise UsageError(
-                f"size {self.size} with padding {self.padding} makes a grid of {side} cells a side, not {MAX_SIDE} at most",
+                f"size {self.size} with padding {self.padding} makes {side} cells a side, but {MAX_SIDE} is the most",
                 "give a smaller --size or --padding",
             )
 
@@ -138,27 +138,27 @@ class TargetConfig:
 class TrainConfig:
     """How training goes."""
 
-    iterations: int = 1000
+    iterations: int = 2000
     """Optimiser steps in all."""
-    learning_rate: float = 8e-3
+    learning_rate: float = 4e-3
     """Peak learning rate of Adam."""
     schedule: Schedule = Schedule.COSINE
     """How the learning rate falls after the warm-up."""
-    batch_size: int = 8
+    batch_size: int = 4
     """Rollouts an iteration."""
     pool_size: int = 256
     """States kept between iterations."""
     regime: Regime = Regime.PERSISTENT
     """From the seed, from a pool, or from a pool with damage."""
-    damaged: int = 3
+    damaged: int = 1
     """States of a batch that are damaged, under `regenerating`."""
     loss: Loss = Loss.L2
     """What is minimised."""
     margin: float = 0.05
     """Errors up to this cost nothing under the hinge loss."""
-    min_steps: int = 64
+    min_steps: int = 45
     """Fewest steps of a rollout."""
-    max_steps: int = 95
+    max_steps: int = 76
     """Most steps of a rollout."""
     seed: int = 0
     """Of every random generator."""
@@ -193,6 +193,16 @@ class TrainConfig:
             )
 
 
+def natural_steps(side: int, fire_rate: float) -> tuple[int, int]:
+    """Fewest and most steps of a rollout for a picture of this longer side.
+
+    What grows from the middle moves by at most one cell each time that a cell fires, so the edge is
+    side / (2 fire_rate) steps away; a little more than half as much again lets it take shape.
+    """
+    low = max(24, round(0.8 * side / fire_rate))
+    return low, low + 31
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """All settings of a run: the tables of its record."""
@@ -215,7 +225,10 @@ def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
             mend = f"did you mean {close[0]}?" if close else f"choose from {', '.join(fields)}"
             raise UsageError(f"{where}: unknown setting {name!r}", mend)
         values[name] = _typed(fields[name], name, value, where)
-    return kind(**values)
+    try:
+        return kind(**values)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error.what}", error.mend) from None
 
 
 def _typed(default: Any, name: str, value: Any, where: str) -> Any:

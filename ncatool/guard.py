@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ncatool.errors import NcatoolError
-from ncatool.model import ALPHA
+from ncatool.state import ALPHA
 
 EXPLODED = 100.0
 """A value beyond this in any channel: the state has exploded."""

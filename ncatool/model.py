@@ -15,9 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ncatool.config import Boundary, Filter, ModelConfig
-
-ALPHA = 3
-"""Index of the alpha channel."""
+from ncatool.state import ALPHA
 
 _KERNELS: dict[Filter, tuple[tuple[tuple[float, float, float], ...], float]] = {
     Filter.SOBEL: (((-1, 0, 1), (-2, 0, 2), (-1, 0, 1)), 8),

@@ -47,6 +47,11 @@ def _settings(path: Path) -> dict[str, Any]:
     unknown = set(tables) - {"format", "model", "target", "train", "result", "environment"}
     if unknown:
         raise UsageError(f"{path}: unknown table [{min(unknown)}]", "choose from [model], [target], [train]")
+    for name in ("model", "target", "train"):
+        if not isinstance(tables.get(name, {}), dict):
+            raise UsageError(
+                f"{path}: [{name}] is {tables[name]!r}, which is no table", f"write [{name}] on a line of its own"
+            )
     model, target, train = (dict(tables.get(name, {})) for name in ("model", "target", "train"))
     described = {name: target[name] for name in ("source", "size", "padding") if name in target}
     for kind, table in ((ModelConfig, model), (TargetConfig, described), (TrainConfig, train)):
@@ -125,7 +130,16 @@ DamageFlag = Annotated[bool, _option(TRAINING, "damage", "Short for --regime reg
 Damaged = Annotated[int, _option(TRAINING, "damaged", "States of a batch that are damaged, when regenerating.")]
 LossOption = Annotated[Loss, _option(TRAINING, "loss", "What to minimise.")]
 Margin = Annotated[float, _option(TRAINING, "margin", "Error per channel that costs nothing, for --loss hinge.")]
-Steps = Annotated[str, _option(TRAINING, "steps", "Steps of a rollout, drawn anew each iteration.", metavar="MIN-MAX")]
+Steps = Annotated[
+    str | None,
+    _option(
+        TRAINING,
+        "steps",
+        "Steps of a rollout, drawn anew each iteration.",
+        metavar="MIN-MAX",
+        show_default="by size: 45-76 for 28 cells, 64-95 for 40",
+    ),
+]
 
 Channels = Annotated[int, _option(RULE, "channels", "Channels of a cell, RGBA included.")]
 Hidden = Annotated[int, _option(RULE, "hidden", "Hidden units of the update network.")]

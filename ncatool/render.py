@@ -100,7 +100,7 @@ def _gif(path: Path, film: Film, frames: Iterator[Frame], scale: int) -> None:
     sample = [*pictures[:: max(1, len(pictures) // _PALETTE_FRAMES)], pictures[-1], target]
     palette = Image.fromarray(np.concatenate(sample)).quantize(256, dither=Image.Dither.NONE)
 
-    colours = palette.getpalette() or []
+    colours = bytes(palette.getpalette() or [])
 
     def indexed(picture: Picture) -> Image.Image:
         chosen = Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
@@ -110,7 +110,9 @@ def _gif(path: Path, film: Film, frames: Iterator[Frame], scale: int) -> None:
 
     first, *rest = (indexed(picture) for picture in pictures)
     with replacing(path) as partial:
-        first.save(partial, "GIF", save_all=True, append_images=rest, duration=pauses, loop=0, optimize=False)
+        first.save(
+            partial, "GIF", save_all=True, append_images=rest, duration=pauses, loop=0, optimize=False, palette=colours
+        )
 
 
 def _png(path: Path, film: Film, frames: Iterator[Frame], scale: int) -> None:

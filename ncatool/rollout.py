@@ -24,6 +24,10 @@ MEMORY = 512 * 2**20
 """Bytes that the steps kept for a backward pass may take."""
 
 
+_DRAWN_AT_ONCE = 2**22
+"""Random numbers held in memory at a time."""
+
+
 @runtime_checkable
 class _Engine(Protocol):
     def step_bytes(self, batch: int) -> int: ...
@@ -113,8 +117,12 @@ def fire_masks(
     steps: int, state: State, fire_rate: float, generator: torch.Generator
 ) -> Bool[Tensor, "steps batch height width"]:
     """Which cells update in which step; `generator` lives on the state's device."""
-    shape = (steps, *state.shape[:3])
-    return torch.rand(shape, generator=generator, device=state.device) < fire_rate
+    shape = state.shape[:3]
+    fire = torch.empty((steps, *shape), dtype=torch.bool, device=state.device)
+    at_once = max(1, _DRAWN_AT_ONCE // shape.numel())
+    for part in fire.split(at_once):
+        part.copy_(torch.rand(part.shape, generator=generator, device=state.device) < fire_rate)
+    return fire
 
 
 def rollout(

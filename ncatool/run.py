@@ -51,11 +51,9 @@ class Run:
         """The run as its checkpoint left it, to go on to `iterations` (default: as planned)."""
         tensors, target, facts = load_checkpoint(files.checkpoint)
         try:
-            config = RunConfig(
-                model=from_table(ModelConfig, facts["model"], str(files.checkpoint)),
-                train=from_table(TrainConfig, facts["train"], str(files.checkpoint)),
-                target=from_table(TargetConfig, facts["target"], str(files.checkpoint)),
-            )
+            kinds = {"model": ModelConfig, "target": TargetConfig, "train": TrainConfig}
+            where = str(files.checkpoint)
+            config = RunConfig(**{name: from_table(kind, facts[name], where) for name, kind in kinds.items()})
             if iterations is not None:
                 config = dataclasses.replace(config, train=dataclasses.replace(config.train, iterations=iterations))
             run = cls(config, target, files)
@@ -98,7 +96,7 @@ class Run:
         """Writes checkpoint, model, record and curve, each whole or not at all."""
         trainer, files = self.trainer, self.files
         facts = {
-            **{name: dataclasses.asdict(table) for name, table in self._settings().items()},
+            **dataclasses.asdict(self.config),
             "trainer": trainer.numbers(),
             "rows": self.rows,
             "seconds": self.seconds,
@@ -133,9 +131,6 @@ class Run:
             "result": {"iterations": self.trainer.iteration, **final, **measures, "seconds": round(self.seconds, 3)},
             "environment": self._environment(),
         }
-
-    def _settings(self) -> dict[str, Any]:
-        return {"model": self.config.model, "train": self.config.train}
 
     def _environment(self) -> dict[str, Any]:
         compiled = self.trainer.device.type == "cpu" and native.available()

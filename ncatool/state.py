@@ -9,7 +9,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ncatool.config import Damage
-from ncatool.model import ALPHA
+
+ALPHA = 3
+"""Index of the alpha channel."""
 
 State = Float[Tensor, "batch height width channel"]
 Mask = Bool[Tensor, "height width"]

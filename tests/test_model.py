@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from ncatool.config import Boundary, Filter, ModelConfig
-from ncatool.model import ALPHA, Weights, alive, initial_weights, kernels, perceive, step, update
+from ncatool.model import Weights, alive, initial_weights, kernels, perceive, step, update
+from ncatool.state import ALPHA
 
 BOTH = list(Boundary)
 

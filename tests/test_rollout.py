@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from ncatool import native, rollout
 from ncatool.config import Boundary, Filter, ModelConfig
-from ncatool.model import ALPHA, Weights, initial_weights, perceive, step, update
+from ncatool.model import Weights, initial_weights, perceive, step, update
+from ncatool.state import ALPHA
 
 
 def make_case(model, shape, steps, live, scale, number, dtype=torch.float32):

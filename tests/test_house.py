@@ -1,0 +1,104 @@
+"""The house in order: who may import whom, what the command line loads, what is documented."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from ncatool.cli import app
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ncatool"
+README = (ROOT / "README.md").read_text()
+
+ROWS = [
+    *("errors", "config", "dataset", "target", "state", "model", "compiler", "native", "rollout", "loss"),
+    *("checkpoint", "guard", "train", "evaluate", "view", "curve", "run", "render", "console", "live"),
+    *("options", "cli", "__main__"),
+]
+"""A module imports only from those before it; data flows one way."""
+
+HEAVY = ("torch", "numpy", "medmnist", "PIL", "matplotlib")
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (
+                (f"{node.module}.{alias.name}" for alias in node.names) if node.module == "ncatool" else [node.module]
+            )
+
+
+def against_the_flow(module, names):
+    ours = [name.split(".")[1] for name in names if name.startswith("ncatool.")]
+    return [name for name in ours if ROWS.index(name) >= ROWS.index(module)]
+
+
+@pytest.mark.parametrize("module", ROWS)
+def test_imports_flow_one_way(module):
+    assert against_the_flow(module, imported(PACKAGE / f"{module}.py")) == []
+
+
+def test_every_module_has_its_row_and_the_check_bites():
+    assert {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"} == set(ROWS)
+    assert against_the_flow("model", ["ncatool.rollout"]) == ["rollout"]
+
+
+def loaded_by(statement):
+    script = f"import sys; {statement}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    return {name for name in HEAVY if name in done.stdout.split()}
+
+
+def test_the_command_line_starts_light_and_the_check_bites():
+    assert loaded_by("import ncatool.cli") == set()
+    assert loaded_by("import ncatool.cli, numpy, PIL") == {"numpy", "PIL"}
+
+
+@pytest.mark.parametrize("forbidden", ["click", "torchvision", "pickle"])
+def test_never_imported(forbidden):
+    for path in PACKAGE.glob("*.py"):
+        assert forbidden not in [name.split(".")[0] for name in imported(path)]
+
+
+def commands():
+    return typer.main.get_command(app).commands
+
+
+@pytest.mark.parametrize("name", sorted(commands()))
+def test_every_command_and_option_is_documented(name):
+    command = commands()[name]
+    assert command.help
+    assert "Example:" in command.epilog
+    assert f"ncatool {name}" in README
+    for parameter in command.params:
+        assert parameter.help, f"{name} {parameter.name} has no help"
+        for flag in parameter.opts:
+            if flag.startswith("--") and flag != "--help":
+                assert f"`{flag}" in README, f"README.md does not mention {flag}"
+
+
+def test_readme_mentions_no_flag_that_does_not_exist():
+    import re
+
+    known = {flag for command in commands().values() for parameter in command.params for flag in parameter.opts}
+    known |= {"--help", "--version", "--install-completion", "--show-completion"}
+    for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", README):
+        assert flag in known, flag
+
+
+def test_functions_stay_short():
+    """The median function has few lines, nine in ten under 30."""
+    lengths = sorted(
+        node.end_lineno - node.lineno + 1
+        for path in PACKAGE.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef)
+    )
+    assert lengths[len(lengths) // 2] <= 9
+    assert lengths[len(lengths) * 9 // 10] < 30
