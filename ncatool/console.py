@@ -97,14 +97,9 @@ def progress(
     )
     task = bar.add_task("", total=total, rate="")
     rate = _Rate(unit)
-    with Live(bar, console=bar.console, refresh_per_second=8) as live:
-
-        def update(done: int, text: str) -> None:
-            bar.update(task, completed=done, description=text, rate=rate(done))
-            if extra is not None:
-                live.update(Group(extra(), bar))
-
-        yield update
+    # Asked for only when the screen is drawn: a picture an iteration would slow training down.
+    with Live(console=bar.console, refresh_per_second=8, get_renderable=lambda: Group(extra(), bar) if extra else bar):
+        yield lambda done, text: bar.update(task, completed=done, description=text, rate=rate(done))
 
 
 class _Rate:

@@ -44,11 +44,14 @@ def _signals() -> Iterator[Callable[[], int | None]]:
 
 def _preview(run: Run) -> RenderableType:
     """Target and current state side by side."""
-    from rich.columns import Columns
+    from rich.table import Table
 
     width = max(1, console.stderr().width // 2 - 2)
     pictures = (run.trainer.target.premultiplied(), run.trainer.last[0, ..., :4].cpu().numpy())
-    return Columns([console.half_blocks(on_background(visible, _BLACK), width) for visible in pictures], padding=(0, 2))
+    table = Table.grid(padding=(0, 2))
+    table.add_row("target", f"iteration {run.trainer.iteration}")
+    table.add_row(*(console.half_blocks(on_background(visible, _BLACK), width) for visible in pictures))
+    return table
 
 
 def follow(run: Run, preview: bool) -> int | None:

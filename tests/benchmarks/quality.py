@@ -2,7 +2,7 @@
 
 For each target, with and without --damage, trains with the command's defaults and measures medians
 over 8 rollouts; damage is a circle of radius 0.3 of the picture, erased at step 500, judged 200 steps later.
-Run: python tests/benchmarks/quality.py chest.png phantom lizard.png --size 28 28 40 --padding 0 0 16
+Run: python -m tests.benchmarks.quality chest.png phantom lizard.png --size 28 28 40 --padding 0 0 16
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """One training iteration, forward and backward of 80 steps at batch 8: the rollout beside the dense rule.
 
 Both run in turn in one process, so that a noisy machine slows both; medians and quartiles are printed.
-Run: python tests/benchmarks/step_speed.py [--rounds 9] [--threads 2]
+Run: python -m tests.benchmarks.step_speed [--rounds 9] [--threads 2]
 """
 
 import argparse

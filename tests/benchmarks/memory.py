@@ -1,0 +1,36 @@
+"""Peak memory of training, each size in a process of its own: 28x28, 72x72 and 224x224 at batch 8.
+
+Run: python -m tests.benchmarks.memory
+"""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import resource, sys, time
+from ncatool import target as targets
+from ncatool.config import RunConfig, TargetConfig, TrainConfig, natural_steps
+from ncatool.train import Trainer
+import torch
+size, padding, iterations = map(int, sys.argv[1:])
+low, high = natural_steps(size, 0.5)
+train = TrainConfig(batch_size=8, min_steps=low, max_steps=high, iterations=iterations)
+config = RunConfig(target=TargetConfig(size=size, padding=padding), train=train)
+trainer = Trainer(config, targets.load(config.target))
+# The worst case: states that are alive everywhere, from the first iteration on.
+trainer.pool.states[..., 3] = 1
+start = time.monotonic()
+list(trainer.run())
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+seconds = (time.monotonic() - start) / iterations
+print(f"{size}+2x{padding}: {peak:.2f} GiB at most, {high} steps, {seconds:.2f} s an iteration")
+"""
+
+
+def main():
+    for size, padding, iterations in ((28, 0, 10), (40, 16, 10), (224, 0, 2)):
+        subprocess.run([sys.executable, "-c", SCRIPT, *map(str, (size, padding, iterations))], check=True)
+
+
+if __name__ == "__main__":
+    main()
