@@ -139,8 +139,9 @@ def resume(
     from ncatool.checkpoint import RunFiles
     from ncatool.run import Run
 
-    _prepare(0)
-    _complete(Run.resumed(RunFiles(model), iterations), preview)
+    run = Run.resumed(RunFiles(model), iterations)
+    _prepare(run.config.train.threads)
+    _complete(run, preview)
 
 
 @app.command(epilog="Example:  ncatool render model.safetensors healing.gif --damage --background black")

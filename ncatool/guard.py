@@ -17,6 +17,8 @@ EXPLODED = 100.0
 """A value beyond this in any channel: the state has exploded."""
 EVERY = 25
 """Good iterations between two snapshots."""
+RECOVERY = 1.01
+"""Factor by which a good iteration raises a lowered learning rate again, once good ones have lasted."""
 PATIENCE = 5
 """Restorations, without two snapshots' worth of good iterations between them, after which training stops."""
 
@@ -119,6 +121,7 @@ class Guard:
             self.snapshots = [self.snapshots[-1], self._snapshot(iteration + 1)]
         if self.good >= 2 * EVERY:
             self.failures = 0
+            self.caution = min(1.0, self.caution * RECOVERY)
 
     def _roll_back(self) -> None:
         self.failures += 1

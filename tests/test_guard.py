@@ -91,6 +91,9 @@ def test_forgives_after_a_good_stretch():
             learn(parameter, optimiser)
             guard.act(GOOD, iteration)
     assert guard.failures == 0
+    for iteration in range(2000):
+        guard.act(GOOD, iteration)
+    assert guard.caution == 1.0, "the learning rate comes back"
 
 
 def test_remembers_across_a_checkpoint():

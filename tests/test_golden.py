@@ -1,0 +1,43 @@
+"""The README's pictures, made anew from the model beside them and compared.
+
+The model was trained with `ncatool train --target phantom --damage`. To remake the pictures:
+
+    cd tests/golden
+    ncatool render phantom.safetensors phantom.png --damage --scale 3 --force
+    ncatool render phantom.safetensors phantom.gif --damage --scale 6 --steps 330 --every 3 --force
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageSequence
+
+from ncatool.checkpoint import load_model
+from ncatool.evaluate import figures
+from ncatool.render import Rendering, render
+
+GOLDEN = Path(__file__).parent / "golden"
+PICTURES = {
+    "phantom.png": Rendering(damage=True, scale=3),
+    "phantom.gif": Rendering(damage=True, scale=6, steps=330, every=3),
+}
+
+
+def frames(path):
+    with Image.open(path) as image:
+        return [np.asarray(frame.convert("RGB"), dtype=int) for frame in ImageSequence.Iterator(image)]
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_readmes_pictures_are_what_the_code_draws(name, tmp_path):
+    """Other processors round otherwise: a level of 255 in the mean, not bytes, is the measure."""
+    model = load_model(GOLDEN / "phantom.safetensors")
+    final = render(model, tmp_path / name, PICTURES[name], iter)
+    found, expected = frames(tmp_path / name), frames(GOLDEN / name)
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        assert a.shape == b.shape
+        assert np.abs(a - b).mean() < 1
+    assert figures(final, model.target)["mse"] < 1e-3, "the last picture is the healed phantom"
+    assert f"tests/golden/{name}" in (GOLDEN.parents[1] / "README.md").read_text()
