@@ -17,7 +17,7 @@ from pathlib import Path
 SOURCE = Path(__file__).with_name("rollout.c")
 MISSING = (
     "no C compiler was found, so rollouts take the dense path, several times slower; "
-    "install one (Debian: apt install gcc, macOS: xcode-select --install, any: pip install 'ncatool[compiler]')"
+    "install one (Debian: apt install gcc, macOS: xcode-select --install, anywhere: pip install ziglang)"
 )
 _FLAGS = ["-std=gnu11", "-O3", "-shared", "-fPIC", "-fno-math-errno", "-ffp-contract=fast"]
 _NATIVE: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [])

@@ -17,6 +17,8 @@ import torch
 from ncatool.config import ModelConfig, RunConfig, TargetConfig, TrainConfig
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+"""The real one: the engine is not built anew for every test."""
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +33,7 @@ def _own_places(tmp_path, monkeypatch):
     """No test reads or writes the user's data, settings or current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(CACHE))
     monkeypatch.setenv("NCATOOL_DATA", str(tmp_path / "data"))
     for name in ("NO_COLOR", "NCATOOL_NO_PROGRESS", "CC"):
         monkeypatch.delenv(name, raising=False)
