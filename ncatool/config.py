@@ -138,7 +138,7 @@ class TargetConfig:
 class TrainConfig:
     """How training goes."""
 
-    iterations: int = 2000
+    iterations: int = 4000
     """Optimiser steps in all."""
     learning_rate: float = 4e-3
     """Peak learning rate of Adam."""
@@ -150,7 +150,7 @@ class TrainConfig:
     """States kept between iterations."""
     regime: Regime = Regime.PERSISTENT
     """From the seed, from a pool, or from a pool with damage."""
-    damaged: int = 1
+    damaged: int = 2
     """States of a batch that are damaged, under `regenerating`."""
     loss: Loss = Loss.L2
     """What is minimised."""

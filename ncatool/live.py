@@ -61,6 +61,6 @@ def follow(run: Run, preview: bool) -> int | None:
     with _signals() as stopped, console.progress(total, "iterations", extra) as update:
         for report in run.reports(lambda: stopped() is not None):
             update(report.iteration, f"loss {report.loss:.3g}  PSNR {psnr(report.mse):.1f} dB")
-            for event in report.events:
-                console.note(f"iteration {report.iteration}: {event}")
+            if report.restored:  # lesser events stand in the CSV
+                console.note(f"iteration {report.iteration}: {'; '.join(report.events)}")
         return stopped() if run.trainer.iteration < total else None

@@ -83,8 +83,7 @@ class Film:
         return Frame(step, self.state[0, ..., :4].numpy().copy(), damaged)
 
     def _hit(self) -> None:
-        height, width = self.model.target.pixels.shape[:2]
-        circle = random_circle(height, width, self._draws)
+        circle = random_circle(torch.from_numpy(self.model.target.visible), self._draws)
         self.state = self.state.clone()
         self.state[:, on_grid(circle, self.model.target.padding)] = 0
 

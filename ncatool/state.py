@@ -62,10 +62,13 @@ DAMAGE: dict[Damage, Callable[[int, int, float], Mask]] = {
 its radius or half side as a share of the shorter side."""
 
 
-def random_circle(height: int, width: int, generator: torch.Generator) -> Mask:
-    """A circle somewhere on the picture, with a radius of 0.1 to 0.4 of the shorter side."""
-    y, x, size = torch.rand(3, generator=generator).tolist()
-    return circle(height, width, y * height, x * width, (0.1 + 0.3 * size) * min(height, width))
+def random_circle(visible: Mask, generator: torch.Generator) -> Mask:
+    """A circle around one of the `visible` cells, with a radius of 0.1 to 0.4 of the picture's shorter side."""
+    height, width = visible.shape
+    cells = visible.nonzero() if visible.any() else torch.ones_like(visible).nonzero()
+    y, x = cells[torch.randint(len(cells), (), generator=generator)].tolist()
+    radius = 0.1 + 0.3 * torch.rand((), generator=generator).item()
+    return circle(height, width, y, x, radius * min(height, width))
 
 
 def on_grid(mask: Mask, padding: int) -> Bool[Tensor, "gridheight gridwidth"]:

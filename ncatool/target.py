@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -63,6 +63,11 @@ class Target:
         values[..., :3] *= values[..., 3:]
         margin = (self.padding, self.padding)
         return np.pad(values, (margin, margin, (0, 0)))
+
+    @property
+    def visible(self) -> Bool[np.ndarray, "height width"]:
+        """Where the picture shows anything."""
+        return self.pixels[..., 3] > 0
 
     def record(self) -> dict[str, Any]:
         """The `[target]` table."""

@@ -29,6 +29,8 @@ from ncatool.target import Target
 WARM_UP = 0.1
 """Share of the iterations over which the learning rate rises to its peak; less, and padded targets explode."""
 
+REPLACED_ONE_IN = 8
+
 
 @dataclass(frozen=True)
 class Report:
@@ -43,6 +45,8 @@ class Report:
     learning_rate: float
     events: tuple[str, ...]
     """What the guard noticed and did."""
+    restored: bool
+    """Whether it had to go back to earlier weights."""
 
 
 def _constant(progress: float) -> float:
@@ -152,29 +156,42 @@ class Trainer:
         self.iteration += 1
         self.last = end.detach()[:1]
         squared = mse(error(self.last if verdict.bad.all() else end.detach()[~verdict.bad], self.wanted))
-        return Report(self.iteration, losses.mean().item(), squared.mean().item(), rate, events)
+        return Report(self.iteration, losses.mean().item(), squared.mean().item(), rate, events, not verdict.good)
 
     def _losses(self, state: State) -> Float[Tensor, "batch"]:
         return LOSSES[self.config.train.loss](error(state, self.wanted), self.config.train.margin)
 
     def _batch(self) -> tuple[Int[Tensor, "batch"] | None, State]:
-        """Where the rollouts start: the worst state replaced by the seed, the best ones damaged."""
+        """Where the rollouts start: the worst states replaced by the seed, the best ones damaged."""
         train = self.config.train
         if train.regime is Regime.GROWING:
             return None, self._seeds(train.batch_size)
         index, states = self.pool.draw(train.batch_size, self.draws)
         states = states.to(self.device)
-        order = self._losses(states).argsort(descending=True).cpu()
-        index, states = index[order], states[order]
-        states[:1] = self._seeds(1)
+        losses = self._losses(states)
+        order = losses.argsort(descending=True).cpu()
+        index, states, losses = index[order], states[order], losses[order]
+        states[: self._replaced()] = self._seeds(1)
         if train.regime is Regime.REGENERATING:
-            self._damage(states[len(states) - train.damaged :])
+            self._damage(states, losses)
         return index, states
 
-    def _damage(self, states: State) -> None:
-        height, width = self.target.pixels.shape[:2]
-        for state in states:
-            state[on_grid(random_circle(height, width, self.draws), self.target.padding).to(self.device)] = 0
+    def _replaced(self) -> int:
+        """States of this batch that the seed replaces: on average one in eight, as in the article.
+
+        More, and the pool stays young: what has not healed yet is the worst, and never gets to heal.
+        """
+        size, done = self.config.train.batch_size, self.iteration
+        return (done + 1) * size // REPLACED_ONE_IN - done * size // REPLACED_ONE_IN
+
+    def _damage(self, states: State, losses: Float[Tensor, "batch"]) -> None:
+        """Erases a circle of each of the best states, if it has grown: a wounded seed is only dead."""
+        visible = torch.from_numpy(self.target.visible)
+        grown = losses < self._losses(self._seeds(1)) / 2
+        for i in range(len(states) - self.config.train.damaged, len(states)):
+            circle = random_circle(visible, self.draws)
+            if grown[i]:
+                states[i, on_grid(circle, self.target.padding).to(self.device)] = 0
 
     def _descend(self, loss: Float[Tensor, ""], rate: float) -> None:
         self.optimiser.zero_grad()

@@ -37,11 +37,19 @@ def test_halves_by_hand():
 def test_damage_lands_on_the_picture_at_every_padding(generator):
     for padding in (0, 1, 16):
         for _ in range(50):
-            mask = on_grid(random_circle(12, 9, generator), padding)
+            visible = torch.zeros(12, 9, dtype=torch.bool)
+            visible[2, 3:5] = True
+            circle_ = random_circle(visible, generator)
+            assert (circle_ & visible).any(), "it hits what there is to see"
+            mask = on_grid(circle_, padding)
             assert mask.shape == (12 + 2 * padding, 9 + 2 * padding)
             inner = mask[padding : padding + 12, padding : padding + 9]
             assert inner.any()
             assert inner.sum() == mask.sum()
+
+
+def test_a_circle_of_nothing_visible_lands_somewhere(generator):
+    assert random_circle(torch.zeros(5, 5, dtype=torch.bool), generator).any()
 
 
 def test_pool_draws_without_replacement_and_writes_back(generator):

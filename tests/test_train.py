@@ -76,10 +76,11 @@ def test_goes_on_from_its_tensors_as_if_nothing_had_happened(regime):
 def test_batch_holds_the_seed_instead_of_the_worst_and_damages_the_best():
     trainer = make(regime=Regime.REGENERATING, batch_size=4, pool_size=4, damaged=2)
     wanted = trainer.wanted
-    quality = torch.tensor([0.5, 0.0, 1.0, 0.2])
+    quality = torch.tensor([0.5, 0.0, 1.0, 0.1])
     for i, worse in enumerate(quality):
         trainer.pool.states[i, ..., :4] = wanted + worse
         trainer.pool.states[i, ..., 4:] = 1
+    trainer.iteration = 1
     index, states = trainer._batch()
     assert index.tolist() == [2, 0, 3, 1], "from the worst to the best"
     assert torch.equal(states[0], trainer._seeds(1)[0])
@@ -88,6 +89,23 @@ def test_batch_holds_the_seed_instead_of_the_worst_and_damages_the_best():
         erased = (state == 0).all(-1)
         assert erased.any()
         assert (state[~erased][:, 4:] == 1).all()
+
+
+def test_what_has_not_grown_is_not_damaged():
+    trainer = make(regime=Regime.REGENERATING, batch_size=4, pool_size=4, damaged=3)
+    for _ in range(10):
+        _, states = trainer._batch()
+        assert torch.equal(states, trainer._seeds(4))
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 8, 20])
+def test_the_seed_replaces_one_state_in_eight(size):
+    trainer = make(batch_size=size, pool_size=20)
+    counts = []
+    for trainer.iteration in range(80):
+        counts.append(trainer._replaced())
+    assert sum(counts) == 80 * size / 8
+    assert max(counts) - min(counts) <= 1
 
 
 def test_dead_states_go_back_as_the_seed(monkeypatch):

@@ -44,6 +44,7 @@ def main():
     parser.add_argument("targets", nargs="+")
     parser.add_argument("--size", type=int, nargs="+", required=True)
     parser.add_argument("--padding", type=int, nargs="+", required=True)
+    parser.add_argument("--keep", type=Path, help="folder that the models go to")
     parser.add_argument("--extra", default="", help="more flags for train")
     arguments = parser.parse_args()
     print("target           damage  seconds  step 500  step 2000  erased    healed    healed/before", flush=True)
@@ -56,6 +57,9 @@ def main():
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 seconds = float(done.stdout.split()[-1])
                 grown, late, hurt, healed = measured(load_model(out))
+                if arguments.keep:
+                    arguments.keep.mkdir(exist_ok=True)
+                    out.rename(arguments.keep / f"{Path(target).stem}{'-damage' * bool(damage)}.safetensors")
             print(
                 f"{Path(target).stem:<16} {'yes' if damage else 'no':<7} {seconds:7.0f}  {grown:.2e}  {late:.2e}   "
                 f"{hurt:.2e}  {healed:.2e}  {healed / grown:.2f}",
