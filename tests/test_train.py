@@ -25,12 +25,12 @@ def test_learns_to_grow_the_phantom():
     """Short, but real: from nothing to a recognisable picture, measured from the seed by `evaluate`."""
     config = RunConfig(
         target=TargetConfig(size=16),
-        train=TrainConfig(iterations=150, batch_size=4, pool_size=32, min_steps=24, max_steps=40, learning_rate=8e-3),
+        train=TrainConfig(iterations=250, batch_size=4, pool_size=32, min_steps=24, max_steps=40, learning_rate=8e-3),
     )
     trainer = Trainer(config, targets.load(config.target))
     empty = float((trainer.target.premultiplied() ** 2).mean())
     reports = list(trainer.run())
-    assert [report.iteration for report in reports] == list(range(1, 151))
+    assert [report.iteration for report in reports] == list(range(1, 251))
     grown = mse_at(trainer.model(), [100], 4, torch.Generator().manual_seed(1)).median().item()
     assert grown < 0.05 * empty
     assert reports[-1].mse < 0.2 * empty, "the batch holds states that are still growing"
@@ -38,10 +38,16 @@ def test_learns_to_grow_the_phantom():
 
 @pytest.mark.parametrize("loss", Loss)
 @pytest.mark.parametrize("regime", Regime)
-def test_every_loss_and_regime_goes_down(loss, regime):
-    trainer = make(loss=loss, regime=regime, iterations=60, learning_rate=5e-3)
-    losses = [report.loss for report in trainer.run()]
-    assert sum(losses[-10:]) < sum(losses[:10])
+def test_every_loss_and_regime_learns(loss, regime):
+    """After 80 iterations more of the picture stands 8 steps from the seed than without training."""
+    trainer = make(loss=loss, regime=regime, iterations=80, learning_rate=5e-3, margin=0.05)
+
+    def after_8_steps():
+        return mse_at(trainer.model(), [8], 8, torch.Generator().manual_seed(3)).median().item()
+
+    before = after_8_steps()
+    list(trainer.run())
+    assert after_8_steps() < 0.96 * before
 
 
 def digest(trainer):
