@@ -11,7 +11,16 @@ from typer.exceptions import TyperException
 
 from ncatool import console
 from ncatool import options as o
-from ncatool.config import Device, ModelConfig, Regime, RunConfig, TargetConfig, TrainConfig, natural_steps
+from ncatool.config import (
+    Device,
+    ModelConfig,
+    Regime,
+    RunConfig,
+    TargetConfig,
+    TrainConfig,
+    natural_iterations,
+    natural_steps,
+)
 from ncatool.errors import ExitCode, NcatoolError, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +75,7 @@ def train(
     target: o.TargetSpec = None,
     size: o.Size = TargetConfig.size,
     padding: o.Padding = TargetConfig.padding,
-    iterations: o.Iterations = TrainConfig.iterations,
+    iterations: o.Iterations = None,
     learning_rate: o.LearningRate = TrainConfig.learning_rate,
     schedule: o.ScheduleOption = TrainConfig.schedule,
     loss: o.LossOption = TrainConfig.loss,
@@ -103,13 +112,15 @@ def train(
     model = ModelConfig(
         channels=channels, hidden=hidden, filter=filter, fire_rate=fire_rate, threshold=threshold, boundary=boundary
     )
+    wanted = TargetConfig(source=target or "phantom", size=size, padding=padding)
     low, high = _span(steps) if steps else natural_steps(size, fire_rate)
+    chosen = _regime(regime, damage)
+    count = natural_iterations(size, chosen) if iterations is None else iterations
     settings = TrainConfig(
-        iterations=iterations, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size,
-        pool_size=pool_size, regime=_regime(regime, damage), damaged=damaged, loss=loss, margin=margin,
+        iterations=count, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size,
+        pool_size=pool_size, regime=chosen, damaged=damaged, loss=loss, margin=margin,
         min_steps=low, max_steps=high, seed=seed, threads=threads, device=device, checkpoint_every=checkpoint_every,
     )  # fmt: skip
-    wanted = TargetConfig(source=target or "phantom", size=size, padding=padding)
 
     from ncatool import target as targets
     from ncatool.checkpoint import RunFiles, check_writable

@@ -138,7 +138,7 @@ class TargetConfig:
 class TrainConfig:
     """How training goes."""
 
-    iterations: int = 4000
+    iterations: int = 2800
     """Optimiser steps in all."""
     learning_rate: float = 4e-3
     """Peak learning rate of Adam."""
@@ -201,6 +201,11 @@ def natural_steps(side: int, fire_rate: float) -> tuple[int, int]:
     """
     low = max(24, round(0.8 * side / fire_rate))
     return low, low + 31
+
+
+def natural_iterations(side: int, regime: Regime) -> int:
+    """Iterations for a picture of this longer side: 100 a cell, and half as many again to learn to heal."""
+    return side * (150 if regime is Regime.REGENERATING else 100)
 
 
 @dataclass(frozen=True, kw_only=True)

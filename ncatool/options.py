@@ -112,7 +112,16 @@ TargetSpec = Annotated[
 Size = Annotated[int, _option(TARGET, "size", "Longer side of the picture, in cells.")]
 Padding = Annotated[int, _option(TARGET, "padding", "Empty cells around the picture, on each side.")]
 
-Iterations = Annotated[int, _option(TRAINING, "iterations", "Optimiser steps.", "-n")]
+Iterations = Annotated[
+    int | None,
+    _option(
+        TRAINING,
+        "iterations",
+        "Optimiser steps.",
+        "-n",
+        show_default="100 for each cell of --size, 150 with damage",
+    ),
+]
 LearningRate = Annotated[float, _option(TRAINING, "learning-rate", "Peak learning rate of Adam.")]
 ScheduleOption = Annotated[
     Schedule, _option(TRAINING, "schedule", "How the learning rate falls after a short warm-up.")
