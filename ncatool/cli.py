@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from signal import SIGINT
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -210,7 +211,7 @@ def _complete(run: Run, preview: bool) -> None:
     if signal is not None:
         done = f"{run.trainer.iteration} of {run.config.train.iterations}"
         console.note(f"stopped after iteration {done}, everything saved; go on: ncatool resume {run.files.model}")
-        raise typer.Exit(ExitCode.INTERRUPTED if signal == 2 else ExitCode.TERMINATED)
+        raise typer.Exit(ExitCode.INTERRUPTED if signal == SIGINT else ExitCode.TERMINATED)
     console.result({"wrote": str(run.files.model), **run.finish()})
 
 
