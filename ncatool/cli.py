@@ -193,14 +193,15 @@ def _prepare(threads: int) -> None:
     """Settings of torch that belong to the process."""
     import torch
 
-    from ncatool import compiler
+    from ncatool import compiler, native
 
-    if threads:
-        torch.set_num_threads(threads)
+    if native.available():
+        native.set_threads(threads or torch.get_num_threads())
+    else:
+        console.note(compiler.MISSING)
+        torch.set_num_threads(threads or torch.get_num_threads())
     # Decaying states go denormal, which slows a CPU down many times over.
     torch.set_flush_denormal(True)
-    if compiler.library() is None:
-        console.note(compiler.MISSING)
 
 
 def _complete(run: Run, preview: bool) -> None:

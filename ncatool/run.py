@@ -139,7 +139,7 @@ class Run:
             "python": platform.python_version(),
             "platform": platform.platform(),
             "device": str(self.trainer.device),
-            "threads": torch.get_num_threads(),
+            "threads": native.threads(),
             "engine": "compiled" if compiled else "dense",
         }
 

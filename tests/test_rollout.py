@@ -188,12 +188,14 @@ def test_float64_and_double_backward():
 def test_same_bytes_whatever_the_threads():
     model = ModelConfig()
     case = make_case(model, (5, 16, 16), 12, 0.5, 0.05, 11)
-    before = torch.get_num_threads()
+    before = native._threads, torch.get_num_threads()
     results = []
     for threads in (1, 2, 3):
-        torch.set_num_threads(threads)
+        native.set_threads(threads)
+        assert native.threads() == threads
         results.append(outcome(rollout.rollout, case[0], case[1], model, *case[2:]))
-    torch.set_num_threads(before)
+    native._threads = before[0]
+    torch.set_num_threads(before[1])
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from ncatool import checkpoint
+from ncatool import checkpoint, native
 from ncatool import target as targets
 from ncatool.checkpoint import RunFiles, load_model
 from ncatool.errors import NcatoolError
@@ -47,7 +47,7 @@ def test_files():
     assert record["train"]["batch_size"] == 2
     assert record["result"]["iterations"] == 6
     assert record["result"]["loss"] == float(rows[-1]["loss"])
-    assert record["environment"]["threads"] == torch.get_num_threads()
+    assert record["environment"]["threads"] == native.threads()
     with Image.open(run.files.picture) as image:
         assert image.width > 500
     model = load_model(run.files.model)
