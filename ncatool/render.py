@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from ncatool.view import Picture, default_scale, enlarged, on_background, sheet
 
 DAMAGES = 10
 """Circles that plain `--damage` erases in the course of a rendering."""
-STAGES = 12
-"""Frames on a contact sheet, the target apart."""
+STAGES = 11
+GROWTH_STAGES = 3
+"""Frames of growth on a contact sheet, where nothing is damaged and where something is."""
 _LAST_PAUSE = 2000
 _DAMAGE_PAUSE = 400
 """Milliseconds."""
@@ -114,12 +115,18 @@ def _gif(path: Path, film: Film, frames: Iterator[Frame], scale: int) -> None:
         )
 
 
+def _stages(frames: Sequence[Frame]) -> list[Frame]:
+    """Growth, denser at the start; then each damage, and how far it has healed when the next one comes."""
+    hits = [i for i, frame in enumerate(frames) if frame.damaged]
+    end, count = (hits[0] - 1, GROWTH_STAGES) if hits else (len(frames) - 1, STAGES)
+    grown = {round(end * (i / (count - 1)) ** 2) for i in range(count)}
+    healed = [i - 1 for i in hits[1:]] + [len(frames) - 1]
+    return [frames[i] for i in sorted({*grown, *hits, *healed})]
+
+
 def _png(path: Path, film: Film, frames: Iterator[Frame], scale: int) -> None:
-    """Stages spread evenly over the frames, denser at the start, and the target."""
-    kept = list(frames)
-    damaged = [i for i, frame in enumerate(kept) if frame.damaged]
-    spread = {round((len(kept) - 1) * (i / (STAGES - 1)) ** 2) for i in range(STAGES)}
-    chosen = [kept[i] for i in sorted({*spread, *damaged, *(i + 1 for i in damaged)}) if i < len(kept)]
+    """The stages and the target, labelled."""
+    chosen = _stages(list(frames))
     shown = [frame.visible for frame in chosen] + [film.model.target.premultiplied()]
     labels = [f"{frame.step} damaged" if frame.damaged else f"step {frame.step}" for frame in chosen] + ["target"]
     background = film.how.background

@@ -118,6 +118,17 @@ def test_contact_sheet(tmp_path):
         assert len(image.getcolors(10**6)) > 3
 
 
+def test_stages_are_growth_then_each_damage_and_what_became_of_it():
+    def steps(how):
+        return [(frame.step, frame.damaged) for frame in rendering._stages(list(Film(lively(), how).frames()))]
+
+    plain = steps(Rendering(steps=100, every=1))
+    assert plain == [(s, False) for s in (0, 1, 4, 9, 16, 25, 36, 49, 64, 81, 100)]
+    hurt = steps(Rendering(steps=110, every=1, damage=True))
+    assert hurt[:5] == [(0, False), (2, False), (10, False), (10, True), (20, False)]
+    assert hurt[-2:] == [(100, True), (110, False)]
+
+
 def test_one_frame_is_enough(tmp_path):
     render(lively(), tmp_path / "a.gif", Rendering(steps=1), passing)
     render(lively(), tmp_path / "a.png", Rendering(steps=1), passing)
