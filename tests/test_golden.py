@@ -3,8 +3,8 @@
 The model was trained with `ncatool train --target phantom --damage`. To remake the pictures:
 
     cd tests/golden
-    ncatool render phantom.safetensors phantom.png --damage --scale 3 --force
-    ncatool render phantom.safetensors phantom.gif --damage --scale 6 --steps 330 --every 3 --force
+    ncatool render phantom.safetensors phantom.png --damage --steps 1100 --scale 4 --force
+    ncatool render phantom.safetensors phantom.gif --damage --steps 1100 --scale 6 --every 10 --force
 """
 
 from pathlib import Path
@@ -19,8 +19,8 @@ from ncatool.render import Rendering, render
 
 GOLDEN = Path(__file__).parent / "golden"
 PICTURES = {
-    "phantom.png": Rendering(damage=True, scale=3),
-    "phantom.gif": Rendering(damage=True, scale=6, steps=330, every=3),
+    "phantom.png": Rendering(damage=True, steps=1100, scale=4),
+    "phantom.gif": Rendering(damage=True, steps=1100, scale=6, every=10),
 }
 
 
