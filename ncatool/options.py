@@ -50,7 +50,8 @@ def _settings(path: Path) -> dict[str, Any]:
     for name in ("model", "target", "train"):
         if not isinstance(tables.get(name, {}), dict):
             raise UsageError(
-                f"{path}: [{name}] is {tables[name]!r}, which is no table", f"write [{name}] on a line of its own"
+                f"{path}: [{name}] is {tables[name]!r}, which is no table",
+                f"write [{name}] as a table, on a line of its own",
             )
     model, target, train = (dict(tables.get(name, {})) for name in ("model", "target", "train"))
     described = {name: target[name] for name in ("source", "size", "padding") if name in target}
