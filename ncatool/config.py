@@ -154,7 +154,7 @@ class TrainConfig:
     """States of a batch that are damaged, under `regenerating`."""
     loss: Loss = Loss.L2
     """What is minimised."""
-    margin: float = 0.05
+    margin: float = 0.005
     """Errors up to this cost nothing under the hinge loss."""
     min_steps: int = 45
     """Fewest steps of a rollout."""
