@@ -19,9 +19,6 @@ EVERY = 25
 """Good iterations between two snapshots."""
 RECOVERY = 1.01
 """Factor by which a good iteration raises a lowered learning rate again, once good ones have lasted."""
-STRIKES = 4
-"""Rollouts from the seed that die one after another before that counts as trouble: a dead state has no
-gradient, so weights under which the seed dies stay as they are, however well they keep the pool alive."""
 PATIENCE = 5
 """Restorations, without two snapshots' worth of good iterations between them, after which training stops."""
 
@@ -91,7 +88,6 @@ class Guard:
         self._parameters, self._optimiser = parameters, optimiser
         self.failures = 0
         self.good = 0
-        self.strikes = 0
         self.caution = 1.0
         """Factor on the learning rate."""
         self.snapshots = [self._snapshot(0)]
@@ -100,14 +96,6 @@ class Guard:
         weights = {f"weights.{i}": tensor.detach().cpu().clone() for i, tensor in enumerate(self._parameters)}
         optimiser = {f"optimiser.{name}": tensor for name, tensor in optimiser_tensors(self._optimiser).items()}
         return Snapshot(iteration, {**weights, **optimiser})
-
-    def consider(self, verdict: Verdict, fresh: int) -> Verdict:
-        """The verdict, with death of the seed again and again as trouble; the first `fresh` samples started from it."""
-        if fresh:
-            self.strikes = self.strikes + 1 if verdict.bad[:fresh].all() else 0
-        if verdict.good and self.strikes >= STRIKES:
-            return Verdict(verdict.bad, f"the seed died {self.strikes} times in a row")
-        return verdict
 
     def act(self, verdict: Verdict, iteration: int) -> tuple[str, ...]:
         """Answers a verdict; the events are for the report.
@@ -128,7 +116,7 @@ class Guard:
 
     def _praise(self, iteration: int) -> None:
         self.good += 1
-        if self.good % EVERY == 0 and not self.strikes:
+        if self.good % EVERY == 0:
             # The newest may already be on the way to failure: two are kept, the older is restored.
             self.snapshots = [self.snapshots[-1], self._snapshot(iteration + 1)]
         if self.good >= 2 * EVERY:
@@ -137,7 +125,7 @@ class Guard:
 
     def _roll_back(self) -> None:
         self.failures += 1
-        self.good = self.strikes = 0
+        self.good = 0
         self.caution /= 2
         self.snapshots = self.snapshots[:1]
         tensors = self.snapshots[0].tensors
@@ -153,12 +141,10 @@ class Guard:
     def numbers(self) -> dict[str, Any]:
         """Everything else that the guard remembers."""
         iterations = [snapshot.iteration for snapshot in self.snapshots]
-        counts = {"failures": self.failures, "good": self.good, "strikes": self.strikes}
-        return {**counts, "caution": self.caution, "snapshots": iterations}
+        return {"failures": self.failures, "good": self.good, "caution": self.caution, "snapshots": iterations}
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Goes back to the moment that `tensors` and `numbers` are of."""
-        self.failures, self.good, self.strikes = numbers["failures"], numbers["good"], numbers["strikes"]
-        self.caution = numbers["caution"]
+        self.failures, self.good, self.caution = numbers["failures"], numbers["good"], numbers["caution"]
         iterations = enumerate(numbers["snapshots"])
         self.snapshots = [Snapshot(iteration, below(tensors, f"{i}.")) for i, iteration in iterations]

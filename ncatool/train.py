@@ -148,9 +148,7 @@ class Trainer:
         fire = fire_masks(steps, start, self.config.model.fire_rate, self.fire)
         end = rollout(start, self.weights, self.config.model, fire)
         losses = self._losses(end)
-        fresh = train.batch_size if index is None else self._fresh()
         verdict = judge(end.detach(), losses.detach(), self.config.model.threshold)
-        verdict = self.guard.consider(verdict, fresh)
         if verdict.good:
             self._descend(evened(losses, self.iteration / train.iterations), rate)
         events = self.guard.act(verdict, self.iteration)
@@ -173,20 +171,18 @@ class Trainer:
         losses = self._losses(states)
         order = losses.argsort(descending=True).cpu()
         index, states, losses = index[order], states[order], losses[order]
-        states[: self._fresh()] = self._seeds(1)
+        states[: self._replaced()] = self._seeds(1)
         if train.regime is Regime.REGENERATING:
             self._damage(states, losses)
         return index, states
 
-    def _fresh(self) -> int:
-        """States of this batch that the seed replaces: one in eight, as in the article, but at least one a batch.
+    def _replaced(self) -> int:
+        """States of this batch that the seed replaces: on average one in eight, as in the article.
 
-        Where states are damaged, one in eight on average: more, and the pool stays young, for what has
-        not healed yet is the worst, and never gets to heal. Elsewhere fewer, and the seed's first steps are forgotten.
+        More, and the pool stays young: what has not healed yet is the worst, and never gets to heal.
         """
         size, done = self.config.train.batch_size, self.iteration
-        even = (done + 1) * size // REPLACED_ONE_IN - done * size // REPLACED_ONE_IN
-        return even if self.config.train.regime is Regime.REGENERATING else max(1, even)
+        return (done + 1) * size // REPLACED_ONE_IN - done * size // REPLACED_ONE_IN
 
     def _damage(self, states: State, losses: Float[Tensor, "batch"]) -> None:
         """Erases a circle of each of the best states, if it has grown: a wounded seed is only dead."""

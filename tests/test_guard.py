@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ncatool.errors import NcatoolError
-from ncatool.guard import EVERY, PATIENCE, STRIKES, Guard, Verdict, judge
+from ncatool.guard import EVERY, PATIENCE, Guard, Verdict, judge
 from ncatool.state import seed
 
 OK = torch.zeros(2)
@@ -43,7 +43,6 @@ def test_judges_death_of_all_and_bad_losses():
 
 
 GOOD = Verdict(torch.zeros(2, dtype=torch.bool), "")
-BAD_SEED = Verdict(torch.tensor([True, False]), "")
 BAD = Verdict(torch.tensor([True, False]), "every cell died")
 
 
@@ -70,28 +69,6 @@ def test_restores_weights_and_optimiser_from_before_the_trouble():
     assert torch.equal(parameter.detach(), kept[0])
     assert optimiser.state_dict()["state"][0]["step"].item() == kept[1]
     assert guard.caution == 0.5
-
-
-def test_notices_that_the_seed_dies_while_the_pool_lives_on():
-    _, _, guard = make()
-    verdicts = [guard.consider(BAD_SEED, 1) for _ in range(STRIKES)]
-    assert [verdict.good for verdict in verdicts] == [True] * (STRIKES - 1) + [False]
-    (event,) = guard.act(verdicts[-1], 9)
-    assert event.startswith(f"the seed died {STRIKES} times in a row: weights")
-    assert guard.consider(BAD_SEED, 0).good, "no seed in this batch"
-    for _ in range(STRIKES):
-        guard.consider(BAD_SEED, 1)
-        assert guard.consider(GOOD, 1).good, "one that lives is enough"
-
-
-def test_keeps_no_weights_under_which_the_seed_dies():
-    parameter, optimiser, guard = make()
-    for iteration in range(3 * EVERY):
-        learn(parameter, optimiser)
-        guard.consider(BAD_SEED, 1)
-        guard.act(GOOD, iteration)
-    guard.act(BAD, 3 * EVERY)
-    assert not parameter.any(), "back to the first weights"
 
 
 def test_gives_up_after_repeated_failures():
