@@ -77,8 +77,3 @@ def test_a_cache_that_cannot_be_made_is_replaced(tmp_path, monkeypatch):
     folder = compiler._folder()
     assert folder.is_dir()
     folder.rmdir()
-
-
-def test_source_is_installed_with_the_package():
-    assert compiler.SOURCE.is_file()
-    assert sys.modules["ncatool.compiler"].__file__

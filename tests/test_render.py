@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from ncatool import render as rendering
-from ncatool.checkpoint import save_model
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluate import figures
 from ncatool.render import Film, Rendering, render
@@ -169,8 +168,3 @@ def test_figures_by_hand():
     cells = 13 * 13 * 4
     expected = {"mse": 0.01, "psnr": 20, "l1": 0.1, "l2": 0.01, "manhattan": 0.1 * cells, "hinge": 0.095}
     assert found == pytest.approx(expected, rel=1e-4)
-
-
-def test_models_of_any_size_render(tmp_path):
-    save_model(tmp_path / "m.safetensors", lively())
-    assert rendering.FORMATS.keys() == {".gif", ".png"}
