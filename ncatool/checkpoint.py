@@ -1,13 +1,9 @@
-"""The files that a run leaves; each appears whole or not at all."""
+"""The files that a run leaves, and what is believed of one that is read."""
 
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
-import os
-import tempfile
-import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomli_w
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -23,6 +18,7 @@ from torch import Tensor
 
 from ncatool.config import FORMAT, MAX_SIDE, ModelConfig, from_table
 from ncatool.errors import NcatoolError, UsageError
+from ncatool.files import read_toml, write, write_toml
 from ncatool.model import Weights
 from ncatool.target import Target
 
@@ -74,78 +70,9 @@ class RunFiles:
         return [self.model, self.record, self.checkpoint, self.curve, self.picture]
 
 
-def check_writable(paths: list[Path], force: bool) -> None:
-    """Refuses, before any work is done, outputs that exist and folders that cannot be written."""
-    for path in paths:
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder", "give the name of a file")
-        if path.exists() and not force:
-            raise UsageError(f"{path} exists already", "give another name, or --force to overwrite it")
-    for folder in {path.parent for path in paths}:
-        try:
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise _unwritable(folder, error) from None
-
-
-def _unwritable(path: Path, error: OSError) -> NcatoolError:
-    mend = (
-        "free some space"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT)
-        else "choose a folder that exists and is yours to write"
-    )
-    return NcatoolError(f"{path} cannot be written: {error.strerror or error}", mend)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name in the same folder, which becomes `path` once it is written and flushed.
-
-    Raises NcatoolError where the disk is full or the folder unwritable; `path` is then untouched.
-    """
-    partial = path.with_name(f".{path.name[:200]}.{os.getpid()}.partial")
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-        _flush_folder(path.parent)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Makes the new name itself survive a power cut, where folders can be opened (not on Windows)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
-    with replacing(path) as partial:
-        partial.write_bytes(content)
-
-
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Writes the run's TOML."""
-    write(path, tomli_w.dumps({"format": FORMAT, **record}).encode())
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file's tables."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {path}", "give the name of a TOML file") from None
-    except (OSError, ValueError) as error:
-        raise NcatoolError(f"{path} is not valid TOML: {error}", "mend or remove that file") from None
+    write_toml(path, {"format": FORMAT, **record})
 
 
 def named_weights(weights: Weights) -> dict[str, Tensor]:

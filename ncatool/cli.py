@@ -124,7 +124,8 @@ def train(
     )  # fmt: skip
 
     from ncatool import target as targets
-    from ncatool.checkpoint import RunFiles, check_writable
+    from ncatool.checkpoint import RunFiles
+    from ncatool.files import check_writable
     from ncatool.run import Run
 
     if target is None:
@@ -175,8 +176,9 @@ def render(
 ) -> None:
     """Grow a model from its seed cell and show it: an animation or a sheet of stages."""
     from ncatool import render as rendering
-    from ncatool.checkpoint import check_writable, load_model
+    from ncatool.checkpoint import load_model
     from ncatool.evaluate import figures
+    from ncatool.files import check_writable
     from ncatool.view import colour
 
     how = rendering.Rendering(steps, every, fps, scale, damage, seed, colour(background))

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ncatool.errors import NcatoolError
-from ncatool.state import ALPHA
+from ncatool.state import living
 
 EXPLODED = 100.0
 """A value beyond this in any channel: the state has exploded."""
@@ -41,7 +41,7 @@ def judge(
     states: Float[Tensor, "batch height width channel"], losses: Float[Tensor, "batch"], threshold: float
 ) -> Verdict:
     """Looks at the final states of a batch and their losses."""
-    dead = ~(states[..., ALPHA] > threshold).any(dim=2).any(dim=1)
+    dead = ~living(states, threshold)
     # One that is not finite compares false, and counts as exploded.
     exploded = ~(states.abs().amax(dim=(1, 2, 3)) <= EXPLODED)
     trouble = ""

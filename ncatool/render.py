@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float
 from PIL import Image
 
-from ncatool.checkpoint import Model, replacing
+from ncatool.checkpoint import Model
 from ncatool.errors import UsageError
 from ncatool.evaluate import advance
+from ncatool.files import replacing
 from ncatool.state import State, on_grid, random_circle, seed
 from ncatool.view import Picture, default_scale, enlarged, on_background, sheet
 

@@ -8,6 +8,7 @@ only some states are kept and the steps between them are repeated in the backwar
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -19,6 +20,7 @@ from ncatool import native
 from ncatool.config import ModelConfig
 from ncatool.model import Weights, step
 from ncatool.native import Fire, Parameters, State
+from ncatool.state import living
 
 MEMORY = 512 * 2**20
 """Bytes that the steps kept for a backward pass may take."""
@@ -142,3 +144,21 @@ def rollout(
         final: Tensor = _Rollout.apply(state, fire, model, *parameters)  # type: ignore[no-untyped-call]
         return final
     return _engine(state, model, parameters).run(state, fire)
+
+
+def steps_lived(
+    state: Float[Tensor, "1 height width channel"],
+    weights: Weights,
+    model: ModelConfig,
+    fire: Bool[Tensor, "steps 1 height width"],
+) -> int:
+    """Steps after which a state that dies within `len(fire)` steps still lives.
+
+    Found by bisection: what is dead stays dead, and costs nothing.
+    """
+
+    def dies(steps: int) -> bool:
+        return not living(rollout(state, weights, model, fire[:steps]), model.threshold).item()
+
+    with torch.no_grad():
+        return max(0, bisect_left(range(len(fire)), True, key=dies) - 1)

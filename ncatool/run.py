@@ -14,18 +14,11 @@ from typing import Any
 import torch
 
 from ncatool import curve, native
-from ncatool.checkpoint import (
-    RunFiles,
-    load_checkpoint,
-    replacing,
-    save_checkpoint,
-    save_model,
-    write,
-    write_record,
-)
+from ncatool.checkpoint import RunFiles, load_checkpoint, save_checkpoint, save_model, write_record
 from ncatool.config import ModelConfig, RunConfig, TargetConfig, TrainConfig, from_table
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluate import mse_at
+from ncatool.files import replacing, write
 from ncatool.loss import psnr
 from ncatool.target import Target
 from ncatool.train import Report, Trainer

@@ -24,6 +24,11 @@ def seed(batch: int, height: int, width: int, channels: int) -> State:
     return state
 
 
+def living(state: State, threshold: float) -> Bool[Tensor, "batch"]:
+    """Which states hold a cell that is above the threshold: the others have died, and stay dead."""
+    return (state[..., ALPHA] > threshold).flatten(1).any(dim=1)
+
+
 def circle(height: int, width: int, y: float, x: float, radius: float) -> Mask:
     """Cells whose centres lie within `radius` of (y, x); all in cells."""
     rows = torch.arange(height).unsqueeze(1) - y

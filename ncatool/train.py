@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ncatool.checkpoint import Model, named_weights
@@ -22,7 +22,7 @@ from ncatool.errors import UsageError
 from ncatool.guard import Guard, Verdict, below, judge, load_optimiser, optimiser_tensors
 from ncatool.loss import LOSSES, error, mse
 from ncatool.model import Weights, initial_weights
-from ncatool.rollout import fire_masks, rollout
+from ncatool.rollout import fire_masks, rollout, steps_lived
 from ncatool.state import Pool, State, on_grid, random_circle, seed
 from ncatool.target import Target
 
@@ -150,7 +150,8 @@ class Trainer:
         losses = self._losses(end)
         verdict = judge(end.detach(), losses.detach(), self.config.model.threshold)
         if verdict.good:
-            self._descend(evened(losses, self.iteration / train.iterations), rate)
+            instructive = self._of_the_living(losses, verdict.bad, start, fire)
+            self._descend(evened(instructive, self.iteration / train.iterations), rate)
         events = self.guard.act(verdict, self.iteration)
         self._put_back(index, end.detach(), verdict)
         self.iteration += 1
@@ -160,6 +161,28 @@ class Trainer:
 
     def _losses(self, state: State) -> Float[Tensor, "batch"]:
         return LOSSES[self.config.train.loss](error(state, self.wanted), self.config.train.margin)
+
+    def _of_the_living(
+        self,
+        losses: Float[Tensor, "batch"],
+        dead: Bool[Tensor, "batch"],
+        start: State,
+        fire: Bool[Tensor, "steps batch height width"],
+    ) -> Float[Tensor, "batch"]:
+        """The losses, with that of a state that died replaced by that of the cells it had one step before.
+
+        The life mask leaves what is dead without a gradient: without this, nothing ever corrects weights
+        under which the seed dies, and the pool, which lives on, hides it.
+        """
+        each = list(losses.unbind())
+        for i in dead.nonzero().flatten().tolist():
+            one = slice(i, i + 1)
+            steps = steps_lived(start[one], self.weights, self.config.model, fire[:, one])
+            if steps > 0:
+                last = rollout(start[one], self.weights, self.config.model, fire[:steps, one])
+                cells = error(last, self.wanted)[last.detach().any(dim=-1)]
+                each[i] = LOSSES[self.config.train.loss](cells[None, None], self.config.train.margin)[0]
+        return torch.stack(each)
 
     def _batch(self) -> tuple[Int[Tensor, "batch"] | None, State]:
         """Where the rollouts start: the worst states replaced by the seed, the best ones damaged."""

@@ -1,9 +1,7 @@
 """The files of a run: round trips, what is refused, and that nothing is ever half-written."""
 
-import errno
 import json
 import os
-import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +13,6 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from ncatool import checkpoint
 from ncatool import target as targets
 from ncatool.checkpoint import Model, RunFiles, load_model, save_model
 from ncatool.config import Boundary, Filter, ModelConfig, TargetConfig
@@ -184,38 +181,6 @@ def test_names_of_a_runs_files():
         RunFiles(Path("b.pt"))
 
 
-def test_nothing_is_overwritten_without_force(tmp_path):
-    path = tmp_path / "there"
-    path.touch()
-    with pytest.raises(NcatoolError, match="exists already") as caught:
-        checkpoint.check_writable([path], force=False)
-    assert "--force" in caught.value.mend
-    checkpoint.check_writable([path], force=True)
-    with pytest.raises(NcatoolError, match="is a folder"):
-        checkpoint.check_writable([tmp_path], force=True)
-    with pytest.raises(NcatoolError, match="cannot be written"):
-        checkpoint.check_writable([tmp_path / "nowhere" / "x"], force=False)
-
-
-@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO, errno.EACCES])
-@pytest.mark.parametrize("where", ["fsync", "replace", "write"])
-def test_a_failing_disk_leaves_the_old_file(tmp_path, monkeypatch, fault, where):
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-
-    def fail(*arguments, **options):
-        raise OSError(fault, os.strerror(fault))
-
-    with monkeypatch.context() as patched, pytest.raises(NcatoolError, match=os.strerror(fault)) as caught:
-        owner, name = {"fsync": (os, "fsync"), "replace": (Path, "replace"), "write": (Path, "write_bytes")}[where]
-        patched.setattr(owner, name, fail)
-        checkpoint.write(path, b"new")
-    assert caught.value.code == ExitCode.FAILED
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.glob("*")) == [path], "no partial file is left"
-    assert not list(tmp_path.glob(".*.partial"))
-
-
 @pytest.mark.skipif(os.name != "posix", reason="needs a file size limit")
 def test_a_disk_that_fills_up_for_real(tmp_path):
     """A process that may write 4 kB in a file fails in one line and leaves the old model whole."""
@@ -234,12 +199,6 @@ def test_a_disk_that_fills_up_for_real(tmp_path):
     assert "cannot be written: File too large" in done.stdout
     assert load_model(path).config.hidden == 7
     assert [entry.name for entry in tmp_path.iterdir() if "safetensors" in entry.name] == ["m.safetensors"]
-
-
-def test_new_files_have_ordinary_permissions(tmp_path):
-    checkpoint.write(tmp_path / "file", b"x")
-    (tmp_path / "plain").touch()
-    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
 def test_weights_without_output_bias_stay_without():

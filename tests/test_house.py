@@ -15,7 +15,7 @@ PACKAGE = ROOT / "ncatool"
 README = (ROOT / "README.md").read_text()
 
 ROWS = [
-    *("errors", "config", "dataset", "target", "state", "model", "compiler", "native", "rollout", "loss"),
+    *("errors", "config", "files", "dataset", "target", "state", "model", "compiler", "native", "rollout", "loss"),
     *("checkpoint", "guard", "train", "evaluate", "view", "curve", "run", "render", "console", "live"),
     *("options", "cli", "__main__"),
 ]
