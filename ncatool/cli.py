@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
-from signal import SIGINT
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -69,6 +71,45 @@ def _regime(regime: Regime | None, damage: bool) -> Regime:
     return Regime.REGENERATING if damage else regime or TrainConfig.regime
 
 
+@app.command(epilog="Example:  ncatool fetch chestmnist bloodmnist --size 64")
+def fetch(
+    flags: o.Flags = None,
+    size: o.Pixels = 28,
+    root: o.Root = None,
+    mirror: o.Mirror = None,
+    source: o.From = None,
+    timeout: o.Timeout = 30.0,
+    retries: o.Retries = 6,
+    list_sets: o.List = False,
+    show: o.Show = None,
+    pick: o.Pick = None,
+    random: o.Random = False,
+    split: o.Split = "train",
+    colormap: o.ColormapOption = TargetConfig.colormap,
+    out: o.SheetOut = None,
+    seed: o.Seed = 0,
+    force: o.Force = False,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+) -> None:
+    """Fetch MedMNIST sets, verified, and choose targets from them.
+
+    A download that breaks off goes on where it ended, at once or with the same command later.
+    """
+    from ncatool import fetch_cli
+
+    if list_sets:
+        return fetch_cli.show_list(root)
+    sets = fetch_cli.named(flags, size)
+    wish = fetch_cli.Wish(show, pick, random, split, colormap, out, seed, force)
+    wish.check(sets)
+    done = fetch_cli.bring(sets, root, source, mirror, timeout, retries)
+    picture = wish.grant(sets[0], root)
+    fetch_cli.report(done, picture)
+    return None
+
+
 @app.command(
     epilog="Example:  ncatool train --target photo.png --size 40 --padding 16 --damage --out photo.safetensors"
 )
@@ -76,6 +117,9 @@ def train(
     target: o.TargetSpec = None,
     size: o.Size = TargetConfig.size,
     padding: o.Padding = TargetConfig.padding,
+    colormap: o.ColormapOption = TargetConfig.colormap,
+    alpha: o.AlphaOption = TargetConfig.alpha,
+    root: o.Root = None,
     iterations: o.Iterations = None,
     learning_rate: o.LearningRate = TrainConfig.learning_rate,
     schedule: o.ScheduleOption = TrainConfig.schedule,
@@ -113,7 +157,7 @@ def train(
     model = ModelConfig(
         channels=channels, hidden=hidden, filter=filter, fire_rate=fire_rate, threshold=threshold, boundary=boundary
     )
-    wanted = TargetConfig(source=target or "phantom", size=size, padding=padding)
+    wanted = TargetConfig(source=target or "phantom", size=size, padding=padding, colormap=colormap, alpha=alpha)
     low, high = _span(steps) if steps else natural_steps(size, fire_rate)
     chosen = _regime(regime, damage)
     count = natural_iterations(size, chosen) if iterations is None else iterations
@@ -129,12 +173,12 @@ def train(
     from ncatool.run import Run
 
     if target is None:
-        wanted = TargetConfig(source=targets.default_source(), size=size, padding=padding)
+        wanted = replace(wanted, source=targets.default_source(root))
         if wanted.source == "phantom":
             console.note("no --target and chestmnist is not fetched: growing the built-in phantom")
     files = RunFiles(out)
     check_writable(files.all(), force)
-    picture = targets.load(wanted)
+    picture = targets.load(wanted, root)
     _prepare(threads)
     _complete(Run(RunConfig(model=model, target=wanted, train=settings), picture, files), preview)
 
@@ -210,16 +254,17 @@ def _complete(run: Run, preview: bool) -> None:
     """Trains to the end, or until a signal; tells where everything is."""
     from ncatool import live
 
-    signal = live.follow(run, preview)
-    if signal is not None:
+    number = live.follow(run, preview)
+    if number is not None:
         done = f"{run.trainer.iteration} of {run.config.train.iterations}"
         console.note(f"stopped after iteration {done}, everything saved; go on: ncatool resume {run.files.model}")
-        raise typer.Exit(ExitCode.INTERRUPTED if signal == SIGINT else ExitCode.TERMINATED)
+        raise typer.Exit(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
     console.result({"wrote": str(run.files.model), **run.finish()})
 
 
 def main() -> None:
     """The entry point: every failure that a user can mend is one line and a hint."""
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=False)
     except NcatoolError as error:
@@ -230,6 +275,11 @@ def main() -> None:
         sys.exit(ExitCode.INTERRUPTED)
     else:
         sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """So that what is half done is cleaned up, as after Ctrl-C."""
+    sys.exit(ExitCode.TERMINATED)
 
 
 def _fail(error: NcatoolError) -> None:

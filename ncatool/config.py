@@ -80,6 +80,25 @@ class Damage(StrEnum):
     SQUARE = "square"
 
 
+class Colormap(StrEnum):
+    """How grey samples are coloured: not at all, or by a perceptually uniform map of matplotlib's."""
+
+    GREY = "grey"
+    VIRIDIS = "viridis"
+    PLASMA = "plasma"
+    INFERNO = "inferno"
+    MAGMA = "magma"
+    CIVIDIS = "cividis"
+
+
+class Alpha(StrEnum):
+    """What is transparent, beside what the picture itself leaves out."""
+
+    OPAQUE = "opaque"
+    LUMINANCE = "luminance"
+    THRESHOLD = "threshold"
+
+
 def within(name: str, value: float, low: float, high: float) -> None:
     """Refuses a setting outside [low, high], NaN included."""
     if not low <= value <= high:
@@ -122,6 +141,10 @@ class TargetConfig:
     """Longer side of the picture, in cells."""
     padding: int = 0
     """Empty cells around the picture, on each side."""
+    colormap: Colormap = Colormap.GREY
+    """Colours of a grey MedMNIST sample, from its darkest value to its brightest."""
+    alpha: Alpha = Alpha.OPAQUE
+    """Whether dark pixels are transparent: not; as far as they are dark; below a tenth of full brightness."""
 
     def __post_init__(self) -> None:
         within("size", self.size, 1, MAX_SIDE)

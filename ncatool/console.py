@@ -130,6 +130,63 @@ def _plain(total: int, unit: str) -> Callable[[int, str], None]:
     return update
 
 
+@contextmanager
+def transfer(name: str) -> Iterator[Callable[[int, int | None, str], None]]:
+    """Gives `watch(done, total, text)` for bytes: a bar on a terminal, else a line now and then.
+
+    With a total, the text says what is being done; without, it is a message.
+    """
+    if not moving():
+        yield _plain_transfer(name)
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(bar_width=None), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), *columns, console=stderr()) as bar:
+        task = bar.add_task(name, total=None)
+        doing = ""
+
+        def watch(done: int, total: int | None, text: str) -> None:
+            nonlocal doing
+            if total is None and text:
+                bar.console.print(f"{name}: {text}", markup=False, soft_wrap=True)
+            elif text != doing:
+                doing = text
+                bar.reset(task, description=f"{name} {text}".rstrip())
+            bar.update(task, completed=done, total=total)
+
+        yield watch
+
+
+def _plain_transfer(name: str) -> Callable[[int, int | None, str], None]:
+    last = time.monotonic()
+
+    def watch(done: int, total: int | None, text: str) -> None:
+        nonlocal last
+        if total is None and text:
+            note(f"{name}: {text}")
+        elif time.monotonic() - last >= PLAIN_SECONDS:
+            last = time.monotonic()
+            of = f" of {total / 1e6:.1f}" if total else ""
+            note(f"{name}: {done / 1e6:.1f}{of} MB  {text}".rstrip())
+
+    return watch
+
+
+def table(headings: list[str], rows: list[list[str]]) -> None:
+    """Rows under headings, on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        shown.add_column(heading, overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    wide = None if sys.stdout.isatty() else 200
+    Console(highlight=False, width=wide).print(shown)
+
+
 def watched(frames: Iterable[Any], total: int, unit: str) -> Iterator[Any]:
     """Passes the frames on and shows how many went by."""
     with progress(total, unit) as update:

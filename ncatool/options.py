@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ncatool.config import (
+    Alpha,
     Boundary,
+    Colormap,
     Device,
     Filter,
     Loss,
@@ -23,8 +25,8 @@ from ncatool.config import (
 from ncatool.console import manner
 from ncatool.errors import NcatoolError, UsageError
 
-TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE = (
-    "Target", "Training", "The rule", "Output", "Running", "Picture",
+TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE, DOWNLOAD, SAMPLES = (
+    "Target", "Training", "The rule", "Output", "Running", "Picture", "Download", "Samples",
 )  # fmt: skip
 
 
@@ -54,7 +56,7 @@ def _settings(path: Path) -> dict[str, Any]:
                 f"write [{name}] as a table, on a line of its own",
             )
     model, target, train = (dict(tables.get(name, {})) for name in ("model", "target", "train"))
-    described = {name: target[name] for name in ("source", "size", "padding") if name in target}
+    described = {name: target[name] for name in ("source", "size", "padding", "colormap", "alpha") if name in target}
     for kind, table in ((ModelConfig, model), (TargetConfig, described), (TrainConfig, train)):
         from_table(kind, table, str(path))
     if "min_steps" in train or "max_steps" in train:
@@ -112,6 +114,23 @@ TargetSpec = Annotated[
 ]  # fmt: skip
 Size = Annotated[int, _option(TARGET, "size", "Longer side of the picture, in cells.")]
 Padding = Annotated[int, _option(TARGET, "padding", "Empty cells around the picture, on each side.")]
+ColormapOption = Annotated[
+    Colormap,
+    _option(TARGET, "colormap", "Colours of a grey MedMNIST sample, from its darkest value to its brightest."),
+]
+AlphaOption = Annotated[
+    Alpha,
+    _option(
+        TARGET, "alpha", "Dark pixels: as they are; transparent as far as they are dark; transparent below a tenth."
+    ),
+]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root", help="Folder of MedMNIST files.", rich_help_panel=TARGET, envvar="NCATOOL_DATA",
+        show_default="the user's cache", metavar="FOLDER",
+    ),
+]  # fmt: skip
 
 Iterations = Annotated[
     int | None,
@@ -172,3 +191,38 @@ Scale = Annotated[
 ]
 RenderDamage = Annotated[bool, _option(PICTURE, "damage", "Erase a random circle, ten times on the way.")]
 Background = Annotated[str, _option(PICTURE, "background", "Colour behind transparent cells, by name or #code.")]
+
+Flags = Annotated[list[str] | None, typer.Argument(help="MedMNIST sets by name, or all.", metavar="FLAG...")]
+Pixels = Annotated[int, typer.Option("--size", help="Pixels a side: 28, 64, 128 or 224.", rich_help_panel=DOWNLOAD)]
+Mirror = Annotated[str | None, _option(DOWNLOAD, "mirror", "URL of a folder that holds the same files.", metavar="URL")]
+From = Annotated[
+    Path | None,
+    typer.Option("--from", help="Take this file instead of downloading.", rich_help_panel=DOWNLOAD, metavar="FILE.npz"),
+]
+Timeout = Annotated[
+    float, _option(DOWNLOAD, "timeout", "Seconds to connect, and seconds of silence, at most.", min=0.1)
+]
+Retries = Annotated[int, _option(DOWNLOAD, "retries", "Tries without progress, after the first.", min=0)]
+List = Annotated[bool, typer.Option("--list", help="List all sets, and which are here.", rich_help_panel=DOWNLOAD)]
+Show = Annotated[
+    int | None,
+    typer.Option(
+        "--show", help="Write a sheet of this many samples.", rich_help_panel=SAMPLES, min=1, max=400,
+        show_default=False, metavar="N",
+    ),
+]  # fmt: skip
+Split = Annotated[
+    str, typer.Option("--split", help="Samples of train, val or test.", rich_help_panel=SAMPLES, metavar="SPLIT")
+]
+Pick = Annotated[
+    tuple[str, Path] | None,
+    typer.Option(
+        "--pick", help="Write one sample to a PNG; of a volume one slice.", rich_help_panel=SAMPLES,
+        metavar="SPLIT:INDEX[:PLANE[:SLICE]] OUT.png", show_default=False,
+    ),
+]  # fmt: skip
+SheetOut = Annotated[
+    Path | None, typer.Option("--out", "-o", help="PNG that --show or --random writes.", rich_help_panel=SAMPLES,
+    show_default="FLAG-SPLIT[-INDEX].png"),
+]  # fmt: skip
+Random = Annotated[bool, typer.Option("--random", help="Choose at random, by --seed.", rich_help_panel=SAMPLES)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ncatool import dataset
-from ncatool.config import TargetConfig
+from ncatool.config import Alpha, Colormap, TargetConfig
 from ncatool.errors import NcatoolError, UsageError
 
 Pixels = UInt8[np.ndarray, "height width 4"]
@@ -151,20 +152,70 @@ def _targets() -> str:
     return "a target is phantom, an image file, or a MedMNIST set as FLAG[@SIZE][:SPLIT[:INDEX]]"
 
 
-def load(config: TargetConfig) -> Target:
-    """The picture that a target spec means."""
-    if config.source == "phantom":
-        origin = {"source": "phantom", "label": "Shepp-Logan head phantom"}
-        return Target(phantom(config.size), config.padding, origin)
+def _coloured(grey: UInt8[np.ndarray, "height width"], colormap: Colormap) -> UInt8[np.ndarray, "height width 3"]:
+    """Grey through a map from its darkest value to its brightest, as matplotlib's `imshow` has it."""
+    if colormap is Colormap.GREY:
+        return np.stack([grey] * 3, axis=-1)
+    from matplotlib.cm import ScalarMappable
+
+    return np.asarray(ScalarMappable(cmap=colormap.value).to_rgba(grey, bytes=True))[..., :3]
+
+
+def from_sample(sample: UInt8[np.ndarray, "height width *colours"], size: int, colormap: Colormap) -> Pixels:
+    """A grey or colour sample as an opaque picture whose longer side is `size`; scaled first, then coloured."""
+    scaled = np.asarray(_fitted(Image.fromarray(sample), size))
+    colours = _coloured(scaled, colormap) if scaled.ndim == 2 else scaled
+    return np.dstack([colours, np.full(colours.shape[:2], 255, np.uint8)])
+
+
+def luminance(pixels: Pixels) -> UInt8[np.ndarray, "height width"]:
+    """Brightness as ITU-R BT.601 weighs the colours."""
+    return np.asarray(Image.fromarray(pixels[..., :3]).convert("L"))
+
+
+ALPHAS: dict[Alpha, Callable[[UInt8[np.ndarray, "height width"]], NDArray[Any]]] = {
+    Alpha.OPAQUE: lambda bright: np.ones(bright.shape),
+    Alpha.LUMINANCE: lambda bright: bright / 255,
+    Alpha.THRESHOLD: lambda bright: (bright > 25.5).astype(float),
+}
+"""Opacity in [0, 1] by brightness; a tenth is what separates living cells from dead ones, too."""
+
+
+def _thinned(pixels: Pixels, bright: UInt8[np.ndarray, "height width"], alpha: Alpha) -> Pixels:
+    """The picture with its dark parts transparent."""
+    opacity = np.round(pixels[..., 3] * ALPHAS[alpha](bright)).astype(np.uint8)
+    if not opacity.any():
+        raise NcatoolError(
+            "the picture is transparent everywhere: nothing can grow", "choose another picture or another --alpha"
+        )
+    return np.dstack([pixels[..., :3], opacity])
+
+
+def _sampled(config: TargetConfig, spec: dataset.Spec, root: Path | None) -> Target:
+    sample, origin = dataset.sample(spec, root)
+    if sample.ndim == 3 and config.colormap is not Colormap.GREY:
+        raise UsageError(f"{spec.of.flag} is in colour, but --colormap is {config.colormap}", "leave --colormap out")
+    bright = luminance(from_sample(sample, config.size, Colormap.GREY))
+    pixels = _thinned(from_sample(sample, config.size, config.colormap), bright, config.alpha)
+    looks = {"colormap": config.colormap.value, "alpha": config.alpha.value}
+    return Target(pixels, config.padding, {"source": config.source, **origin, **looks})
+
+
+def load(config: TargetConfig, root: Path | None = None) -> Target:
+    """The picture that a target spec means; `root` is where MedMNIST sets lie, if not in the user's cache."""
     spec = None if Path(config.source).is_file() else dataset.parse(config.source)
-    if spec is None:
-        return Target(from_image(Path(config.source), config.size), config.padding, {"source": config.source})
-    sample, origin = dataset.sample(spec)
-    pixels = np.asarray(_fitted(Image.fromarray(sample).convert("RGBA"), config.size))
-    return Target(pixels, config.padding, {"source": config.source, **origin})
+    if spec is not None:
+        return _sampled(config, spec, root)
+    if config.colormap is not Colormap.GREY:
+        raise UsageError(f"--colormap is for MedMNIST samples, but the target is {config.source}", "leave it out")
+    origin = {"source": config.source}
+    if config.source == "phantom":
+        origin["label"] = "Shepp-Logan head phantom"
+    pixels = phantom(config.size) if config.source == "phantom" else from_image(Path(config.source), config.size)
+    pixels = _thinned(pixels, luminance(pixels), config.alpha)
+    return Target(pixels, config.padding, {**origin, "alpha": config.alpha.value})
 
 
-def default_source() -> str:
+def default_source(root: Path | None = None) -> str:
     """`chestmnist` where it has been fetched, else the phantom."""
-    spec = dataset.parse("chestmnist")
-    return "chestmnist" if spec is not None and dataset.cached(spec) is not None else "phantom"
+    return "chestmnist" if dataset.cached(dataset.Set("chestmnist"), root) is not None else "phantom"

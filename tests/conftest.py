@@ -11,10 +11,12 @@ import tests.typecheck  # noqa: F401 - named below
 
 install_import_hook("ncatool", "tests.typecheck.check")
 
+import numpy as np
 import pytest
 import torch
 
 from ncatool.config import ModelConfig, RunConfig, TargetConfig, TrainConfig
+from tests.site import FLAGS, blood, serving, volumes, write_set
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
@@ -42,6 +44,28 @@ def _own_places(tmp_path, monkeypatch):
 @pytest.fixture
 def generator():
     return torch.Generator().manual_seed(7)
+
+
+@pytest.fixture(scope="session")
+def files(data, tmp_path_factory):
+    """All twelve 2D sets and a 3D one, of real tiles."""
+    folder = tmp_path_factory.mktemp("files")
+    tiles = np.load(DATA / "medmnist" / "tiles.npz")
+    for flag in FLAGS:
+        write_set(folder / f"{flag}.npz", flag, tiles[flag])
+    write_set(folder / "organmnist3d.npz", "organmnist3d", volumes(tiles["organamnist"]))
+    larger = tiles["bloodmnist"].repeat(2, axis=1).repeat(2, axis=2)
+    np.savez(folder / "bloodmnist_64.npz", **blood(np.pad(larger, ((0, 0), (4, 4), (4, 4), (0, 0)))))
+    return folder
+
+
+@pytest.fixture
+def site(files, tmp_path, monkeypatch):
+    """The files behind a server, and a catalogue that points to it."""
+    with serving(files) as site:
+        site.write_catalogue(tmp_path / "catalogue")
+        monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'catalogue'}{os.pathsep}{Path(__file__).parents[1]}")
+        yield site
 
 
 def small_run(**train):

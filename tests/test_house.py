@@ -15,9 +15,9 @@ PACKAGE = ROOT / "ncatool"
 README = (ROOT / "README.md").read_text()
 
 ROWS = [
-    *("errors", "config", "files", "dataset", "target", "state", "model", "compiler", "native", "rollout", "loss"),
-    *("checkpoint", "guard", "train", "evaluate", "view", "curve", "run", "render", "console", "live"),
-    *("options", "cli", "__main__"),
+    *("errors", "config", "files", "npz", "download", "dataset", "fetch", "target", "state", "model"),
+    *("compiler", "native", "rollout", "loss", "checkpoint", "guard", "train", "evaluate", "view", "curve", "run"),
+    *("render", "console", "gallery", "fetch_cli", "live", "options", "cli", "__main__"),
 ]
 """A module imports only from those before it; data flows one way."""
 
