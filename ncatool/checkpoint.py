@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,14 @@ from torch import Tensor
 
 from ncatool.config import FORMAT, MAX_SIDE, ModelConfig, from_table
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.files import read_toml, write, write_toml
+from ncatool.files import read_toml, remove_partials, unwritable, write, write_toml
 from ncatool.model import Weights
 from ncatool.target import Target
 
 SUFFIX = ".safetensors"
+LOCK_SECONDS = 3.0
+"""A lock that a dead process left without its name is believed for two seconds."""
+WHOLE = "give a file that ncatool has written, whole"
 _WEIGHTS = {
     "hidden.weight": "hidden_weight",
     "hidden.bias": "hidden_bias",
@@ -69,6 +73,31 @@ class RunFiles:
     def all(self) -> list[Path]:
         return [self.model, self.record, self.checkpoint, self.curve, self.picture]
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps every other process from writing this run; what a dead one left half-written is removed.
+
+        Raises NcatoolError, naming the process, where one is at it.
+        """
+        from filelock import SoftFileLock, Timeout
+
+        lock = SoftFileLock(self.model.with_name(f".{self.model.name}.lock"))
+        try:
+            lock.acquire(timeout=LOCK_SECONDS)
+        except Timeout:
+            holder = f"process {lock.pid}" if lock.pid else "another process"
+            raise NcatoolError(
+                f"{holder} is writing {self.model}", f"wait for it, give another name, or remove {lock.lock_file}"
+            ) from None
+        except OSError as error:
+            raise unwritable(self.model.parent, error) from None
+        try:
+            for path in self.all():
+                remove_partials(path)
+            yield
+        finally:
+            lock.release()
+
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Writes the run's TOML."""
@@ -81,54 +110,85 @@ def named_weights(weights: Weights) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
+def weights_named(tensors: Mapping[str, Tensor]) -> Weights:
+    """The opposite of `named_weights`."""
+    return Weights(**{_WEIGHTS[name]: tensor for name, tensor in tensors.items()})
+
+
 def target_tensor(target: Target) -> Tensor:
     """The target's pixels as a tensor."""
     return torch.from_numpy(np.array(target.pixels))
 
 
-def _metadata(tables: Mapping[str, Any]) -> dict[str, str]:
-    """One key, for safetensors writes several in an order that changes from run to run."""
-    return {"ncatool": json.dumps({"format": FORMAT, **tables}, sort_keys=True)}
+def _checksum(tables: Mapping[str, Any], tensors: Iterable[tuple[str, Tensor]]) -> int:
+    """CRC-32 of tables and tensors with their names, dtypes and shapes."""
+    value = zlib.crc32(json.dumps(tables, sort_keys=True).encode())
+    for name, tensor in tensors:
+        value = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), value)
+        value = zlib.crc32(tensor.numpy().reshape(-1).view(np.uint8).data, value)
+    return value
+
+
+def _packed(tensors: Mapping[str, Tensor], tables: Mapping[str, Any]) -> bytes:
+    """A safetensors file with its tables and checksum; one key, for several come in an order that changes."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    body = json.loads(json.dumps({"format": FORMAT, **tables}))
+    sealed = {"checksum": _checksum(body, plain.items()), **body}
+    return save(plain, {"ncatool": json.dumps(sealed, sort_keys=True)})
 
 
 def save_model(path: Path, model: Model) -> None:
     """Writes the model file."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in named_weights(model.weights).items()}
-    tensors = {**weights, "target": target_tensor(model.target)}
-    tables = {"model": dataclasses.asdict(model.config), "target": model.target.record()}
-    write(path, save(tensors, _metadata(tables)))
+    tensors = {**named_weights(model.weights), "target": target_tensor(model.target)}
+    write(path, _packed(tensors, {"model": dataclasses.asdict(model.config), "target": model.target.record()}))
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[Any]:
     """An open safetensors file, with every way that it can be broken as one NcatoolError."""
-    mend = "give a model that ncatool has written, whole"
     try:
         if path.is_file() and path.stat().st_size == 0:
-            raise NcatoolError(f"{path} is empty (0 bytes)", mend)
+            raise NcatoolError(f"{path} is empty (0 bytes)", WHOLE)
         with safe_open(path, framework="pt") as file:
             yield file
     except FileNotFoundError:
         raise UsageError(f"no such model: {path}", "give the name of a .safetensors file") from None
     except SafetensorError as error:
-        raise NcatoolError(f"{path} is truncated or not a safetensors file ({error})", mend) from None
+        raise NcatoolError(f"{path} is truncated or not a safetensors file ({error})", WHOLE) from None
     except OSError as error:
-        raise NcatoolError(f"{path} cannot be read: {error.strerror or error}", mend) from None
+        raise NcatoolError(f"{path} cannot be read: {error.strerror or error}", WHOLE) from None
+
+
+def _tables(path: Path, file: Any) -> dict[str, Any]:
+    """The tables of the header's metadata, without the checksum."""
+    try:
+        tables = json.loads((file.metadata() or {})["ncatool"])
+    except (KeyError, ValueError, RecursionError):
+        tables = None
+    if not isinstance(tables, dict) or tables.get("format") != FORMAT:
+        raise NcatoolError(f"{path} has no header of the format {FORMAT}", WHOLE)
+    return tables
+
+
+def _check_seal(path: Path, file: Any) -> None:
+    """Compares the checksum, so that no changed byte passes for a weight; sizes must be known to be sane."""
+    tables = _tables(path, file)
+    told = tables.pop("checksum", None)
+    found = _checksum(tables, ((name, file.get_tensor(name)) for name in sorted(file.keys())))
+    if told != found:
+        raise NcatoolError(f"{path} has changed since it was written: its checksum is {found}, not {told}", WHOLE)
 
 
 def header_table(path: Path, file: Any, name: str) -> dict[str, Any]:
     """One table of the header's metadata."""
-    try:
-        table = json.loads((file.metadata() or {})["ncatool"])[name]
-    except (KeyError, ValueError, TypeError):
-        table = None
+    table = _tables(path, file).get(name)
     if not isinstance(table, dict):
-        raise NcatoolError(f"{path} has no [{name}] table in its header", "give a model that ncatool has written")
+        raise NcatoolError(f"{path} has no [{name}] table in its header", WHOLE)
     return table
 
 
 def take(path: Path, file: Any, name: str, shape: tuple[int, ...], dtype: str = "F32") -> Tensor:
-    """A tensor whose shape and dtype are what they should be, checked before it is read."""
+    """A tensor whose shape and dtype are what they should be, checked before it is read; float32 must be finite."""
     mend = "the file is damaged or not a model of ncatool; use another copy"
     if name not in file.keys():  # noqa: SIM118 - safe_open is no mapping
         raise NcatoolError(f"{path} lacks the tensor {name} of shape {list(shape)}", mend)
@@ -138,7 +198,7 @@ def take(path: Path, file: Any, name: str, shape: tuple[int, ...], dtype: str = 
             f"{path}: {name} should be {dtype} {list(shape)}, but is {found.get_dtype()} {found.get_shape()}", mend
         )
     tensor: Tensor = file.get_tensor(name)
-    if not torch.isfinite(tensor.float()).all():
+    if dtype == "F32" and not torch.isfinite(tensor).all():
         raise NcatoolError(f"{path}: {name} holds values that are not finite", mend)
     return tensor
 
@@ -152,7 +212,7 @@ def take_weights(path: Path, file: Any, config: ModelConfig) -> Weights:
         "output.bias": (config.channels,),
     }
     present = [name for name in shapes if name != "output.bias" or name in file.keys()]  # noqa: SIM118
-    return Weights(**{_WEIGHTS[name]: take(path, file, name, shapes[name]) for name in present})
+    return weights_named({name: take(path, file, name, shapes[name]) for name in present})
 
 
 def take_target(path: Path, file: Any) -> Target:
@@ -176,8 +236,10 @@ def load_model(path: Path) -> Model:
     with reading(path) as file:
         table = header_table(path, file, "model")
         config = from_table(ModelConfig, table, str(path))
-        _compare(path, path.with_suffix(".toml"), dataclasses.asdict(config))
-        return Model(take_weights(path, file, config), config, take_target(path, file))
+        model = Model(take_weights(path, file, config), config, take_target(path, file))
+        _check_seal(path, file)
+    _compare(path, path.with_suffix(".toml"), dataclasses.asdict(config))
+    return model
 
 
 def _compare(path: Path, sidecar: Path, header: dict[str, Any]) -> None:
@@ -195,15 +257,30 @@ def _compare(path: Path, sidecar: Path, header: dict[str, Any]) -> None:
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], target: Target, facts: Mapping[str, Any]) -> None:
-    """Writes what `resume` needs: the trainer's tensors, the target, and `facts` as JSON."""
-    content = {**{name: tensor.contiguous() for name, tensor in tensors.items()}, "target": target_tensor(target)}
-    tables = {"facts": facts, "target": target.record()}
-    write(path, save(content, _metadata(tables)))
+    """Writes what `resume` needs: the run's tensors, the target, and `facts` as JSON."""
+    content = {**tensors, "target": target_tensor(target)}
+    write(path, _packed(content, {"facts": facts, "target": target.record()}))
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], Target, dict[str, Any]]:
-    """What `save_checkpoint` wrote."""
+Expected = Mapping[str, tuple[tuple[int, ...], str]]
+"""Shape and safetensors dtype of each tensor that must be there, by name."""
+
+
+def load_checkpoint(
+    path: Path, expected: Callable[[Mapping[str, Any], Target], Expected]
+) -> tuple[dict[str, Tensor], Target, dict[str, Any]]:
+    """What `save_checkpoint` wrote; `expected` says, by facts and target, which tensors must be there.
+
+    Raises NcatoolError where one is missing, superfluous, of another shape or dtype, or not finite,
+    before it is read; and where the checksum differs.
+    """
     with reading(path) as file:
         facts = header_table(path, file, "facts")
         target = take_target(path, file)
-        return {name: file.get_tensor(name) for name in file.keys()}, target, facts  # noqa: SIM118
+        wanted = expected(facts, target)
+        strange = set(file.keys()) - set(wanted) - {"target"}
+        if strange:
+            raise NcatoolError(f"{path} holds the unknown tensor {min(strange)}", WHOLE)
+        tensors = {name: take(path, file, name, *wanted[name]) for name in wanted}
+        _check_seal(path, file)
+        return tensors, target, facts

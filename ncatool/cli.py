@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -63,6 +63,16 @@ def _span(text: str) -> tuple[int, int]:
         return int(low), int(high or low)
     except ValueError:
         raise UsageError(f"steps is {text!r}", "give --steps MIN-MAX, such as 64-95") from None
+
+
+def _agreed(asked: ModelConfig, start: ModelConfig, source: str) -> ModelConfig:
+    """The rule of the model that training starts from; refuses flags that ask for another."""
+    for name, value in dataclasses.asdict(asked).items():
+        if value not in (getattr(ModelConfig, name), getattr(start, name)):
+            raise UsageError(
+                f"{name} is {value}, but {source} has {getattr(start, name)}", "leave the flag out, or train afresh"
+            )
+    return start
 
 
 def _regime(regime: Regime | None, damage: bool) -> Regime:
@@ -139,7 +149,9 @@ def train(
     boundary: o.BoundaryOption = ModelConfig.boundary,
     out: o.Out = Path("model.safetensors"),
     force: o.Force = False,
+    initial: o.Initial = "",
     checkpoint_every: o.CheckpointEvery = TrainConfig.checkpoint_every,
+    no_checkpoint: o.NoCheckpoint = False,
     preview: o.Preview = False,
     device: o.DeviceOption = Device.AUTO,
     threads: o.Threads = 0,
@@ -164,41 +176,67 @@ def train(
     settings = TrainConfig(
         iterations=count, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size,
         pool_size=pool_size, regime=chosen, damaged=damaged, loss=loss, margin=margin,
-        min_steps=low, max_steps=high, seed=seed, threads=threads, device=device, checkpoint_every=checkpoint_every,
+        min_steps=low, max_steps=high, seed=seed, threads=threads, device=device,
+        checkpoint_every=0 if no_checkpoint else checkpoint_every, initial=initial,
     )  # fmt: skip
 
     from ncatool import target as targets
-    from ncatool.checkpoint import RunFiles
+    from ncatool.checkpoint import RunFiles, load_model
     from ncatool.files import check_writable
     from ncatool.run import Run
 
     if target is None:
-        wanted = replace(wanted, source=targets.default_source(root))
+        wanted = dataclasses.replace(wanted, source=targets.default_source(root))
         if wanted.source == "phantom":
             console.note("no --target and chestmnist is not fetched: growing the built-in phantom")
     files = RunFiles(out)
     check_writable(files.all(), force)
+    start = load_model(Path(initial)) if initial else None
+    if start is not None:
+        model = _agreed(model, start.config, initial)
     picture = targets.load(wanted, root)
     _prepare(threads)
-    _complete(Run(RunConfig(model=model, target=wanted, train=settings), picture, files), preview)
+    run = RunConfig(model=model, target=wanted, train=settings)
+    with files.alone():
+        _complete(Run(run, picture, files, start.weights if start else None), preview)
 
 
 @app.command(epilog="Example:  ncatool resume model.safetensors --iterations 4000")
 def resume(
     model: Annotated[Path, typer.Argument(help="Model file of a run that left a checkpoint.")],
-    iterations: Annotated[int | None, typer.Option(help="Iterations in all.", show_default="as planned")] = None,
+    iterations: o.MoreIterations = None,
+    learning_rate: o.NewLearningRate = None,
+    checkpoint_every: o.NewCheckpointEvery = None,
+    device: o.NewDevice = None,
+    threads: o.NewThreads = None,
     preview: o.Preview = False,
     quiet: o.Quiet = False,
     json: o.Json = False,
     traceback: o.Traceback = False,
 ) -> None:
-    """Go on with a run from its checkpoint, as if it had not stopped."""
+    """Go on with a run from its checkpoint, as if it had not stopped.
+
+    With other --iterations the learning rate goes on as it would stand there in a run of that length.
+    All other settings of a run stay what they are.
+    """
     from ncatool.checkpoint import RunFiles
     from ncatool.run import Run
 
-    run = Run.resumed(RunFiles(model), iterations)
-    _prepare(run.config.train.threads)
-    _complete(run, preview)
+    wishes = {
+        "iterations": iterations, "learning_rate": learning_rate, "checkpoint_every": checkpoint_every,
+        "device": device, "threads": threads,
+    }  # fmt: skip
+    files = RunFiles(model)
+    if not files.checkpoint.exists():
+        raise UsageError(f"there is no checkpoint {files.checkpoint}", "give the model file of a run that has left one")
+    with files.alone():
+        run = Run.resumed(files, **{name: value for name, value in wishes.items() if value is not None})
+        _prepare(run.config.train.threads)
+        for difference in run.differences():
+            console.note(f"not what it was: {difference}; the numbers may differ from an undisturbed run's")
+        if run.trainer.iteration == run.config.train.iterations:
+            console.note(f"all {run.trainer.iteration} iterations are done; give --iterations more to go on")
+        _complete(run, preview)
 
 
 @app.command(epilog="Example:  ncatool render model.safetensors healing.gif --damage --background black")
@@ -257,7 +295,8 @@ def _complete(run: Run, preview: bool) -> None:
     number = live.follow(run, preview)
     if number is not None:
         done = f"{run.trainer.iteration} of {run.config.train.iterations}"
-        console.note(f"stopped after iteration {done}, everything saved; go on: ncatool resume {run.files.model}")
+        go_on = f"go on: ncatool resume {run.files.model}" if run.config.train.checkpoint_every else "no checkpoint"
+        console.note(f"stopped after iteration {done}, everything saved; {go_on}")
         raise typer.Exit(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
     console.result({"wrote": str(run.files.model), **run.finish()})
 
@@ -289,8 +328,20 @@ def _fail(error: NcatoolError) -> None:
     sys.exit(error.code)
 
 
+def _flags_of_train(context: typer.Context) -> list[str]:
+    group = context.parent.command if context.parent is not None else None
+    train = getattr(group, "commands", {}).get("train")
+    return [flag for parameter in train.params for flag in parameter.opts] if train is not None else []
+
+
 def _usage(error: TyperException) -> UsageError:
     """Typer's own complaint, in our form."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "ncatool"
+    flag = getattr(error, "option_name", None)
+    if context is not None and context.info_name == "resume" and flag in _flags_of_train(context):
+        return UsageError(
+            f"a run keeps its {flag.removeprefix('--')} when it is resumed",
+            f"for another, train anew from its weights: ncatool train --from MODEL {flag} ...",
+        )
     return UsageError(error.format_message().replace("Value error, ", ""), f"see: {command} --help")

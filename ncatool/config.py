@@ -161,7 +161,7 @@ class TargetConfig:
 class TrainConfig:
     """How training goes."""
 
-    iterations: int = 2800
+    iterations: int = 2520
     """Optimiser steps in all."""
     learning_rate: float = 4e-3
     """Peak learning rate of Adam."""
@@ -179,9 +179,9 @@ class TrainConfig:
     """What is minimised."""
     margin: float = 0.005
     """Errors up to this cost nothing under the hinge loss."""
-    min_steps: int = 45
+    min_steps: int = 56
     """Fewest steps of a rollout."""
-    max_steps: int = 76
+    max_steps: int = 87
     """Most steps of a rollout."""
     seed: int = 0
     """Of every random generator."""
@@ -190,7 +190,9 @@ class TrainConfig:
     device: Device = Device.AUTO
     """Where the rollouts run."""
     checkpoint_every: int = 200
-    """Iterations between two checkpoints."""
+    """Iterations between two checkpoints; 0: none are written."""
+    initial: str = ""
+    """Model file whose weights training starts from; empty: fresh ones."""
 
     def __post_init__(self) -> None:
         within("iterations", self.iterations, 1, 10**7)
@@ -203,7 +205,7 @@ class TrainConfig:
         within("steps", self.max_steps, self.min_steps, 10**4)
         within("seed", self.seed, 0, 2**63 - 1)
         within("threads", self.threads, 0, 1024)
-        within("checkpoint-every", self.checkpoint_every, 1, 10**7)
+        within("checkpoint-every", self.checkpoint_every, 0, 10**7)
         if self.regime is not Regime.GROWING and self.batch_size > self.pool_size:
             raise UsageError(
                 f"a batch of {self.batch_size} cannot be drawn from a pool of {self.pool_size}",
@@ -220,15 +222,15 @@ def natural_steps(side: int, fire_rate: float) -> tuple[int, int]:
     """Fewest and most steps of a rollout for a picture of this longer side.
 
     What grows from the middle moves by at most one cell each time that a cell fires, so the edge is
-    side / (2 fire_rate) steps away; a little more than half as much again lets it take shape.
+    side / (2 fire_rate) steps away; as long again lets it take shape.
     """
-    low = max(24, round(0.8 * side / fire_rate))
+    low = max(24, round(side / fire_rate))
     return low, low + 31
 
 
 def natural_iterations(side: int, regime: Regime) -> int:
-    """Iterations for a picture of this longer side: 100 a cell, and half as many again to learn to heal."""
-    return side * (150 if regime is Regime.REGENERATING else 100)
+    """Iterations for a picture of this longer side: 90 a cell, and about twice as many to learn to heal."""
+    return side * (175 if regime is Regime.REGENERATING else 90)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import tempfile
 import tomllib
@@ -57,6 +58,12 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise unwritable(path, error) from None
     finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_partials(path: Path) -> None:
+    """Removes what processes that were killed left half-written of a file; nobody else may be writing it."""
+    for partial in path.parent.glob(f".{glob.escape(path.name[:200])}.*.partial"):
         partial.unlink(missing_ok=True)
 
 

@@ -46,7 +46,7 @@ def _settings(path: Path) -> dict[str, Any]:
         raise UsageError(f"no such file: {path}", "give --config a TOML file") from None
     except (OSError, ValueError) as error:
         raise NcatoolError(f"{path} is not valid TOML: {error}", "mend it, or give another file") from None
-    unknown = set(tables) - {"format", "model", "target", "train", "result", "environment"}
+    unknown = set(tables) - {"format", "model", "target", "train", "result", "environment", "history"}
     if unknown:
         raise UsageError(f"{path}: unknown table [{min(unknown)}]", "choose from [model], [target], [train]")
     for name in ("model", "target", "train"):
@@ -139,7 +139,7 @@ Iterations = Annotated[
         "iterations",
         "Optimiser steps.",
         "-n",
-        show_default="100 for each cell of --size, 150 with damage",
+        show_default="90 for each cell of --size, 175 with damage",
     ),
 ]
 LearningRate = Annotated[float, _option(TRAINING, "learning-rate", "Peak learning rate of Adam.")]
@@ -166,7 +166,7 @@ Steps = Annotated[
         "steps",
         "Steps of a rollout, drawn anew each iteration.",
         metavar="MIN-MAX",
-        show_default="by size: 45-76 for 28 cells, 64-95 for 40",
+        show_default="by size: 56-87 for 28 cells, 80-111 for 40",
     ),
 ]
 
@@ -181,6 +181,27 @@ BoundaryOption = Annotated[
 
 Out = Annotated[Path, _option(OUTPUT, "out", "Model file; the run's other files stand beside it.", "-o")]
 CheckpointEvery = Annotated[int, _option(OUTPUT, "checkpoint-every", "Iterations between two checkpoints.")]
+NoCheckpoint = Annotated[bool, _option(OUTPUT, "no-checkpoint", "Write no checkpoint: the run cannot be resumed.")]
+Initial = Annotated[
+    str,
+    typer.Option(
+        "--from", help="Start from the weights of this model, with its channels, hidden units and filter.",
+        rich_help_panel=TRAINING, show_default=False, metavar="MODEL",
+    ),
+]  # fmt: skip
+MoreIterations = Annotated[
+    int | None, typer.Option("--iterations", "-n", help="Iterations in all.", show_default="as planned", min=1)
+]
+NewLearningRate = Annotated[
+    float | None,
+    typer.Option("--learning-rate", help="Another peak learning rate.", show_default="as before"),
+]
+NewCheckpointEvery = Annotated[
+    int | None,
+    typer.Option("--checkpoint-every", help="Iterations between two checkpoints.", show_default="as before", min=1),
+]
+NewDevice = Annotated[Device | None, typer.Option("--device", help="Where to compute.", show_default="as before")]
+NewThreads = Annotated[int | None, typer.Option("--threads", help="CPU threads.", show_default="as before")]
 Preview = Annotated[bool, _option(OUTPUT, "preview", "Draw target and current state in the terminal, live.")]
 
 RenderSteps = Annotated[int, _option(PICTURE, "steps", "Steps from the seed.", min=1, max=1_000_000)]

@@ -8,20 +8,31 @@ import io
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
-from ncatool import curve, native
-from ncatool.checkpoint import RunFiles, load_checkpoint, save_checkpoint, save_model, write_record
-from ncatool.config import ModelConfig, RunConfig, TargetConfig, TrainConfig, from_table
+from ncatool import curve, native, restore
+from ncatool.checkpoint import (
+    Expected,
+    RunFiles,
+    load_checkpoint,
+    save_checkpoint,
+    save_model,
+    weights_named,
+    write_record,
+)
+from ncatool.config import Device, RunConfig
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluate import mse_at
 from ncatool.files import replacing, write
+from ncatool.guard import below
 from ncatool.loss import psnr
+from ncatool.model import Weights
 from ncatool.target import Target
-from ncatool.train import Report, Trainer
+from ncatool.train import Report, Trainer, resolve_device
 
 COLUMNS = ("iteration", "loss", "mse", "learning_rate", "events")
 MEASURED_STEPS = (96, 500)
@@ -32,35 +43,61 @@ MEASURED_ROLLOUTS = 8
 class Run:
     """Trains, and keeps the files of design section 3 up to date."""
 
-    def __init__(self, config: RunConfig, target: Target, files: RunFiles) -> None:
+    def __init__(self, config: RunConfig, target: Target, files: RunFiles, initial: Weights | None = None) -> None:
         self.config, self.files = config, files
-        self.trainer = Trainer(config, target)
+        self.trainer = Trainer(config, target, initial)
         self.rows: list[tuple[Any, ...]] = []
+        self.history: list[dict[str, Any]] = []
         self._before = 0.0
         self._started = time.monotonic()
 
     @classmethod
-    def resumed(cls, files: RunFiles, iterations: int | None) -> Run:
-        """The run as its checkpoint left it, to go on to `iterations` (default: as planned)."""
-        tensors, target, facts = load_checkpoint(files.checkpoint)
-        try:
-            kinds = {"model": ModelConfig, "target": TargetConfig, "train": TrainConfig}
-            where = str(files.checkpoint)
-            config = RunConfig(**{name: from_table(kind, facts[name], where) for name, kind in kinds.items()})
-            if iterations is not None:
-                config = dataclasses.replace(config, train=dataclasses.replace(config.train, iterations=iterations))
-            run = cls(config, target, files)
-            run.trainer.restore(tensors, facts["trainer"])
-            run.rows = [tuple(row) for row in facts["rows"]]
-            run._before = float(facts["seconds"])
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise NcatoolError(f"{files.checkpoint} is damaged: {error}", "train again") from None
-        if run.trainer.iteration >= config.train.iterations:
+    def resumed(cls, files: RunFiles, **changed: Any) -> Run:
+        """The run as its checkpoint left it; `changed` are settings of TrainConfig that differ from now on.
+
+        Raises NcatoolError where the checkpoint is missing, damaged, or further than the iterations asked for.
+        """
+        path = files.checkpoint
+        if not path.exists():
+            raise UsageError(f"there is no checkpoint {path}", "give the model file of a run that has left one")
+
+        def expected(facts: Mapping[str, Any], target: Target) -> Expected:
+            config = restore.configuration(facts, str(path))
+            device = resolve_device(changed.get("device", config.train.device))
+            return restore.tensors(config, target, restore.numbers(facts, config), device)
+
+        tensors, target, facts = load_checkpoint(path, expected)
+        config = restore.configuration(facts, str(path))
+        numbers = restore.numbers(facts, config)
+        if numbers["iteration"] > changed.get("iterations", config.train.iterations):
             raise UsageError(
-                f"{files.model} has done its {run.trainer.iteration} iterations already",
-                f"give --iterations more than {run.trainer.iteration} to go on",
+                f"{files.model} has done {numbers['iteration']} iterations, more than {changed['iterations']}",
+                f"give --iterations {numbers['iteration']} or more",
             )
-        return run
+        config = dataclasses.replace(config, train=dataclasses.replace(config.train, **changed))
+        initial = weights_named(below(tensors, "weights."))
+        return cls(config, target, files, initial)._restored(tensors, numbers, facts)
+
+    def _restored(self, tensors: dict[str, Any], numbers: dict[str, Any], facts: Mapping[str, Any]) -> Run:
+        self.trainer.restore(tensors, numbers)
+        events = {int(iteration): str(text) for iteration, text in facts.get("events", [])}
+        for iteration, *values in tensors["rows"].tolist():
+            self.rows.append((int(iteration), *values, events.get(int(iteration), "")))
+        self._before = restore.seconds(facts)
+        self.history = [dict(entry) for entry in facts.get("history", []) if isinstance(entry, dict)]
+        return self
+
+    def differences(self) -> list[str]:
+        """What is another than when this run last went on, so that its numbers may differ from an undisturbed run's."""
+        before, now = self.history[-1] if self.history else {}, self._environment()
+        matters = ["ncatool", "torch", "platform", "device", "engine"]
+        if now["engine"] != "compiled":  # whose numbers are the same for any number of threads
+            matters.append("threads")
+        return [f"{name} {before.get(name)} then, {now[name]} now" for name in matters if before.get(name) != now[name]]
+
+    def _log(self, event: str) -> None:
+        moment = datetime.now(UTC).isoformat(timespec="seconds")
+        self.history.append({"event": event, "iteration": self.trainer.iteration, "at": moment, **self._environment()})
 
     @property
     def seconds(self) -> float:
@@ -72,32 +109,46 @@ class Run:
 
         Raises NcatoolError where training failed for good; the last good model is saved all the same.
         """
+        self._log("resumed" if self.history else "started")
+        self._save_checkpoint()  # a new run can be resumed from now on
+        every, ending = self.config.train.checkpoint_every, "finished"
         try:
             for report in self.trainer.run():
                 self.rows.append((*dataclasses.astuple(report)[:4], "; ".join(report.events)))
                 yield report
                 if stopped():
+                    ending = "stopped" if report.iteration < self.config.train.iterations else ending
                     break
-                if report.iteration % self.config.train.checkpoint_every == 0:
+                if every and report.iteration % every == 0:
                     self.save()
         except NcatoolError:
+            self._log("failed")
             self.save()
             raise
+        self._log(ending)
         self.save()
 
     def save(self) -> None:
-        """Writes checkpoint, model, record and curve, each whole or not at all."""
-        trainer, files = self.trainer, self.files
+        """Writes checkpoint, model, curve and record, each whole or not at all."""
+        self._save_checkpoint()
+        save_model(self.files.model, self.trainer.model())
+        write(self.files.curve, self._csv().encode())
+        write_record(self.files.record, self.record({}))
+
+    def _save_checkpoint(self) -> None:
+        if not self.config.train.checkpoint_every:
+            self.files.checkpoint.unlink(missing_ok=True)  # that of another run, now overwritten
+            return
+        rows = torch.tensor([row[:4] for row in self.rows], dtype=torch.float64).reshape(-1, 4)
         facts = {
             **dataclasses.asdict(self.config),
-            "trainer": trainer.numbers(),
-            "rows": self.rows,
+            "trainer": self.trainer.numbers(),
+            "events": [(row[0], row[4]) for row in self.rows if row[4]],
             "seconds": self.seconds,
+            "history": self.history,
         }
-        save_checkpoint(files.checkpoint, trainer.tensors(), trainer.target, facts)
-        save_model(files.model, trainer.model())
-        write(files.curve, self._csv().encode())
-        write_record(files.record, self.record({}))
+        tensors = {**self.trainer.tensors(), "rows": rows}
+        save_checkpoint(self.files.checkpoint, tensors, self.trainer.target, facts)
 
     def finish(self) -> dict[str, Any]:
         """Measures the model, writes the final record and the picture; the `[result]` table."""
@@ -113,20 +164,20 @@ class Run:
         return result
 
     def record(self, measures: Mapping[str, Any]) -> dict[str, Any]:
-        """The run's TOML: settings, result, environment."""
-        train = dataclasses.asdict(self.config.train)
+        """The run's TOML: settings, result, environment, history."""
         last = self.rows[-1] if self.rows else (0, None, None)
         final = {"loss": last[1], "mse": last[2]} if self.rows else {}
         return {
             "model": dataclasses.asdict(self.config.model),
             "target": self.trainer.target.record(),
-            "train": train,
+            "train": dataclasses.asdict(self.config.train),
             "result": {"iterations": self.trainer.iteration, **final, **measures, "seconds": round(self.seconds, 3)},
             "environment": self._environment(),
+            "history": self.history,
         }
 
     def _environment(self) -> dict[str, Any]:
-        compiled = self.trainer.device.type == "cpu" and native.available()
+        compiled = self.trainer.device.type == Device.CPU and native.available()
         return {
             **{name: version(name) for name in ("ncatool", "torch", "numpy")},
             "python": platform.python_version(),

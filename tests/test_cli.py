@@ -147,7 +147,8 @@ def fails(done, what, hint, codes=(2,)):
         ("render nowhere.safetensors out.gif --background nocolour", "'nocolour' is not a colour", "white"),
         ("render nowhere.safetensors out.gif --steps 0", "--steps", "--help"),
         ("render", "Missing argument 'model'", "--help"),
-        ("resume nowhere.safetensors", "no such", "safetensors"),
+        ("resume nowhere.safetensors", "there is no checkpoint nowhere.checkpoint.safetensors", "model file"),
+        ("resume nowhere.safetensors --pool-size 9", "a run keeps its pool-size", "train --from MODEL --pool-size"),
         ("grow", "No such command 'grow'", "ncatool --help"),
     ],
 )

@@ -15,8 +15,8 @@ PACKAGE = ROOT / "ncatool"
 README = (ROOT / "README.md").read_text()
 
 ROWS = [
-    *("errors", "config", "files", "npz", "download", "dataset", "fetch", "target", "state", "model"),
-    *("compiler", "native", "rollout", "loss", "checkpoint", "guard", "train", "evaluate", "view", "curve", "run"),
+    *("errors", "config", "files", "npz", "download", "dataset", "fetch", "target", "state", "model", "compiler"),
+    *("native", "rollout", "loss", "checkpoint", "guard", "train", "evaluate", "view", "curve", "restore", "run"),
     *("render", "console", "gallery", "fetch_cli", "live", "options", "cli", "__main__"),
 ]
 """A module imports only from those before it; data flows one way."""
