@@ -18,7 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ncatool.config import FORMAT, MAX_SIDE, ModelConfig, from_table
-from ncatool.errors import NcatoolError, UsageError
+from ncatool.errors import NcatoolError, UsageError, brief
 from ncatool.files import read_toml, remove_partials, unwritable, write, write_toml
 from ncatool.model import Weights
 from ncatool.target import Target
@@ -223,7 +223,7 @@ def take_target(path: Path, file: Any) -> Target:
     pixels = take(path, file, "target", expected, "U8").numpy()
     padding = table.get("padding")
     if type(padding) is not int or not 0 <= padding <= MAX_SIDE:
-        raise NcatoolError(f"{path}: padding is {padding!r} in the header", "use another copy of the file")
+        raise NcatoolError(f"{path}: padding is {brief(padding)} in the header", "use another copy of the file")
     origin = {key: value for key, value in table.items() if key not in ("size", "padding", "sha256")}
     return Target(pixels, padding, origin)
 
@@ -247,11 +247,11 @@ def _compare(path: Path, sidecar: Path, header: dict[str, Any]) -> None:
         return
     table = read_toml(sidecar).get("model", {})
     if not isinstance(table, dict):
-        raise NcatoolError(f"{sidecar} says model = {table!r}, which is no table", "mend or remove that file")
+        raise NcatoolError(f"{sidecar} says model = {brief(table)}, which is no table", "mend or remove that file")
     for name, value in header.items():
         if name in table and table[name] != value:
             raise NcatoolError(
-                f"{sidecar} says {name} = {table[name]!r}, but the header of {path.name} says {value!r}",
+                f"{sidecar} says {name} = {brief(table[name])}, but the header of {path.name} says {value!r}",
                 "put the right record beside the model, or remove the wrong one",
             )
 

@@ -151,7 +151,7 @@ def train(
     force: o.Force = False,
     initial: o.Initial = "",
     checkpoint_every: o.CheckpointEvery = TrainConfig.checkpoint_every,
-    no_checkpoint: o.NoCheckpoint = False,
+    checkpoint: o.Checkpoint = TrainConfig.checkpoint,
     preview: o.Preview = False,
     device: o.DeviceOption = Device.AUTO,
     threads: o.Threads = 0,
@@ -177,7 +177,7 @@ def train(
         iterations=count, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size,
         pool_size=pool_size, regime=chosen, damaged=damaged, loss=loss, margin=margin,
         min_steps=low, max_steps=high, seed=seed, threads=threads, device=device,
-        checkpoint_every=0 if no_checkpoint else checkpoint_every, initial=initial,
+        checkpoint=checkpoint, checkpoint_every=checkpoint_every, initial=initial,
     )  # fmt: skip
 
     from ncatool import target as targets
@@ -295,7 +295,7 @@ def _complete(run: Run, preview: bool) -> None:
     number = live.follow(run, preview)
     if number is not None:
         done = f"{run.trainer.iteration} of {run.config.train.iterations}"
-        go_on = f"go on: ncatool resume {run.files.model}" if run.config.train.checkpoint_every else "no checkpoint"
+        go_on = f"go on: ncatool resume {run.files.model}" if run.config.train.checkpoint else "without a checkpoint"
         console.note(f"stopped after iteration {done}, everything saved; {go_on}")
         raise typer.Exit(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
     console.result({"wrote": str(run.files.model), **run.finish()})

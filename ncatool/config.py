@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from ncatool.errors import UsageError
+from ncatool.errors import UsageError, brief
 
 T = TypeVar("T")
 
@@ -189,8 +189,10 @@ class TrainConfig:
     """CPU threads; 0: as many as the machine gives."""
     device: Device = Device.AUTO
     """Where the rollouts run."""
-    checkpoint_every: int = 200
-    """Iterations between two checkpoints; 0: none are written."""
+    checkpoint: bool = True
+    """Whether checkpoints are written, so that the run can be resumed."""
+    checkpoint_every: int = 0
+    """Iterations between two checkpoints; 0: 200, or more where writing would take over 2 % of the time."""
     initial: str = ""
     """Model file whose weights training starts from; empty: fresh ones."""
 
@@ -253,7 +255,7 @@ def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
         if name not in fields:
             close = difflib.get_close_matches(name, fields, 1)
             mend = f"did you mean {close[0]}?" if close else f"choose from {', '.join(fields)}"
-            raise UsageError(f"{where}: unknown setting {name!r}", mend)
+            raise UsageError(f"{where}: unknown setting {brief(name)}", mend)
         values[name] = _typed(fields[name], name, value, where)
     try:
         return kind(**values)
@@ -265,10 +267,10 @@ def _typed(default: Any, name: str, value: Any, where: str) -> Any:
     kind = type(default)
     if issubclass(kind, StrEnum):
         if value not in list(kind):
-            raise UsageError(f"{where}: {name} is {value!r}", f"choose from {', '.join(kind)}")
+            raise UsageError(f"{where}: {name} is {brief(value)}", f"choose from {', '.join(kind)}")
         return kind(value)
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise UsageError(f"{where}: {name} is {value!r}", f"give a value of type {kind.__name__}")
+        raise UsageError(f"{where}: {name} is {brief(value)}", f"give a value of type {kind.__name__}")
     return value

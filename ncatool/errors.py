@@ -13,6 +13,12 @@ class ExitCode(IntEnum):
     TERMINATED = 143
 
 
+def brief(value: object) -> str:
+    """A value from a file as an error shows it."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
 class NcatoolError(Exception):
     """A failure that the user can mend.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import tomli_w
 
-from ncatool.errors import NcatoolError, UsageError
+from ncatool.errors import NcatoolError, UsageError, brief
 
 
 def check_writable(paths: list[Path], force: bool) -> None:
@@ -94,5 +94,5 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}", "give the name of a TOML file") from None
-    except (OSError, ValueError) as error:
-        raise NcatoolError(f"{path} is not valid TOML: {error}", "mend or remove that file") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise NcatoolError(f"{path} is not valid TOML: {brief(str(error))}", "mend or remove that file") from None

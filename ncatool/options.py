@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +22,8 @@ from ncatool.config import (
     from_table,
 )
 from ncatool.console import manner
-from ncatool.errors import NcatoolError, UsageError
+from ncatool.errors import UsageError
+from ncatool.files import read_toml
 
 TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE, DOWNLOAD, SAMPLES = (
     "Target", "Training", "The rule", "Output", "Running", "Picture", "Download", "Samples",
@@ -40,12 +40,7 @@ def _option(panel: str, name: str, text: str, *names: str, **more: Any) -> Any:
 
 def _settings(path: Path) -> dict[str, Any]:
     """A run's record, or a file of the same form, as values of flags."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"no such file: {path}", "give --config a TOML file") from None
-    except (OSError, ValueError) as error:
-        raise NcatoolError(f"{path} is not valid TOML: {error}", "mend it, or give another file") from None
+    tables = read_toml(path)
     unknown = set(tables) - {"format", "model", "target", "train", "result", "environment", "history"}
     if unknown:
         raise UsageError(f"{path}: unknown table [{min(unknown)}]", "choose from [model], [target], [train]")
@@ -180,8 +175,20 @@ BoundaryOption = Annotated[
 ]
 
 Out = Annotated[Path, _option(OUTPUT, "out", "Model file; the run's other files stand beside it.", "-o")]
-CheckpointEvery = Annotated[int, _option(OUTPUT, "checkpoint-every", "Iterations between two checkpoints.")]
-NoCheckpoint = Annotated[bool, _option(OUTPUT, "no-checkpoint", "Write no checkpoint: the run cannot be resumed.")]
+CheckpointEvery = Annotated[
+    int,
+    _option(
+        OUTPUT, "checkpoint-every", "Iterations between two checkpoints.",
+        show_default="200, or more where writing takes over 2 % of the time",
+    ),
+]  # fmt: skip
+Checkpoint = Annotated[
+    bool,
+    typer.Option(
+        "--checkpoint/--no-checkpoint", help="Write checkpoints, so that the run can be resumed.",
+        rich_help_panel=OUTPUT,
+    ),
+]  # fmt: skip
 Initial = Annotated[
     str,
     typer.Option(

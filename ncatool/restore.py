@@ -10,7 +10,7 @@ import torch
 
 from ncatool.checkpoint import Expected
 from ncatool.config import ModelConfig, Regime, RunConfig, TargetConfig, TrainConfig, from_table
-from ncatool.errors import UsageError
+from ncatool.errors import UsageError, brief
 from ncatool.target import Target
 
 
@@ -26,14 +26,14 @@ def configuration(facts: Mapping[str, Any], where: str) -> RunConfig:
 def _table(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
     table = facts.get(name)
     if not isinstance(table, dict):
-        raise UsageError(f"{name} is {str(table)[:40]!r}, which is no table", "use another copy of the file")
+        raise UsageError(f"{name} is {brief(table)}, which is no table", "use another copy of the file")
     return table
 
 
 def _number(facts: Mapping[str, Any], name: str, kind: type[int] | type[float], low: float, high: float) -> Any:
     value = facts.get(name)
     if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
-        raise UsageError(f"{name} is {str(value)[:40]}", f"expected {kind.__name__} from {low:g} to {high:g}")
+        raise UsageError(f"{name} is {brief(value)}", f"expected {kind.__name__} from {low:g} to {high:g}")
     return value
 
 
@@ -44,7 +44,7 @@ def numbers(facts: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
     done = _number(told, "iteration", int, 0, config.train.iterations)
     snapshots = guard.get("snapshots")
     if not isinstance(snapshots, list) or len(snapshots) not in (1, 2) or not all(type(i) is int for i in snapshots):
-        raise UsageError(f"snapshots is {str(snapshots)[:40]}", "expected one or two iterations")
+        raise UsageError(f"snapshots is {brief(snapshots)}", "expected one or two iterations")
     return {
         "iteration": done,
         "bias": told.get("bias") is True,

@@ -35,6 +35,10 @@ from ncatool.target import Target
 from ncatool.train import Report, Trainer, resolve_device
 
 COLUMNS = ("iteration", "loss", "mse", "learning_rate", "events")
+EVERY = 200
+"""Iterations between two checkpoints, where nothing else is asked for."""
+SHARE = 0.02
+"""Of the time, that checkpoints may then take."""
 MEASURED_STEPS = (96, 500)
 """Steps from the seed at which a finished model is measured."""
 MEASURED_ROLLOUTS = 8
@@ -49,7 +53,7 @@ class Run:
         self.rows: list[tuple[Any, ...]] = []
         self.history: list[dict[str, Any]] = []
         self._before = 0.0
-        self._started = time.monotonic()
+        self._started = self._not_before = time.monotonic()
 
     @classmethod
     def resumed(cls, files: RunFiles, **changed: Any) -> Run:
@@ -111,7 +115,7 @@ class Run:
         """
         self._log("resumed" if self.history else "started")
         self._save_checkpoint()  # a new run can be resumed from now on
-        every, ending = self.config.train.checkpoint_every, "finished"
+        ending = "finished"
         try:
             for report in self.trainer.run():
                 self.rows.append((*dataclasses.astuple(report)[:4], "; ".join(report.events)))
@@ -119,7 +123,7 @@ class Run:
                 if stopped():
                     ending = "stopped" if report.iteration < self.config.train.iterations else ending
                     break
-                if every and report.iteration % every == 0:
+                if self._due(report.iteration):
                     self.save()
         except NcatoolError:
             self._log("failed")
@@ -128,15 +132,23 @@ class Run:
         self._log(ending)
         self.save()
 
+    def _due(self, iteration: int) -> bool:
+        """Whether to save now; when that is has no influence on the run's numbers."""
+        every = self.config.train.checkpoint_every
+        return iteration % (every or EVERY) == 0 and (every > 0 or time.monotonic() >= self._not_before)
+
     def save(self) -> None:
         """Writes checkpoint, model, curve and record, each whole or not at all."""
+        start = time.monotonic()
         self._save_checkpoint()
         save_model(self.files.model, self.trainer.model())
         write(self.files.curve, self._csv().encode())
         write_record(self.files.record, self.record({}))
+        now = time.monotonic()
+        self._not_before = now + (now - start) / SHARE
 
     def _save_checkpoint(self) -> None:
-        if not self.config.train.checkpoint_every:
+        if not self.config.train.checkpoint:
             self.files.checkpoint.unlink(missing_ok=True)  # that of another run, now overwritten
             return
         rows = torch.tensor([row[:4] for row in self.rows], dtype=torch.float64).reshape(-1, 4)

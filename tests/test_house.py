@@ -86,7 +86,12 @@ def test_every_command_and_option_is_documented(name):
 def test_readme_mentions_no_flag_that_does_not_exist():
     import re
 
-    known = {flag for command in commands().values() for parameter in command.params for flag in parameter.opts}
+    known = {
+        flag
+        for command in commands().values()
+        for parameter in command.params
+        for flag in parameter.opts + parameter.secondary_opts
+    }
     known |= {"--help", "--version", "--install-completion", "--show-completion"}
     for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", README):
         assert flag in known, flag

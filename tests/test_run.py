@@ -2,7 +2,9 @@
 
 import csv
 import dataclasses
+import errno
 import json
+import os
 import tomllib
 from pathlib import Path
 
@@ -11,12 +13,12 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from ncatool import checkpoint, native
+from ncatool import native
 from ncatool import target as targets
 from ncatool import train as training
 from ncatool.checkpoint import RunFiles, load_model
 from ncatool.config import Regime, Schedule, TargetConfig
-from ncatool.errors import NcatoolError
+from ncatool.errors import ExitCode, NcatoolError
 from ncatool.run import Run
 from tests.conftest import small_run
 
@@ -118,21 +120,32 @@ def test_failed_training_keeps_the_last_good_model(monkeypatch):
     assert "restored" in run.files.curve.read_text()
 
 
-def test_a_disk_that_fills_up_leaves_the_previous_files(monkeypatch):
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("where", ["write", "fsync", "replace"])
+def test_a_fault_while_writing_leaves_the_previous_files(monkeypatch, fault, where):
+    """The second checkpoint fails; what the first one left goes on to the same end."""
+    completed("straight")
     run = start()
-    list(run.reports(never))
-    before = {path: path.read_bytes() for path in run.files.all() if path.exists()}
+    owner, name = {"write": (Path, "write_bytes"), "fsync": (os, "fsync"), "replace": (Path, "replace")}[where]
 
-    def full(path, content):
-        raise OSError(28, "No space left on device")
+    def fail(*arguments):
+        raise OSError(fault, os.strerror(fault))
 
-    run.trainer.iteration = 0
-    with monkeypatch.context() as patched, pytest.raises(NcatoolError, match="No space left"):
-        patched.setattr(Path, "write_bytes", full)
-        run.save()
+    before = {}
+    with monkeypatch.context() as patched, pytest.raises(NcatoolError, match=os.strerror(fault)) as caught:
+        for report in run.reports(never):
+            if report.iteration == 4:
+                before = {path: path.read_bytes() for path in run.files.all() if path.exists()}
+                patched.setattr(owner, name, fail)
+    assert caught.value.code == ExitCode.FAILED
+    assert len(before) == 4
     assert {path: path.read_bytes() for path in before} == before
     assert not [path for path in Path().iterdir() if "partial" in path.name]
-    assert checkpoint.load_model(run.files.model)
+    assert load_model(run.files.model)
+    again = Run.resumed(run.files)
+    assert again.trainer.iteration == 2
+    list(again.reports(never))
+    assert Path("straight.safetensors").read_bytes() == run.files.model.read_bytes()
 
 
 def stopped_after(run, iteration):
@@ -186,7 +199,7 @@ def test_another_machine_is_told(monkeypatch):
 
 def test_no_checkpoint():
     completed()
-    run = completed(checkpoint_every=0)
+    run = completed(checkpoint=False)
     assert run.files.model.exists()
     assert not run.files.checkpoint.exists(), "not even that of the run before"
 
