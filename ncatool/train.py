@@ -1,8 +1,8 @@
 """The training loop: yields a report an iteration and prints nothing.
 
-The recipe is that of Mordvintsev et al. (Distill 2020): a pool whose worst state by loss is replaced by
-the seed before the rollout, damage of the best states before the rollout, and each gradient
-divided by its norm; with a short warm-up, a falling learning rate, and samples that weigh evenly.
+The recipe is that of Mordvintsev et al. (Distill 2020): a pool of which some states are replaced by the
+seed before the rollout, damage of the best states before the rollout, and each gradient divided by
+its norm; with a short warm-up, a falling learning rate, and samples that weigh more evenly.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ WARM_UP = 0.1
 """Share of the iterations over which the learning rate rises to its peak; less, and padded targets explode."""
 
 REPLACED_ONE_IN = 8
-LAST_POWER = 0.8
+LAST_POWER = {Regime.GROWING: 0.5, Regime.PERSISTENT: 0.5, Regime.REGENERATING: 0.8}
+"""Of the samples' losses at the end of a run, see `evened`; with 1/2, wounds of the larger pictures heal badly."""
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ SCHEDULES: dict[Schedule, Callable[[float], float]] = {
 """Share of the peak learning rate, by the share of iterations done: 1; a cosine to 1 %; a tenth from 60 % on."""
 
 
-def evened(losses: Float[Tensor, "batch"], progress: float) -> Float[Tensor, ""]:
-    """What is descended: the mean of the samples' losses, each to a power that falls from 1 to 0.8 over the run.
+def evened(losses: Float[Tensor, "batch"], progress: float, last: float) -> Float[Tensor, ""]:
+    """What is descended: the mean of the samples' losses, each to a power that goes from 1 to `last` over the run.
 
     The gradient of a squared error grows with the error, so a sample that is still growing drowns
-    those that refine their details; under a lower power the samples weigh more evenly. Under the
-    root the phantom's final MSE is lower still, but some seeds go astray and wounds heal badly.
+    those that refine their details; under the root each sample weighs about the same, which made the
+    phantom's final MSE four times smaller. Early on it is growing that must be learnt.
     """
-    return (losses + 1e-8).pow(1 - (1 - LAST_POWER) * progress).mean()
+    return (losses + 1e-8).pow(1 - (1 - last) * progress).mean()
 
 
 def resolve_device(device: Device) -> torch.device:
@@ -137,11 +138,14 @@ class Trainer:
     def learning_rate(self) -> float:
         """Of the coming iteration."""
         train, done = self.config.train, self.iteration
-        warm_up = max(1, round(WARM_UP * train.iterations))
+        warm_up = self._warm_up()
         if done < warm_up:
             return train.learning_rate * self.guard.caution * (done + 1) / warm_up
         progress = (done - warm_up) / max(1, train.iterations - warm_up)
         return train.learning_rate * self.guard.caution * SCHEDULES[train.schedule](progress)
+
+    def _warm_up(self) -> int:
+        return max(1, round(WARM_UP * self.config.train.iterations))
 
     def _iterate(self) -> Report:
         train = self.config.train
@@ -154,7 +158,7 @@ class Trainer:
         verdict = judge(end.detach(), losses.detach(), self.config.model.threshold)
         if verdict.good:
             instructive = self._of_the_living(losses, verdict.bad, start, fire)
-            self._descend(evened(instructive, self.iteration / train.iterations), rate)
+            self._descend(evened(instructive, self.iteration / train.iterations, LAST_POWER[train.regime]), rate)
         events = self.guard.act(verdict, self.iteration)
         self._put_back(index, end.detach(), verdict)
         self.iteration += 1
@@ -188,16 +192,21 @@ class Trainer:
         return torch.stack(each)
 
     def _batch(self) -> tuple[Int[Tensor, "batch"] | None, State]:
-        """Where the rollouts start: the worst states replaced by the seed, the best ones damaged."""
+        """Where the rollouts start: some states replaced by the seed, at first the worst; the best ones damaged."""
         train = self.config.train
         if train.regime is Regime.GROWING:
             return None, self._seeds(train.batch_size)
         index, states = self.pool.draw(train.batch_size, self.draws)
         states = states.to(self.device)
         losses = self._losses(states)
+        replaced = self._replaced()
+        if train.regime is Regime.PERSISTENT and self.iteration >= self._warm_up():
+            # Any, for they are drawn in random order. If it were always the worst, what has gone astray
+            # would leave the pool before it is learnt from. Wounds show enough of what is astray.
+            losses[:replaced] = math.inf
         order = losses.argsort(descending=True).cpu()
         index, states, losses = index[order], states[order], losses[order]
-        states[: self._replaced()] = self._seeds(1)
+        states[:replaced] = self._seeds(1)
         if train.regime is Regime.REGENERATING:
             self._damage(states, losses)
         return index, states

@@ -1,5 +1,6 @@
 """Training: it learns, it is reproducible, and it recovers."""
 
+import dataclasses
 import hashlib
 import math
 
@@ -12,6 +13,9 @@ from ncatool.checkpoint import Model
 from ncatool.config import Device, Loss, ModelConfig, Regime, RunConfig, Schedule, TargetConfig, TrainConfig
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluate import mse_at
+from ncatool.model import step
+from ncatool.rollout import steps_lived
+from ncatool.state import living
 from ncatool.train import SCHEDULES, WARM_UP, Trainer, evened, resolve_device
 from tests.conftest import small_run
 
@@ -80,7 +84,7 @@ def test_goes_on_from_its_tensors_as_if_nothing_had_happened(regime):
 
 
 def test_batch_holds_the_seed_instead_of_the_worst_and_damages_the_best():
-    trainer = make(regime=Regime.REGENERATING, batch_size=4, pool_size=4, damaged=2)
+    trainer = make(regime=Regime.REGENERATING, batch_size=4, pool_size=4, damaged=2, iterations=100)
     wanted = trainer.wanted
     quality = torch.tensor([0.5, 0.0, 1.0, 0.1])
     for i, worse in enumerate(quality):
@@ -95,6 +99,61 @@ def test_batch_holds_the_seed_instead_of_the_worst_and_damages_the_best():
         erased = (state == 0).all(-1)
         assert erased.any()
         assert (state[~erased][:, 4:] == 1).all()
+
+
+def test_after_the_warm_up_any_state_is_replaced_not_the_worst():
+    """The worst stays as often as another: it is to be learnt from."""
+    trainer = make(batch_size=4, pool_size=4, iterations=100)
+    trainer.pool.states[1:, ..., :4] = trainer.wanted
+    seed = trainer._seeds(1)[0]
+    trainer.pool.states[0] = seed / 2  # the worst
+    kept = 0
+    for trainer.iteration in range(11, 91, 2):
+        _, states = trainer._batch()
+        assert sum(torch.equal(state, seed) for state in states) == 1
+        kept += any(torch.equal(state, seed / 2) for state in states)
+    assert 20 <= kept <= 38
+    trainer.iteration = 1
+    _, states = trainer._batch()
+    assert not any(torch.equal(state, seed / 2) for state in states), "at first it is the worst"
+
+
+@pytest.fixture
+def dying():
+    """A trainer under whose weights every living cell loses 0.35 of its alpha a step: the seed dies in the third."""
+    config = small_run(regime=Regime.GROWING, batch_size=2)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, fire_rate=1.0))
+    trainer = Trainer(config, targets.load(config.target))
+    with torch.no_grad():
+        trainer.weights.hidden_weight.zero_()
+        trainer.weights.hidden_bias.fill_(1.0)
+        trainer.weights.output_weight[3] = -0.035
+    return trainer
+
+
+def test_steps_lived(dying):
+    start = dying._seeds(1)
+    fire = torch.ones(8, 1, *start.shape[1:3], dtype=torch.bool)
+    assert steps_lived(start, dying.weights, dying.config.model, fire) == 2
+    last = step(step(start, dying.weights, dying.config.model, fire[0]), dying.weights, dying.config.model, fire[1])
+    assert living(last, 0.1).all()
+    assert not living(step(last, dying.weights, dying.config.model, fire[2]), 0.1).any()
+
+
+def test_what_died_teaches_to_live(dying):
+    """Its loss is that of its nine cells one step before death, and its gradient says: more alpha."""
+    start = dying._seeds(2)
+    fire = torch.ones(8, 2, *start.shape[1:3], dtype=torch.bool)
+    losses = dying._of_the_living(torch.tensor([0.5, 0.7]), torch.tensor([False, True]), start, fire)
+    y, x = start.shape[1] // 2, start.shape[2] // 2
+    wanted = dying.wanted[y - 1 : y + 2, x - 1 : x + 2]
+    expected = wanted.clone()
+    expected[..., 3] += 0.7  # what the neighbours of the seed have lost in two steps
+    expected[1, 1, 3] = wanted[1, 1, 3] - 0.3
+    assert losses[0] == 0.5
+    assert losses[1].item() == pytest.approx((expected**2).mean().item(), rel=1e-4)
+    losses[1].backward()
+    assert dying.weights.output_weight.grad[3].abs().min() > 0
 
 
 def test_what_has_not_grown_is_not_damaged():
@@ -181,11 +240,11 @@ def test_learning_rate_rises_then_falls():
 def test_samples_weigh_evenly():
     """Two samples whose errors differ a thousandfold: at the end their gradients differ by less."""
     values = torch.tensor([[1.0], [0.001]], requires_grad=True)
-    objective = evened((values**2).mean(dim=1), 1.0)
+    objective = evened((values**2).mean(dim=1), 1.0, 0.8)
     objective.backward()
     assert objective.item() == pytest.approx((1 + 0.001**1.6) / 2, rel=0.01)
     assert values.grad.flatten().tolist() == pytest.approx([0.8, 0.8 * 0.001**0.6], rel=0.01)
-    assert evened(torch.tensor([1.0, 3.0]), 0.0).item() == pytest.approx(2), "the plain mean at first"
+    assert evened(torch.tensor([1.0, 3.0]), 0.0, 0.5).item() == pytest.approx(2), "the plain mean at first"
 
 
 def test_schedules_by_hand():
