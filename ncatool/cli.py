@@ -170,8 +170,8 @@ def train(
         channels=channels, hidden=hidden, filter=filter, fire_rate=fire_rate, threshold=threshold, boundary=boundary
     )
     wanted = TargetConfig(source=target or "phantom", size=size, padding=padding, colormap=colormap, alpha=alpha)
-    low, high = _span(steps) if steps else natural_steps(size, fire_rate)
     chosen = _regime(regime, damage)
+    low, high = _span(steps) if steps else natural_steps(size, fire_rate, chosen)
     count = natural_iterations(size, chosen) if iterations is None else iterations
     settings = TrainConfig(
         iterations=count, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size,

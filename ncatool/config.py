@@ -161,7 +161,7 @@ class TargetConfig:
 class TrainConfig:
     """How training goes."""
 
-    iterations: int = 2520
+    iterations: int = 2800
     """Optimiser steps in all."""
     learning_rate: float = 4e-3
     """Peak learning rate of Adam."""
@@ -179,9 +179,9 @@ class TrainConfig:
     """What is minimised."""
     margin: float = 0.005
     """Errors up to this cost nothing under the hinge loss."""
-    min_steps: int = 56
+    min_steps: int = 45
     """Fewest steps of a rollout."""
-    max_steps: int = 87
+    max_steps: int = 76
     """Most steps of a rollout."""
     seed: int = 0
     """Of every random generator."""
@@ -220,19 +220,20 @@ class TrainConfig:
             )
 
 
-def natural_steps(side: int, fire_rate: float) -> tuple[int, int]:
+def natural_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]:
     """Fewest and most steps of a rollout for a picture of this longer side.
 
     What grows from the middle moves by at most one cell each time that a cell fires, so the edge is
-    side / (2 fire_rate) steps away; as long again lets it take shape.
+    side / (2 fire_rate) steps away; a little more than half as much again lets it take shape, and as
+    much again lets wounds close.
     """
-    low = max(24, round(side / fire_rate))
+    low = max(24, round((1.0 if regime is Regime.REGENERATING else 0.8) * side / fire_rate))
     return low, low + 31
 
 
 def natural_iterations(side: int, regime: Regime) -> int:
-    """Iterations for a picture of this longer side: 90 a cell, and about twice as many to learn to heal."""
-    return side * (175 if regime is Regime.REGENERATING else 90)
+    """Iterations for a picture of this longer side: 100 a cell, and three quarters more to learn to heal."""
+    return side * (175 if regime is Regime.REGENERATING else 100)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -134,7 +134,7 @@ Iterations = Annotated[
         "iterations",
         "Optimiser steps.",
         "-n",
-        show_default="90 for each cell of --size, 175 with damage",
+        show_default="100 for each cell of --size, 175 with damage",
     ),
 ]
 LearningRate = Annotated[float, _option(TRAINING, "learning-rate", "Peak learning rate of Adam.")]
@@ -161,7 +161,7 @@ Steps = Annotated[
         "steps",
         "Steps of a rollout, drawn anew each iteration.",
         metavar="MIN-MAX",
-        show_default="by size: 56-87 for 28 cells, 80-111 for 40",
+        show_default="by size: 45-76 for 28 cells, 56-87 with damage",
     ),
 ]
 

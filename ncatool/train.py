@@ -1,6 +1,6 @@
 """The training loop: yields a report an iteration and prints nothing.
 
-The recipe is that of Mordvintsev et al. (Distill 2020): a pool of which some states are replaced by the
+The recipe is that of Mordvintsev et al. (Distill 2020): a pool whose worst states by loss are replaced by the
 seed before the rollout, damage of the best states before the rollout, and each gradient divided by
 its norm; with a short warm-up, a falling learning rate, and samples that weigh more evenly.
 """
@@ -30,8 +30,8 @@ WARM_UP = 0.1
 """Share of the iterations over which the learning rate rises to its peak; less, and padded targets explode."""
 
 REPLACED_ONE_IN = 8
-LAST_POWER = {Regime.GROWING: 0.65, Regime.PERSISTENT: 0.65, Regime.REGENERATING: 0.8}
-"""Of the samples' losses at the end of a run, see `evened`; lower, and seeds go astray and wounds heal badly."""
+LAST_POWER = {Regime.GROWING: 0.5, Regime.PERSISTENT: 0.5, Regime.REGENERATING: 0.8}
+"""Of the samples' losses at the end of a run, see `evened`; under the root wounds heal badly."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,8 @@ def evened(losses: Float[Tensor, "batch"], progress: float, last: float) -> Floa
     """What is descended: the mean of the samples' losses, each to a power that goes from 1 to `last` over the run.
 
     The gradient of a squared error grows with the error, so a sample that is still growing drowns
-    those that refine their details; under the root each sample would weigh the same, which made the
-    phantom's final MSE four times smaller, but not always. Early on it is growing that must be learnt.
+    those that refine their details; under the root each sample weighs the same, which made the
+    phantom's final MSE four times smaller. Early on it is growing that must be learnt.
     """
     return (losses + 1e-8).pow(1 - (1 - last) * progress).mean()
 
@@ -138,14 +138,11 @@ class Trainer:
     def learning_rate(self) -> float:
         """Of the coming iteration."""
         train, done = self.config.train, self.iteration
-        warm_up = self._warm_up()
+        warm_up = max(1, round(WARM_UP * train.iterations))
         if done < warm_up:
             return train.learning_rate * self.guard.caution * (done + 1) / warm_up
         progress = (done - warm_up) / max(1, train.iterations - warm_up)
         return train.learning_rate * self.guard.caution * SCHEDULES[train.schedule](progress)
-
-    def _warm_up(self) -> int:
-        return max(1, round(WARM_UP * self.config.train.iterations))
 
     def _iterate(self) -> Report:
         train = self.config.train
@@ -192,7 +189,7 @@ class Trainer:
         return torch.stack(each)
 
     def _batch(self) -> tuple[Int[Tensor, "batch"] | None, State]:
-        """Where the rollouts start: some states replaced by the seed, at first the worst; the best ones damaged."""
+        """Where the rollouts start: the worst states replaced by the seed, the best ones damaged."""
         train = self.config.train
         if train.regime is Regime.GROWING:
             return None, self._seeds(train.batch_size)
@@ -200,10 +197,6 @@ class Trainer:
         states = states.to(self.device)
         losses = self._losses(states)
         replaced = self._replaced()
-        if train.regime is Regime.PERSISTENT and self.iteration >= self._warm_up():
-            # Any, for they are drawn in random order. If it were always the worst, what has gone astray
-            # would leave the pool before it is learnt from. Wounds show enough of what is astray.
-            losses[:replaced] = math.inf
         order = losses.argsort(descending=True).cpu()
         index, states, losses = index[order], states[order], losses[order]
         states[:replaced] = self._seeds(1)

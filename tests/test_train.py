@@ -101,23 +101,6 @@ def test_batch_holds_the_seed_instead_of_the_worst_and_damages_the_best():
         assert (state[~erased][:, 4:] == 1).all()
 
 
-def test_after_the_warm_up_any_state_is_replaced_not_the_worst():
-    """The worst stays as often as another: it is to be learnt from."""
-    trainer = make(batch_size=4, pool_size=4, iterations=100)
-    trainer.pool.states[1:, ..., :4] = trainer.wanted
-    seed = trainer._seeds(1)[0]
-    trainer.pool.states[0] = seed / 2  # the worst
-    kept = 0
-    for trainer.iteration in range(11, 91, 2):
-        _, states = trainer._batch()
-        assert sum(torch.equal(state, seed) for state in states) == 1
-        kept += any(torch.equal(state, seed / 2) for state in states)
-    assert 20 <= kept <= 38
-    trainer.iteration = 1
-    _, states = trainer._batch()
-    assert not any(torch.equal(state, seed / 2) for state in states), "at first it is the worst"
-
-
 @pytest.fixture
 def dying():
     """A trainer under whose weights every living cell loses 0.35 of its alpha a step: the seed dies in the third."""

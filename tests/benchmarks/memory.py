@@ -9,11 +9,11 @@ import sys
 SCRIPT = """
 import resource, sys, time
 from ncatool import target as targets
-from ncatool.config import RunConfig, TargetConfig, TrainConfig, natural_steps
+from ncatool.config import Regime, RunConfig, TargetConfig, TrainConfig, natural_steps
 from ncatool.train import Trainer
 import torch
 size, padding, iterations = map(int, sys.argv[1:])
-low, high = natural_steps(size, 0.5)
+low, high = natural_steps(size, 0.5, Regime.PERSISTENT)
 train = TrainConfig(batch_size=8, min_steps=low, max_steps=high, iterations=iterations)
 config = RunConfig(target=TargetConfig(size=size, padding=padding), train=train)
 trainer = Trainer(config, targets.load(config.target))
