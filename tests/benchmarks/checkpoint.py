@@ -13,7 +13,7 @@ from ncatool.checkpoint import RunFiles
 from ncatool.config import RunConfig, TargetConfig, TrainConfig
 from ncatool.run import Run
 
-ITERATIONS = 2000
+ITERATIONS = 1000
 
 
 def measure(size, padding, pool, folder):
