@@ -3,17 +3,19 @@
 Run: python -m tests.benchmarks.checkpoint
 """
 
+import os
 import statistics
 import tempfile
 import time
 from pathlib import Path
 
+from ncatool import native
 from ncatool import target as targets
 from ncatool.checkpoint import RunFiles
 from ncatool.config import RunConfig, TargetConfig, TrainConfig
 from ncatool.run import Run
 
-ITERATIONS = 1000
+ITERATIONS = 600
 
 
 def measure(size, padding, pool, folder):
@@ -38,6 +40,7 @@ def measure(size, padding, pool, folder):
 
 
 def main():
+    native.set_threads(os.cpu_count() or 1)
     print(f"grid    pool  MB      median    longest   written in {ITERATIONS} iterations   share of the time")
     for size, padding in ((28, 0), (40, 16)):
         for pool in (256, 1024):
