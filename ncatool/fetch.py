@@ -113,10 +113,6 @@ def _alone(of: Set, folder: Path, watch: Watch) -> Iterator[None]:
 
 def _present(of: Set, folder: Path, watch: Watch) -> Fetched | None:
     """The set as it is here already, if it is whole: by our record, or by the catalogue."""
-
-    def verifying(done: int, total: int | None, text: str) -> None:
-        watch(done, total, "verifying")
-
     for path in (folder / of.filename, medmnist_folder() / of.filename):
         if not path.is_file():
             continue
