@@ -5,28 +5,34 @@ from __future__ import annotations
 import dataclasses
 import signal
 import sys
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 from typer.exceptions import TyperException
 
 from ncatool import console
 from ncatool import options as o
 from ncatool.config import (
+    MAX_SIDE,
     Device,
     ModelConfig,
     Regime,
     RunConfig,
     TargetConfig,
     TrainConfig,
+    View,
     natural_iterations,
     natural_steps,
+    within,
 )
-from ncatool.errors import ExitCode, NcatoolError, UsageError
+from ncatool.errors import ExitCode, NcatoolError, UsageError, brief
 
 if TYPE_CHECKING:
+    from ncatool.film import Film
     from ncatool.run import Run
 
 app = typer.Typer(
@@ -239,16 +245,58 @@ def resume(
         _complete(run, preview)
 
 
-@app.command(epilog="Example:  ncatool render model.safetensors healing.gif --damage --background black")
+def _pair(flag: str, text: str, separator: str) -> tuple[int, int]:
+    """Two whole numbers, as `--grid 64x96` and `--at 10,20` have them."""
+    numbers = text.strip().lower().split(separator)
+    if len(numbers) != 2 or not all(number.strip().isdecimal() and len(number) < 6 for number in numbers):
+        raise UsageError(f"{flag} is {brief(text)}", f"give two numbers, as {flag} 64{separator}96")
+    return int(numbers[0]), int(numbers[1])
+
+
+def _grid(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, width = _pair("--grid", text, "x")
+    within("grid", min(height, width), 1, MAX_SIDE)
+    within("grid", max(height, width), 1, MAX_SIDE)
+    return height, width
+
+
+class _Render(TyperCommand):
+    """`--damage` may stand alone, too, whatever follows it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        pairs = pairwise([*args, ""])
+        whole = ["--damage=random" if word == "--damage" and "@" not in after else word for word, after in pairs]
+        return super().parse_args(ctx, whole)
+
+
+@app.command(
+    cls=_Render,
+    epilog='Example:  ncatool render model.safetensors healing.gif --damage "left@200,circle@350" --overlay',
+)
 def render(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
-    out: Annotated[Path, typer.Argument(help="OUT.gif: an animation; OUT.png: a sheet of stages.")],
-    steps: o.RenderSteps = 500,
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="Model files (several: tiles), then outputs: .gif, .webp, .apng, .mp4, .webm, .png (a sheet of "
+            "stages), a folder of frames/, - (a GIF on stdout). Without an output it plays in the terminal.",
+            metavar="MODEL... [OUT...]",
+        ),
+    ],
+    steps: o.RenderSteps = None,
     every: o.Every = 2,
     fps: o.Fps = 25,
+    hold: o.Hold = 2,
     scale: o.Scale = 0,
-    damage: o.RenderDamage = False,
+    damage: o.RenderDamage = None,
     background: o.Background = "white",
+    view: o.ViewOption = View.RGBA,
+    overlay: o.Overlay = False,
+    trim: o.Trim = False,
+    grid: o.Grid = None,
+    at: o.At = None,
+    rotate: o.Rotate = 0,
     force: o.Force = False,
     threads: o.Threads = 0,
     seed: o.Seed = 0,
@@ -256,21 +304,42 @@ def render(
     json: o.Json = False,
     traceback: o.Traceback = False,
 ) -> None:
-    """Grow a model from its seed cell and show it: an animation or a sheet of stages."""
+    """Grow models from their seed cells and show it: animation, video, sheet of stages, or live in the terminal."""
+    from ncatool import player, script
     from ncatool import render as rendering
     from ncatool.checkpoint import load_model
-    from ncatool.evaluate import figures
-    from ncatool.files import check_writable
-    from ncatool.view import colour
+    from ncatool.film import Film, Rendering, plan
+    from ncatool.view import background as ground
 
-    how = rendering.Rendering(steps, every, fps, scale, damage, seed, colour(background))
-    rendering.check_format(out)
-    check_writable([out], force)
-    loaded = load_model(model)
+    models, outputs = rendering.sorted_out(files)
+    steps = steps or (500 if outputs else 10_000)
+    how = Rendering(
+        steps=steps, every=every, fps=fps, hold=hold, scale=scale, damage=script.parse(damage or [], steps),
+        seed=seed, background=ground(background), view=view, overlay=overlay, trim=trim, grid=_grid(grid),
+        at=tuple(_pair("--at", text, ",") for text in at or []), rotate=rotate,
+    )  # fmt: skip
+    rendering.check_outputs(outputs, force)
+    films = [Film(load_model(path), how, path.stem) for path in models]
     _prepare(threads)
-    frames = -(-steps // every) + 1
-    final = rendering.render(loaded, out, how, lambda passing: console.watched(passing, frames, "frames"))
-    console.result({"wrote": str(out), "steps": steps, **figures(final, loaded.target)})
+    if outputs:
+        rendering.render(films, outputs, how, lambda passing: console.watched(passing, len(plan(how)), "frames"))
+    else:
+        player.play(films, how)
+    _tell(films, outputs)
+
+
+def _tell(films: list[Film], outputs: list[str]) -> None:
+    """What was written and how near the targets it ends; nothing on a stdout that is itself an output."""
+    from ncatool.evaluate import figures
+
+    if "-" in outputs:
+        return
+    numbers = [{"steps": film.step, **figures(film.state, film.wanted)} for film in films]
+    wrote: dict[str, Any] = {"wrote": outputs[0] if len(outputs) == 1 else outputs} if outputs else {}
+    if len(films) == 1:
+        console.result({**wrote, **numbers[0]})
+    else:
+        console.results(wrote, {film.name: values for film, values in zip(films, numbers, strict=True)})
 
 
 def _prepare(threads: int) -> None:

@@ -80,6 +80,17 @@ class Damage(StrEnum):
     SQUARE = "square"
 
 
+class View(StrEnum):
+    """What of a state is shown."""
+
+    RGBA = "rgba"
+    ALPHA = "alpha"
+    HIDDEN = "hidden"
+    CHANGE = "change"
+    ERROR = "error"
+    ALL = "all"
+
+
 class Colormap(StrEnum):
     """How grey samples are coloured: not at all, or by a perceptually uniform map of matplotlib's."""
 

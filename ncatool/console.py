@@ -61,8 +61,22 @@ def result(values: Mapping[str, Any]) -> None:
         return
     width = max(map(len, values))
     for name, value in values.items():
-        shown = f"{value:.4g}" if isinstance(value, float) else value
+        shown = " ".join(value) if isinstance(value, list) else _shown(value)
         print(f"{name:<{width}}  {shown}", flush=True)
+
+
+def results(values: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
+    """As `result` for several models: one JSON object, or a table with a row a model."""
+    if manner.as_json:
+        rows = [{"model": name, **{key: _finite(value) for key, value in row.items()}} for name, row in models.items()]
+        print(json.dumps({**values, "models": rows}), flush=True)
+        return
+    headings = ["model", *next(iter(models.values()))]
+    table(headings, [[name, *map(_shown, row.values())] for name, row in models.items()])
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _finite(value: Any) -> Any:
@@ -195,13 +209,14 @@ def watched(frames: Iterable[Any], total: int, unit: str) -> Iterator[Any]:
             yield frame
 
 
-def half_blocks(picture: np.ndarray[Any, Any], width: int) -> Text:
-    """A picture [height, width, 3] of uint8, two pixels a character, thinned to at most `width` columns."""
+def half_blocks(picture: np.ndarray[Any, Any], width: int, height: int = 1000) -> Text:
+    """A picture [height, width, 3] of uint8, two pixels a character, averaged to fit so many columns and lines."""
     import numpy as np
+    from PIL import Image
     from rich.text import Text
 
-    stride = -(-picture.shape[1] // width)
-    picture = picture[::stride, ::stride]
+    stride = max(1, -(-picture.shape[1] // width), -(-picture.shape[0] // (2 * height)))
+    picture = np.asarray(Image.fromarray(picture).reduce(stride))
     if len(picture) % 2:
         picture = np.concatenate([picture, picture[-1:]])
     text = Text(no_wrap=True)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from ncatool.checkpoint import Model
 from ncatool.evaluate import advance
 from ncatool.state import seed
-from ncatool.view import on_background
+from ncatool.view import WHITE, coloured
 
 STEPS = 500
 
@@ -28,10 +28,9 @@ def draw(path: Path, model: Model, rows: Sequence[tuple[Any, ...]], generator: t
     curve.semilogy(iterations, [row[2] for row in rows], linewidth=0.8, label="MSE")
     curve.set(xlabel="iteration", ylabel="MSE over RGBA")
     curve.grid(alpha=0.3)
-    white = (255, 255, 255)
     pictures = ((target, model.target.premultiplied(), "target"), (image, grown, f"grown, step {STEPS}"))
     for axes, visible, title in pictures:
-        axes.imshow(on_background(visible, white), interpolation="nearest")
+        axes.imshow(coloured(visible, WHITE), interpolation="nearest")
         axes.set_title(title)
         axes.set_axis_off()
     FigureCanvasAgg(figure).print_png(str(path))

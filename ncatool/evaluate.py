@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,7 +14,6 @@ from ncatool.config import Loss, TrainConfig
 from ncatool.loss import LOSSES, error, mse, psnr
 from ncatool.rollout import fire_masks, rollout
 from ncatool.state import State, seed
-from ncatool.target import Target
 
 PIECE = 64
 """Steps whose fire masks are drawn at once: bounds memory on long rollouts."""
@@ -41,10 +41,9 @@ def mse_at(
     return torch.stack(values)
 
 
-def figures(state: State, target: Target) -> dict[str, float]:
+def figures(state: State, wanted: Float[np.ndarray, "height width 4"]) -> dict[str, float]:
     """MSE, PSNR in dB and the four losses of the first sample of a state."""
-    wanted = torch.from_numpy(target.premultiplied())
-    values = error(state[:1], wanted)
+    values = error(state[:1], torch.from_numpy(wanted))
     squared = mse(values).item()
     losses = {name.value: LOSSES[name](values, TrainConfig.margin).item() for name in Loss}
     return {"mse": squared, "psnr": psnr(squared), **losses}

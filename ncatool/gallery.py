@@ -13,11 +13,10 @@ from ncatool.config import Colormap
 from ncatool.dataset import Set, Spec
 from ncatool.errors import UsageError
 from ncatool.target import from_sample
-from ncatool.view import Picture, enlarged, sheet
+from ncatool.view import WHITE, Picture, enlarged, sheet
 
 TILE = 84
 """Pixels a side that a sample takes on a sheet, about."""
-WHITE = (255, 255, 255)
 
 
 def chosen(of: Set, split: str, count: int, seed: int | None, root: Path | None) -> list[int]:

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 from ncatool import console
 from ncatool.loss import psnr
 from ncatool.run import Run
-from ncatool.view import on_background
+from ncatool.view import BLACK, coloured
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-
-_BLACK = (0, 0, 0)
 
 
 @contextmanager
@@ -50,7 +48,7 @@ def _preview(run: Run) -> RenderableType:
     pictures = (run.trainer.target.premultiplied(), run.trainer.last[0, ..., :4].cpu().numpy())
     table = Table.grid(padding=(0, 2))
     table.add_row("target", f"iteration {run.trainer.iteration}")
-    table.add_row(*(console.half_blocks(on_background(visible, _BLACK), width) for visible in pictures))
+    table.add_row(*(console.half_blocks(coloured(visible, BLACK), width) for visible in pictures))
     return table
 
 

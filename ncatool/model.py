@@ -7,6 +7,7 @@ https://distill.pub/2020/growing-ca; the kernels: https://github.com/erikhelmut/
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -15,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ncatool.config import Boundary, Filter, ModelConfig
+from ncatool.errors import UsageError
 from ncatool.state import ALPHA
 
 _KERNELS: dict[Filter, tuple[tuple[tuple[float, float, float], ...], float]] = {
@@ -52,6 +54,25 @@ def kernels(name: Filter) -> Float[Tensor, "2 3 3"]:
     rows, divisor = _KERNELS[name]
     kernel = torch.tensor(rows, dtype=torch.float32) / divisor
     return torch.stack([kernel, kernel.T])
+
+
+def rotated(weights: Weights, model: ModelConfig, degrees: float) -> Weights:
+    """Weights of cells whose sense of direction is turned counter-clockwise: so is the picture they grow.
+
+    The article turns the two filtered channels (a, b) to (a cos t - b sin t, a sin t + b cos t); as the
+    hidden layer is linear in them, its weights are turned instead.
+    """
+    kernel, transposed = kernels(model.filter)
+    if torch.equal(kernel, transposed):
+        raise UsageError(
+            f"the {model.filter} filter is symmetric: its cells have no sense of direction to rotate",
+            "leave --rotate out",
+        )
+    own, first, second = weights.hidden_weight.chunk(3, dim=1)
+    turn = math.radians(degrees)
+    cos, sin = math.cos(turn), math.sin(turn)
+    turned = torch.cat([own, cos * first + sin * second, cos * second - sin * first], dim=1)
+    return weights._replace(hidden_weight=turned)
 
 
 def _padded(x: Float[Tensor, "n c h w"], boundary: Boundary) -> Float[Tensor, "n c h+2 w+2"]:

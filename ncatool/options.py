@@ -19,6 +19,7 @@ from ncatool.config import (
     Schedule,
     TargetConfig,
     TrainConfig,
+    View,
     from_table,
 )
 from ncatool.console import manner
@@ -211,14 +212,44 @@ NewDevice = Annotated[Device | None, typer.Option("--device", help="Where to com
 NewThreads = Annotated[int | None, typer.Option("--threads", help="CPU threads.", show_default="as before")]
 Preview = Annotated[bool, _option(OUTPUT, "preview", "Draw target and current state in the terminal, live.")]
 
-RenderSteps = Annotated[int, _option(PICTURE, "steps", "Steps from the seed.", min=1, max=1_000_000)]
+RenderSteps = Annotated[
+    int | None,
+    _option(
+        PICTURE, "steps", "Steps from the seed.", min=1, max=1_000_000, show_default="500; in the terminal 10000"
+    ),
+]  # fmt: skip
 Every = Annotated[int, _option(PICTURE, "every", "Steps between two frames.", min=1)]
 Fps = Annotated[float, _option(PICTURE, "fps", "Frames a second.", min=0.1, max=50)]
 Scale = Annotated[
     int, _option(PICTURE, "scale", "Pixels a cell and side; 0 chooses a comfortable size.", min=0, max=64)
 ]
-RenderDamage = Annotated[bool, _option(PICTURE, "damage", "Erase a random circle, ten times on the way.")]
-Background = Annotated[str, _option(PICTURE, "background", "Colour behind transparent cells, by name or #code.")]
+RenderDamage = Annotated[
+    list[str] | None,
+    _option(
+        PICTURE, "damage",
+        "What is erased, and after which step: circle@200, or \"left@300,square:0.4@500\"; "
+        "alone: a random circle, ten times.",
+        metavar="[SHAPE@STEP,...]", show_default=False,
+    ),
+]  # fmt: skip
+Background = Annotated[
+    str, _option(PICTURE, "background", "Behind transparent cells: a colour by name or #code, checker, transparent.")
+]
+Hold = Annotated[float, _option(PICTURE, "hold", "Seconds that the last frame stays.", min=0, max=60)]
+ViewOption = Annotated[View, _option(PICTURE, "view", "What is shown of the cells.")]
+Overlay = Annotated[bool, _option(PICTURE, "overlay", "Step counter and curve of the error below the picture.")]
+Trim = Annotated[bool, _option(PICTURE, "trim", "Cut off what lies around the target.")]
+Grid = Annotated[
+    str | None,
+    _option(PICTURE, "grid", "Cells of the grid.", metavar="HxW", show_default="as trained"),
+]
+At = Annotated[
+    list[str] | None,
+    _option(PICTURE, "at", "Seed cell, by row and column; may be repeated.", metavar="Y,X", show_default="the middle"),
+]
+Rotate = Annotated[
+    float, _option(PICTURE, "rotate", "Turn the cells' sense of direction, counter-clockwise.", metavar="DEGREES")
+]
 
 Flags = Annotated[list[str] | None, typer.Argument(help="MedMNIST sets by name, or all.", metavar="FLAG...")]
 Pixels = Annotated[int, typer.Option("--size", help="Pixels a side: 28, 64, 128 or 224.", rich_help_panel=DOWNLOAD)]

@@ -1,159 +1,200 @@
-"""States become frames, frames become an animation or a sheet of stages."""
+"""A rendering's outputs: animations, videos, a sheet of stages, a folder of frames, stdout; all from one rollout."""
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
-import numpy as np
-import torch
-from jaxtyping import Float
 from PIL import Image
 
-from ncatool.checkpoint import Model
-from ncatool.errors import UsageError
-from ncatool.evaluate import advance
-from ncatool.files import replacing
-from ncatool.state import State, on_grid, random_circle, seed
-from ncatool.view import Picture, default_scale, enlarged, on_background, sheet
+from ncatool.animation import Apng, Gif, WebP, Writer
+from ncatool.canvas import Canvas
+from ncatool.errors import NcatoolError, UsageError
+from ncatool.files import check_writable, replacing, unwritable
+from ncatool.film import Film, Frame, Moment, Rendering, frames
+from ncatool.video import Mp4, WebM
+from ncatool.view import Picture, enlarged, sheet
 
-DAMAGES = 10
-"""Circles that plain `--damage` erases in the course of a rendering."""
 STAGES = 11
 GROWTH_STAGES = 3
 """Frames of growth on a contact sheet, where nothing is damaged and where something is."""
-_LAST_PAUSE = 2000
-_DAMAGE_PAUSE = 400
-"""Milliseconds."""
-_PALETTE_FRAMES = 64
+SHEET_WIDTH = 1600
+"""Pixels that a sheet's pictures take in a row, at most."""
+STDOUT = Path("-")
+
+Add = Callable[[Picture, Moment], None]
 
 
-@dataclass(frozen=True)
-class Rendering:
-    """How a model is shown."""
+class Sheet:
+    """The stages and the target, labelled, as PNG."""
 
-    steps: int = 500
-    """Steps from the seed."""
-    every: int = 2
-    """Steps between two frames."""
-    fps: float = 25
-    """Frames a second."""
-    scale: int = 0
-    """Pixels a cell and side; 0: chosen for comfort."""
-    damage: bool = False
-    """Erase a random circle ten times on the way."""
-    seed: int = 0
-    """Of the random generators."""
-    background: tuple[int, int, int] = (255, 255, 255)
-    """What shows through transparent cells."""
+    def __init__(self, file: BinaryIO, canvas: Canvas) -> None:
+        self._file, self._canvas = file, canvas
+        self._chosen = set(stages(canvas.moments))
+        self._scale = canvas.scale if canvas.how.scale else max(1, canvas.scale // 2)
+        self._shown: list[tuple[str, Picture]] = []
+        self._seen = 0
 
+    def add(self, picture: Picture, moment: Moment) -> None:
+        if self._seen in self._chosen:
+            label = f"{moment.step} damaged" if moment.damaged else f"step {moment.step}"
+            self._shown.append((label, enlarged(picture, self._scale)))
+        self._seen += 1
 
-@dataclass(frozen=True)
-class Frame:
-    """A moment of a rollout."""
-
-    step: int
-    visible: Float[np.ndarray, "height width 4"]
-    """Premultiplied RGBA as the cells hold it, not clipped."""
-    damaged: bool
+    def close(self) -> None:
+        goal = self._canvas.goal()
+        if goal is not None:
+            self._shown.append(("target", enlarged(goal, self._scale)))
+        labels, pictures = zip(*self._shown, strict=True)
+        columns = max(1, min(6, SHEET_WIDTH // pictures[0].shape[1]))
+        sheet(pictures, labels, columns, self._canvas.ground).save(self._file, "PNG")
 
 
-class Film:
-    """A rollout from the seed, frame by frame; `state` is where it has got to."""
-
-    def __init__(self, model: Model, how: Rendering) -> None:
-        self.model, self.how = model, how
-        self.state: State = seed(1, *model.target.shape, model.config.channels)
-        self._fire = torch.Generator().manual_seed(how.seed)
-        self._draws = torch.Generator().manual_seed(how.seed + 1)
-
-    def frames(self) -> Iterator[Frame]:
-        """The seed, every so many steps, every damage (once before, once after), and the last step."""
-        how = self.how
-        hits = {round(how.steps * i / (DAMAGES + 1)) for i in range(1, DAMAGES + 1)} if how.damage else set()
-        shown = sorted({*range(0, how.steps, how.every), *hits, how.steps})
-        done = 0
-        for step in shown:
-            self.state, done = advance(self.model, self.state, step - done, self._fire), step
-            yield self._frame(step, damaged=False)
-            if step in hits:
-                self._hit()
-                yield self._frame(step, damaged=True)
-
-    def _frame(self, step: int, *, damaged: bool) -> Frame:
-        return Frame(step, self.state[0, ..., :4].numpy().copy(), damaged)
-
-    def _hit(self) -> None:
-        circle = random_circle(torch.from_numpy(self.model.target.visible), self._draws)
-        self.state = self.state.clone()
-        self.state[:, on_grid(circle, self.model.target.padding)] = 0
-
-
-def _gif(path: Path, film: Film, frames: Iterator[Frame], scale: int) -> None:
-    """One palette for all frames, found on a sample of them; small and quick to write."""
-    pictures, pauses = [], []
-    for frame in frames:
-        pictures.append(on_background(frame.visible, film.how.background))
-        pauses.append(_DAMAGE_PAUSE if frame.damaged else max(20, round(1000 / film.how.fps)))
-    pauses[-1] = _LAST_PAUSE
-    target = on_background(film.model.target.premultiplied(), film.how.background)
-    sample = [*pictures[:: max(1, len(pictures) // _PALETTE_FRAMES)], pictures[-1], target]
-    palette = Image.fromarray(np.concatenate(sample)).quantize(256, dither=Image.Dither.NONE)
-
-    colours = bytes(palette.getpalette() or [])
-
-    def indexed(picture: Picture) -> Image.Image:
-        chosen = Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
-        image = Image.fromarray(enlarged(np.asarray(chosen), scale))
-        image.putpalette(colours)
-        return image
-
-    first, *rest = (indexed(picture) for picture in pictures)
-    with replacing(path) as partial:
-        first.save(
-            partial, "GIF", save_all=True, append_images=rest, duration=pauses, loop=0, optimize=False, palette=colours
-        )
-
-
-def _stages(frames: Sequence[Frame]) -> list[Frame]:
-    """Growth, denser at the start; then each damage, and how far it has healed when the next one comes."""
-    hits = [i for i, frame in enumerate(frames) if frame.damaged]
-    end, count = (hits[0] - 1, GROWTH_STAGES) if hits else (len(frames) - 1, STAGES)
+def stages(moments: Sequence[Moment]) -> list[int]:
+    """Indices of growth, denser at the start; then of each damage, and how far it has healed before the next one."""
+    hits = [i for i, moment in enumerate(moments) if moment.damaged]
+    end, count = (hits[0] - 1, GROWTH_STAGES) if hits else (len(moments) - 1, STAGES)
     grown = {round(end * (i / (count - 1)) ** 2) for i in range(count)}
-    healed = [i - 1 for i in hits[1:]] + [len(frames) - 1]
-    return [frames[i] for i in sorted({*grown, *hits, *healed})]
+    healed = [i - 1 for i in hits[1:]] + [len(moments) - 1]
+    return sorted({*grown, *hits, *healed})
 
 
-def _png(path: Path, film: Film, frames: Iterator[Frame], scale: int) -> None:
-    """The stages and the target, labelled."""
-    chosen = _stages(list(frames))
-    shown = [frame.visible for frame in chosen] + [film.model.target.premultiplied()]
-    labels = [f"{frame.step} damaged" if frame.damaged else f"step {frame.step}" for frame in chosen] + ["target"]
-    background = film.how.background
-    pictures = [enlarged(on_background(visible, background), scale) for visible in shown]
-    image = sheet(pictures, labels, 6, background)
-    with replacing(path) as partial:
-        image.save(partial, "PNG")
+FORMATS: dict[str, type[Writer]] = {
+    ".gif": Gif,
+    ".webp": WebP,
+    ".apng": Apng,
+    ".mp4": Mp4,
+    ".webm": WebM,
+    ".png": Sheet,
+}
+"""What each ending means."""
 
 
-_Writer = Callable[[Path, Film, Iterator[Frame], int], None]
-FORMATS: dict[str, _Writer] = {".gif": _gif, ".png": _png}
-"""What each ending means: an animation, or a contact sheet of stages."""
+def _is_folder(path: Path, text: str) -> bool:
+    return text.endswith(("/", os.sep)) or path.is_dir()
 
 
-def check_format(path: Path) -> None:
-    """Refuses an ending that means no format."""
-    if path.suffix.lower() not in FORMATS:
-        raise UsageError(f"{path} ends in {path.suffix or 'nothing'}", f"choose an ending from {', '.join(FORMATS)}")
+@contextmanager
+def _told(text: str) -> Iterator[None]:
+    """An output's failure is told in its name: not in that of another one, which it would reach next."""
+    try:
+        yield
+    except BrokenPipeError:
+        # What Python would still flush at its end has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise NcatoolError("stdout was closed before the GIF was whole", "let the reader read to the end") from None
+    except OSError as error:
+        raise unwritable(Path(text), error) from None
 
 
-def render(model: Model, path: Path, how: Rendering, watch: Callable[[Iterator[Frame]], Iterator[Frame]]) -> State:
-    """Writes the rendering and returns the final state; `watch` sees the frames pass, for a progress bar."""
-    check_format(path)
-    film = Film(model, how)
-    scale = how.scale or default_scale(*model.target.shape)
-    if path.suffix.lower() == ".png" and not how.scale:
-        scale = max(1, scale // 2)
-    FORMATS[path.suffix.lower()](path, film, watch(film.frames()), scale)
-    return film.state
+@contextmanager
+def _to_file(path: Path, canvas: Canvas) -> Iterator[Add]:
+    with replacing(path) as partial, partial.open("wb") as file:
+        writer = FORMATS[path.suffix.lower()](file, canvas)
+        yield writer.add
+        writer.close()
+
+
+@contextmanager
+def _to_stdout(canvas: Canvas) -> Iterator[Add]:
+    """A GIF as it grows."""
+    writer = Gif(sys.stdout.buffer, canvas)
+    yield writer.add
+    with _told("stdout"):
+        writer.close()
+        sys.stdout.buffer.flush()
+
+
+_NAME = "step-{step:07d}{mark}.png"
+_NAMES = "step-[0-9]*.png"
+
+
+@contextmanager
+def _to_folder(folder: Path, canvas: Canvas) -> Iterator[Add]:
+    """A PNG a frame; the folder holds all of them or what it held before."""
+    new = not folder.exists()
+    with _told(str(folder)):
+        folder.mkdir(exist_ok=True)
+    try:
+        yield from _filling(folder, canvas)
+    finally:
+        if new and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _filling(folder: Path, canvas: Canvas) -> Iterator[Add]:
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as name:
+        partial = Path(name)
+
+        def add(picture: Picture, moment: Moment) -> None:
+            file = partial / _NAME.format(step=moment.step, mark="-damaged" if moment.damaged else "")
+            Image.fromarray(enlarged(picture, canvas.scale)).save(file, "PNG")
+
+        yield add
+        with _told(str(folder)):
+            for old in folder.glob(_NAMES):
+                old.unlink()
+            for file in sorted(partial.iterdir()):
+                file.replace(folder / file.name)
+
+
+def sorted_out(files: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """Models and outputs: the first name is a model's, and so is any other that ends in .safetensors."""
+    is_model = [i == 0 or Path(text).suffix == ".safetensors" for i, text in enumerate(files)]
+    models = [Path(text) for text, model in zip(files, is_model, strict=True) if model]
+    return models, [text for text, model in zip(files, is_model, strict=True) if not model]
+
+
+def check_outputs(outputs: Sequence[str], force: bool) -> None:
+    """Refuses what is of no format, what exists already, and what cannot be written."""
+    for text in outputs:
+        path = Path(text)
+        if path == STDOUT:
+            if sys.stdout.isatty():
+                raise UsageError("stdout is a terminal, which shows no GIF", "redirect it, as - > OUT.gif")
+        elif _is_folder(path, text):
+            check_writable([path / "frame" if path.is_dir() else path], force)
+            if path.is_dir() and any(path.glob(_NAMES)) and not force:
+                raise UsageError(f"{path} holds frames already", "give another name, or --force to replace them")
+        elif path.suffix.lower() not in FORMATS:
+            raise UsageError(
+                f"{text} ends in {path.suffix or 'nothing'}",
+                f"choose an ending from {', '.join(FORMATS)}, a folder as frames/, or - for a GIF on stdout",
+            )
+        else:
+            check_writable([path], force)
+    doubled = {text for text in outputs if outputs.count(text) > 1}
+    if doubled:
+        raise UsageError(f"{min(doubled)} is named twice", "name each output once")
+
+
+def _opened(text: str, canvas: Canvas) -> AbstractContextManager[Add]:
+    path = Path(text)
+    if path == STDOUT:
+        return _to_stdout(canvas)
+    return _to_folder(path, canvas) if _is_folder(path, text) else _to_file(path, canvas)
+
+
+def render(
+    films: Sequence[Film],
+    outputs: Sequence[str],
+    how: Rendering,
+    watch: Callable[[Iterator[Frame]], Iterator[Frame]] = iter,
+) -> None:
+    """Lets the films run and writes all outputs on the way; `watch` sees the frames pass, for a progress bar.
+
+    Raises UsageError and NcatoolError where an output cannot be written; what was there before is then untouched.
+    """
+    canvas = Canvas(films, how)
+    with ExitStack() as stack:
+        adders = {text: stack.enter_context(_opened(text, canvas)) for text in outputs}
+        for frame in watch(frames(films, how)):
+            picture = canvas.paint(frame)
+            for text, add in adders.items():
+                with _told(text):
+                    add(picture, frame.moment)

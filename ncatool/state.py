@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,12 +15,24 @@ ALPHA = 3
 
 State = Float[Tensor, "batch height width channel"]
 Mask = Bool[Tensor, "height width"]
+Centre = tuple[float, float]
+Shape = Callable[..., Mask]
+"""Cells of a picture that a kind of damage erases, by (height, width, size, centre=None)."""
 
 
-def seed(batch: int, height: int, width: int, channels: int) -> State:
-    """States that are empty but for the cell in the middle, whose alpha and hidden channels are 1."""
+def middle(height: int, width: int) -> tuple[int, int]:
+    """Row and column of the cell that a picture grows from."""
+    return height // 2, width // 2
+
+
+def seed(batch: int, height: int, width: int, channels: int, at: Sequence[tuple[int, int]] = ()) -> State:
+    """States that are empty but for the cells `at` (row, column), by default the one in the middle.
+
+    Their alpha and hidden channels are 1.
+    """
     state = torch.zeros(batch, height, width, channels)
-    state[:, height // 2, width // 2, ALPHA:] = 1
+    for y, x in at or [middle(height, width)]:
+        state[:, y, x, ALPHA:] = 1
     return state
 
 
@@ -36,27 +48,29 @@ def circle(height: int, width: int, y: float, x: float, radius: float) -> Mask:
     return rows**2 + columns**2 <= radius**2
 
 
-def _middle_circle(height: int, width: int, size: float) -> Mask:
-    return circle(height, width, (height - 1) / 2, (width - 1) / 2, size * min(height, width))
+def _circle(height: int, width: int, size: float, centre: Centre | None = None) -> Mask:
+    y, x = centre or ((height - 1) / 2, (width - 1) / 2)
+    return circle(height, width, y, x, size * min(height, width))
 
 
-def _half(axis: int, second: bool) -> Callable[[int, int, float], Mask]:
-    def mask(height: int, width: int, size: float) -> Mask:
+def _half(axis: int, second: bool) -> Shape:
+    def mask(height: int, width: int, size: float, centre: Centre | None = None) -> Mask:
         position = torch.arange((height, width)[axis]) < (height, width)[axis] / 2
         return (position ^ second).unsqueeze(1 - axis).expand(height, width)
 
     return mask
 
 
-def _square(height: int, width: int, size: float) -> Mask:
+def _square(height: int, width: int, size: float, centre: Centre | None = None) -> Mask:
+    y, x = centre or ((height - 1) / 2, (width - 1) / 2)
     half = size * min(height, width)
-    rows = (torch.arange(height) - (height - 1) / 2).abs() <= half
-    columns = (torch.arange(width) - (width - 1) / 2).abs() <= half
+    rows = (torch.arange(height) - y).abs() <= half
+    columns = (torch.arange(width) - x).abs() <= half
     return rows.unsqueeze(1) & columns
 
 
-DAMAGE: dict[Damage, Callable[[int, int, float], Mask]] = {
-    Damage.CIRCLE: _middle_circle,
+DAMAGE: dict[Damage, Shape] = {
+    Damage.CIRCLE: _circle,
     Damage.LEFT: _half(1, second=False),
     Damage.RIGHT: _half(1, second=True),
     Damage.TOP: _half(0, second=False),
@@ -64,16 +78,19 @@ DAMAGE: dict[Damage, Callable[[int, int, float], Mask]] = {
     Damage.SQUARE: _square,
 }
 """Cells that each shape erases from a picture of this height and width; `size`, where it has one, is
-its radius or half side as a share of the shorter side."""
+its radius or half side as a share of the shorter side, `centre` its row and column."""
 
 
-def random_circle(visible: Mask, generator: torch.Generator) -> Mask:
-    """A circle around one of the `visible` cells, with a radius of 0.1 to 0.4 of the picture's shorter side."""
+def random_circle(visible: Mask, generator: torch.Generator, side: int = 0) -> Mask:
+    """A circle around one of the `visible` cells, with a radius of 0.1 to 0.4 of `side` cells.
+
+    The side is by default the shorter one of the mask.
+    """
     height, width = visible.shape
     cells = visible.nonzero() if visible.any() else torch.ones_like(visible).nonzero()
     y, x = cells[torch.randint(len(cells), (), generator=generator)].tolist()
     radius = 0.1 + 0.3 * torch.rand((), generator=generator).item()
-    return circle(height, width, y, x, radius * min(height, width))
+    return circle(height, width, y, x, radius * (side or min(height, width)))
 
 
 def on_grid(mask: Mask, padding: int) -> Bool[Tensor, "gridheight gridwidth"]:

@@ -1,6 +1,7 @@
 """Shared fixtures; every shape in a signature is checked while tests run."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ install_import_hook("ncatool", "tests.typecheck.check")
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import sync_playwright
 
 from ncatool.config import ModelConfig, RunConfig, TargetConfig, TrainConfig
 from tests.site import FLAGS, blood, serving, volumes, write_set
@@ -66,6 +68,18 @@ def site(files, tmp_path, monkeypatch):
         site.write_catalogue(tmp_path / "catalogue")
         monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'catalogue'}{os.pathsep}{Path(__file__).parents[1]}")
         yield site
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A real Chromium; only its own download of one would be another."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium on this machine: apt-get install chromium")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()
 
 
 def small_run(**train):

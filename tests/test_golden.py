@@ -15,12 +15,14 @@ from PIL import Image, ImageSequence
 
 from ncatool.checkpoint import load_model
 from ncatool.evaluate import figures
-from ncatool.render import Rendering, render
+from ncatool.film import Film, Rendering
+from ncatool.render import render
+from ncatool.script import ten_times
 
 GOLDEN = Path(__file__).parent / "golden"
 PICTURES = {
-    "phantom.png": Rendering(damage=True, steps=1100, scale=4),
-    "phantom.gif": Rendering(damage=True, steps=1100, scale=6, every=10),
+    "phantom.png": Rendering(damage=ten_times(1100), steps=1100, scale=4),
+    "phantom.gif": Rendering(damage=ten_times(1100), steps=1100, scale=6, every=10),
 }
 
 
@@ -33,11 +35,12 @@ def frames(path):
 def test_the_readmes_pictures_are_what_the_code_draws(name, tmp_path):
     """Other processors round otherwise: a level of 255 in the mean, not bytes, is the measure."""
     model = load_model(GOLDEN / "phantom.safetensors")
-    final = render(model, tmp_path / name, PICTURES[name], iter)
+    film = Film(model, PICTURES[name])
+    render([film], [str(tmp_path / name)], PICTURES[name])
     found, expected = frames(tmp_path / name), frames(GOLDEN / name)
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
         assert a.shape == b.shape
         assert np.abs(a - b).mean() < 1
-    assert figures(final, model.target)["mse"] < 1e-3, "the last picture is the healed phantom"
+    assert figures(film.state, film.wanted)["mse"] < 1e-3, "the last picture is the healed phantom"
     assert f"tests/golden/{name}" in (GOLDEN.parents[1] / "README.md").read_text()

@@ -1,90 +1,102 @@
-"""Animations and sheets, opened again by Pillow."""
+"""Outputs, opened again by Pillow, PyAV and a browser."""
 
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from ncatool import render as rendering
+from ncatool.animation import changed
+from ncatool.config import Damage, View
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluate import figures
-from ncatool.render import Film, Rendering, render
-from ncatool.state import seed
-from ncatool.view import colour, default_scale, enlarged, on_background
-from tests.test_checkpoint import make_model
+from ncatool.film import Film, Rendering, frames, plan
+from ncatool.render import render
+from ncatool.script import Event, ten_times
+from ncatool.view import background, coloured, enlarged
+from tests.conftest import ncatool
+from tests.test_film import lively
+
+HURT = (Event(30, Damage.LEFT),)
+STILL = [".gif", ".webp", ".apng"]
 
 
-def lively(**settings):
-    """A model that does something: what it grows does not matter."""
-    model = make_model(channels=6, hidden=8, **settings)
-    weights = model.weights._replace(output_weight=torch.randn(6, 8, generator=torch.Generator().manual_seed(2)) * 0.02)
-    return type(model)(weights, model.config, model.target)
+def rendered(*outputs, model=None, **how):
+    settings = Rendering(**how)
+    film = Film(model or lively(), settings)
+    render([film], [str(output) for output in outputs], settings)
+    return film
 
 
-def passing(frames):
-    return frames
+def expected(scale, **how):
+    """Frames as they should look, and how long each stays."""
+    settings = Rendering(**how)
+    shots = list(frames([Film(lively(), settings)], settings))
+    pictures = [coloured(shot.scenes[0].cells[..., :4], settings.background, scale) for shot in shots]
+    return [enlarged(picture, scale) for picture in pictures], [shot.moment.pause for shot in shots]
 
 
-def test_frames_hold_the_seed_every_step_asked_for_and_the_last():
-    film = Film(lively(), Rendering(steps=25, every=10))
-    frames = list(film.frames())
-    assert [frame.step for frame in frames] == [0, 10, 20, 25]
-    assert np.array_equal(frames[0].visible, seed(1, 13, 13, 6)[0, ..., :4].numpy())
-    assert np.array_equal(frames[-1].visible, film.state[0, ..., :4].numpy())
-
-
-def test_frames_do_not_depend_on_how_many_are_taken():
-    ends = [list(Film(lively(), Rendering(steps=40, every=every)).frames())[-1].visible for every in (1, 7, 40)]
-    for other in ends[1:]:
-        assert np.array_equal(ends[0], other)
-
-
-def test_every_damage_is_shown_before_and_after():
-    frames = list(Film(lively(), Rendering(steps=110, every=50, damage=True)).frames())
-    hits = [i for i, frame in enumerate(frames) if frame.damaged]
-    assert [frames[i].step for i in hits] == list(range(10, 110, 10))
-    erased = 0
-    for i in hits:
-        assert frames[i - 1].step == frames[i].step
-        changed = (frames[i - 1].visible != frames[i].visible).any(-1)
-        assert not frames[i].visible[changed].any()
-        erased += changed.sum()
-    assert erased > 0
-
-
-def read(path):
+def read(path, mode="RGB"):
     with Image.open(path) as image:
         pictures, pauses = [], []
         for i in range(image.n_frames):
             image.seek(i)
-            pictures.append(np.asarray(image.convert("RGB")))
+            pictures.append(np.asarray(image.convert(mode)).astype(int))
             pauses.append(image.info["duration"])
         return pictures, pauses, image.info.get("loop")
 
 
-def test_gif(tmp_path):
-    model, path = lively(), tmp_path / "a.gif"
-    how = Rendering(steps=60, every=3, fps=20, scale=4, damage=True, background=colour("#102030"))
-    final = render(model, path, how, passing)
-    frames = list(Film(model, how).frames())
-    pictures, pauses, loop = read(path)
+@pytest.mark.parametrize("ending", STILL)
+def test_an_animation_has_every_frame_for_as_long_as_asked(ending, tmp_path):
+    how = {"steps": 60, "every": 3, "fps": 20, "hold": 1.5, "damage": HURT, "background": background("#102030")}
+    rendered(tmp_path / f"a{ending}", scale=4, **how)
+    pictures, pauses, loop = read(tmp_path / f"a{ending}")
+    frames_, moments = expected(4, **how)
     assert loop == 0, "it loops for ever"
-    assert pictures[0].shape == (13 * 4, 13 * 4, 3)
-    assert pauses[-1] == 2000
-    assert sum(pauses) == sum(400 if frame.damaged else 50 for frame in frames[:-1]) + 2000
-    for found, frame in ((pictures[0], frames[0]), (pictures[-1], frames[-1])):
-        expected = enlarged(on_background(frame.visible, how.background), 4)
-        assert np.abs(found.astype(int) - expected).max() < 40, "a palette of 256 colours comes near each"
-    assert np.array_equal(final[0, ..., :4].numpy(), frames[-1].visible)
-    assert (pictures[0][0, 0] == (16, 32, 48)).all()
+    assert pauses == moments
+    assert len(pictures) == len(frames_) == 22
+    for found, wanted in zip(pictures, frames_, strict=True):
+        assert found.shape == (52, 52, 3)
+        near = np.abs(found - wanted)
+        assert near.max() < 40 if ending == ".gif" else near.max() == 0
+        assert (found[0, 0] == (16, 32, 48)).all(), "the ground has its very colour"
+
+
+@pytest.mark.parametrize("ending", STILL)
+def test_what_is_transparent_stays_so(ending, tmp_path):
+    how = {"steps": 60, "every": 10, "damage": HURT, "background": background("transparent")}
+    rendered(tmp_path / f"a{ending}", scale=3, **how)
+    pictures, _, _ = read(tmp_path / f"a{ending}", "RGBA")
+    for found, wanted in zip(pictures, expected(3, **how)[0], strict=True):
+        if ending == ".gif":
+            assert (found[..., 3] == 255 * (wanted[..., 3] >= 128)).all()
+        else:
+            assert (found[..., 3] == wanted[..., 3]).all()
+            assert (found[wanted[..., 3] > 0] == wanted[wanted[..., 3] > 0]).all()
+
+
+def test_durations_do_not_drift(tmp_path):
+    """30 frames a second are no whole number of hundredths, but 91 frames are three seconds and the hold."""
+    rendered(tmp_path / "a.gif", steps=90, every=1, fps=30, hold=1)
+    _, pauses, _ = read(tmp_path / "a.gif")
+    assert set(pauses[:-1]) == {30, 40}
+    assert sum(pauses) == pytest.approx(4000, abs=10)
 
 
 def test_gif_has_one_palette(tmp_path):
     """No frame carries colours of its own: bit 7 of each image descriptor's flags is clear."""
     path = tmp_path / "a.gif"
-    render(lively(), path, Rendering(steps=30, every=1, scale=1), passing)
+    rendered(path, steps=30, every=1, scale=1)
     content = path.read_bytes()
     position = 13 + 3 * 2 ** ((content[10] & 7) + 1)
     images = 0
@@ -99,72 +111,279 @@ def test_gif_has_one_palette(tmp_path):
         while content[position]:
             position += content[position] + 1
         position += 1
-    assert images > 10
+    assert images == 31
+    assert position == len(content) - 1
 
 
-def test_same_seed_same_bytes(tmp_path):
+def test_frames_beyond_those_that_wait_for_the_palette(tmp_path, monkeypatch):
+    monkeypatch.setattr("ncatool.animation._WAITING", 3 * 13 * 13 * 3)
+    rendered(tmp_path / "a.gif", steps=20, every=1, scale=2)
+    pictures, _, _ = read(tmp_path / "a.gif")
+    for found, wanted in zip(pictures, expected(2, steps=20, every=1)[0], strict=True):
+        assert np.abs(found - wanted).max() < 60
+
+
+def test_the_changed_rectangle():
+    before = np.zeros((9, 9, 3), np.uint8)
+    now = before.copy()
+    now[3, 5] = now[6, 7] = 1
+    assert changed(before, now) == (slice(2, 7), slice(4, 8))
+    assert changed(before, before) == (slice(0, 1), slice(0, 1))
+    assert changed(None, now) == (slice(0, 9), slice(0, 9))
+
+
+@pytest.mark.parametrize("ending", [".gif", ".webp", ".apng", ".png"])
+def test_same_seed_same_bytes(ending, tmp_path):
     for name, number in (("a", 1), ("b", 1), ("c", 2)):
-        render(lively(), tmp_path / f"{name}.gif", Rendering(steps=40, seed=number), passing)
-    first, again, other = ((tmp_path / f"{name}.gif").read_bytes() for name in "abc")
+        rendered(tmp_path / f"{name}{ending}", steps=40, every=5, seed=number)
+    first, again, other = ((tmp_path / f"{name}{ending}").read_bytes() for name in "abc")
     assert first == again != other
 
 
+def decoded(path):
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        pictures = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+        return pictures, float(container.duration / av.time_base), stream.average_rate
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".webm"])
+def test_a_video_of_odd_size_is_whole(ending, tmp_path):
+    how = {"steps": 40, "every": 5, "fps": 10, "hold": 0.5, "damage": HURT}
+    rendered(tmp_path / f"a{ending}", scale=5, **how)
+    pictures, seconds, rate = decoded(tmp_path / f"a{ending}")
+    wanted, pauses = expected(5, **how)
+    assert rate == 10
+    assert seconds == pytest.approx(sum(pauses) / 1000)
+    assert len(pictures) == 8 + 4 + 5, "what stays longer is repeated"
+    assert pictures[0].shape == (66, 66, 3), "65 pixels and one to be even"
+    for found, frame in ((pictures[0], wanted[0]), (pictures[6], wanted[6]), (pictures[-1], wanted[-1])):
+        assert np.abs(found[:65, :65] - frame).mean() < 6
+
+
+LOOK = """async ([kind, url]) => {
+    const shown = document.createElement(kind);
+    shown.src = url;
+    await new Promise((done, failed) => {
+        shown.addEventListener(kind === "img" ? "load" : "loadeddata", done);
+        shown.onerror = failed;
+    });
+    let length = shown.duration;
+    if (kind === "img") {
+        const decoder = new ImageDecoder({ data: await (await fetch(url)).arrayBuffer(), type: "image/webp" });
+        await decoder.tracks.ready;
+        length = decoder.tracks.selectedTrack.frameCount;
+    }
+    const size = [shown.naturalWidth || shown.videoWidth, shown.naturalHeight || shown.videoHeight];
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = size;
+    const context = canvas.getContext("2d");
+    context.drawImage(shown, 0, 0);
+    return { size, length, corner: [...context.getImageData(1, 1, 1, 1).data] };
+}"""
+
+
+def test_a_browser_plays_them(browser, tmp_path):
+    outputs = [f"a{ending}" for ending in (".webp", ".mp4", ".webm")]
+    rendered(*outputs, steps=40, every=5, fps=10, hold=1, scale=6, background=background("#204080"))
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/")
+        looked = [page.evaluate(LOOK, ["img" if name.endswith("webp") else "video", name]) for name in outputs]
+        page.close()
+        server.shutdown()
+    assert [look["length"] for look in looked] == pytest.approx([9, 1.8, 1.8], abs=0.01), "frames, seconds"
+    for look in looked:
+        assert look["size"] == [78, 78]
+        assert np.abs(np.subtract(look["corner"], (32, 64, 128, 255))).max() <= 6
+
+
+def test_videos_have_no_transparency(tmp_path):
+    with pytest.raises(UsageError, match=r"a \.mp4 is not transparent"):
+        rendered(tmp_path / "a.mp4", steps=3, background=background("transparent"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_extra_a_video_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(NcatoolError, match="videos need the package av") as caught:
+        rendered(tmp_path / "a.mp4", steps=3)
+    assert caught.value.mend == "pip install 'ncatool[video]'"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_contact_sheet(tmp_path):
-    path = tmp_path / "sheet.png"
-    render(lively(), path, Rendering(steps=60, every=1, scale=5, damage=True), passing)
-    with Image.open(path) as image:
+    rendered(tmp_path / "sheet.png", steps=60, every=1, scale=5, damage=ten_times(60))
+    with Image.open(tmp_path / "sheet.png") as image:
         assert image.width > 6 * 13 * 5
         assert len(image.getcolors(10**6)) > 3
 
 
 def test_stages_are_growth_then_each_damage_and_what_became_of_it():
     def steps(how):
-        return [(frame.step, frame.damaged) for frame in rendering._stages(list(Film(lively(), how).frames()))]
+        moments = plan(how)
+        return [moments[i][:2] for i in rendering.stages(moments)]
 
     plain = steps(Rendering(steps=100, every=1))
     assert plain == [(s, False) for s in (0, 1, 4, 9, 16, 25, 36, 49, 64, 81, 100)]
-    hurt = steps(Rendering(steps=110, every=1, damage=True))
+    hurt = steps(Rendering(steps=110, every=1, damage=ten_times(110)))
     assert hurt[:5] == [(0, False), (2, False), (10, False), (10, True), (20, False)]
     assert hurt[-2:] == [(100, True), (110, False)]
 
 
+def test_a_folder_of_frames(tmp_path):
+    folder = tmp_path / "frames"
+    rendered(f"{folder}/", steps=40, every=10, scale=2, damage=HURT)
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "step-0000000.png", "step-0000010.png", "step-0000020.png", "step-0000030-damaged.png",
+        "step-0000030.png", "step-0000040.png",
+    ]  # fmt: skip
+    wanted = expected(2, steps=40, every=10, damage=HURT)[0]
+    with Image.open(folder / "step-0000030-damaged.png") as image:
+        assert np.array_equal(np.asarray(image), wanted[4])
+    (folder / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds frames already"):
+        rendering.check_outputs([f"{folder}/"], False)
+    rendered(f"{folder}/", steps=10, every=10)
+    assert sorted(file.name for file in folder.iterdir()) == ["mine.txt", "step-0000000.png", "step-0000010.png"]
+
+
+def test_outputs_share_one_rollout(tmp_path, monkeypatch):
+    steps = []
+    before = Film.to
+    monkeypatch.setattr(Film, "to", lambda self, step: (steps.append(step), before(self, step)))
+    rendered(tmp_path / "a.gif", tmp_path / "a.png", tmp_path / "a.apng", f"{tmp_path}/f/", steps=20, every=10)
+    assert steps == [0, 10, 20]
+    assert read(tmp_path / "a.apng")[0][-1].tolist() == np.asarray(Image.open(tmp_path / "f/step-0000020.png")).tolist()
+
+
 def test_one_frame_is_enough(tmp_path):
-    render(lively(), tmp_path / "a.gif", Rendering(steps=1), passing)
-    render(lively(), tmp_path / "a.png", Rendering(steps=1), passing)
+    for ending in rendering.FORMATS:
+        rendered(tmp_path / f"a{ending}", steps=1, hold=0)
+        assert (tmp_path / f"a{ending}").stat().st_size > 100
 
 
-def test_ending_and_colour_are_checked(tmp_path):
-    with pytest.raises(UsageError, match=r"\.avi") as caught:
-        render(lively(), Path("a.avi"), Rendering(), passing)
-    assert caught.value.mend == "choose an ending from .gif, .png"
-    with pytest.raises(UsageError, match="not a colour"):
-        colour("ultraviolet-ish")
+@pytest.mark.parametrize("view", View)
+def test_views_and_overlay_keep_one_size(view, tmp_path):
+    how = {"steps": 40, "every": 10, "damage": HURT, "view": view, "overlay": True}
+    rendered(tmp_path / "a.apng", tmp_path / "a.gif", tmp_path / "a.png", **how)
+    pictures, _, _ = read(tmp_path / "a.apng")
+    assert len({picture.shape for picture in pictures}) == 1
+    assert len(pictures) == 6
+    assert (pictures[0] != pictures[-1]).any()
 
 
-def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
-    def full(*arguments, **options):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Image.Image, "save", full)
-    for name in ("a.gif", "a.png"):
-        with pytest.raises(NcatoolError, match="No space left"):
-            render(lively(), tmp_path / name, Rendering(steps=5), passing)
-    assert list(tmp_path.iterdir()) == []
+def test_the_curve_shows_the_wound(tmp_path):
+    rendered(tmp_path / "a.apng", steps=100, every=5, damage=HURT, overlay=True, scale=20)
+    strip = read(tmp_path / "a.apng")[0][-1][260:]
+    reds = np.argwhere((strip == (214, 39, 40)).all(-1))
+    assert len(reds) > 20
+    assert set(reds[:, 1]) == {26 + round((260 - 27) * 0.3)}, "at its step"
 
 
-def test_views_by_hand():
-    visible = np.array([[[0.5, 0, 0, 0.5], [2, -1, np.nan, 1]]], np.float32)
-    picture = on_background(visible, (0, 255, 0))
-    assert picture[0, 0].tolist() == [128, 128, 0]
-    assert picture[0, 1].tolist() == [255, 0, 0]
-    assert enlarged(picture, 2).shape == (2, 4, 3)
-    assert (default_scale(28, 28), default_scale(72, 40), default_scale(900, 900)) == (10, 3, 1)
+def test_several_models_are_tiles(tmp_path):
+    how = Rendering(steps=10, every=5)
+    films = [Film(lively(), how, name) for name in ("one", "x" * 300, "<b>three\n</b>", "four")]
+    render(films, [str(tmp_path / "a.apng")], how)
+    (first, *_), _, _ = read(tmp_path / "a.apng")
+    assert first.shape[1] == pytest.approx(2 * 273 + 3 * 8, abs=1), "two columns"
+    assert first.shape[0] == first.shape[1] + 2 * 16
+
+
+def test_trimmed_and_larger(tmp_path):
+    rendered(tmp_path / "a.gif", steps=5, grid=(20, 31), scale=2)
+    rendered(tmp_path / "b.gif", steps=5, trim=True, scale=2)
+    assert read(tmp_path / "a.gif")[0][0].shape == (40, 62, 3)
+    assert read(tmp_path / "b.gif")[0][0].shape == (18, 14, 3)
+
+
+def test_endings_are_checked():
+    with pytest.raises(UsageError, match=r"a\.avi ends in \.avi") as caught:
+        rendering.check_outputs(["a.avi"], False)
+    assert ".gif, .webp, .apng, .mp4, .webm, .png" in caught.value.mend
+    with pytest.raises(UsageError, match="named twice"):
+        rendering.check_outputs(["a.gif", "a.gif"], False)
+    with pytest.raises(NcatoolError, match="nowhere cannot be written"):
+        rendering.check_outputs(["nowhere/frames/"], False)
+
+
+FULL = """
+import resource, sys, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+from ncatool.cli import main
+main()
+"""
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    shutil.copy(Path(__file__).parent / "golden" / "phantom.safetensors", tmp_path / "m.safetensors")
+    return "m.safetensors"
+
+
+@pytest.mark.parametrize("output", ["a.gif", "a.webp", "a.apng", "a.mp4", "a.webm", "a.png", "frames/"])
+def test_a_full_disk_leaves_nothing(output, model_file):
+    command = [sys.executable, "-c", FULL, "render", model_file, output, "--steps", "60", "--scale", "16"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "cannot be written: " in done.stderr
+    assert len(done.stderr.splitlines()) == 3, done.stderr
+    assert not Path(output).exists()
+    assert not list(Path().rglob("*.partial*"))
+
+
+def test_a_gif_on_stdout_and_nothing_else(model_file):
+    command = [sys.executable, "-m", "ncatool", "render", model_file, "-", "--steps", "20"]
+    done = subprocess.run(command, capture_output=True, timeout=120, check=True)
+    Path("a.gif").write_bytes(done.stdout)
+    assert len(read("a.gif")[0]) == 11
+
+
+def test_a_reader_that_goes_away(model_file):
+    ours = f"{sys.executable} -m ncatool render {model_file} - --steps 900"
+    script = f"{ours} | head -c 5000 > part.gif; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "error: stdout was closed before the GIF was whole"
+    assert len(done.stderr.splitlines()) == 3, done.stderr
+    assert Path("part.gif").stat().st_size == 5000
+
+
+def test_a_terminal_shows_no_gif(model_file):
+    import pty
+
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "ncatool", "render", model_file, "-"]
+    done = subprocess.run(command, stdout=slave, stderr=subprocess.PIPE, timeout=120, text=True, check=False)
+    os.close(master)
+    os.close(slave)
+    assert done.returncode == 2
+    assert "stdout is a terminal" in done.stderr
+
+
+def test_plain_damage_may_stand_anywhere(model_file):
+    for order in (["--damage", "a.gif"], ["a.gif", "--damage"], ["--damage", "random", "--force", "a.gif"]):
+        done = ncatool("render", model_file, *order, "--steps", 11, "--every", 11, "-q")
+        if order[1] == "random":
+            assert "random ends in nothing" in done.stderr
+        else:
+            assert done.returncode == 0, done.stderr
+            assert len(read("a.gif")[0]) == 22
+            Path("a.gif").unlink()
+    done = ncatool(
+        "render", model_file, "a.gif", "--damage", "left@3,top@4", "--damage=right@3", "--every", 9, "--steps", 9
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(read("a.gif")[0]) == 6
 
 
 def test_figures_by_hand():
-    target = lively().target
-    state = torch.from_numpy(target.premultiplied())[None] + 0.1
-    found = figures(torch.cat([state, state], dim=-1), target)
+    wanted = lively().target.premultiplied()
+    state = torch.from_numpy(wanted)[None] + 0.1
+    found = figures(torch.cat([state, state], dim=-1), wanted)
     cells = 13 * 13 * 4
-    expected = {"mse": 0.01, "psnr": 20, "l1": 0.1, "l2": 0.01, "manhattan": 0.1 * cells, "hinge": 0.095}
-    assert found == pytest.approx(expected, rel=1e-4)
+    expected_ = {"mse": 0.01, "psnr": 20, "l1": 0.1, "l2": 0.01, "manhattan": 0.1 * cells, "hinge": 0.095}
+    assert found == pytest.approx(expected_, rel=1e-4)
