@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from ncatool.config import View
+from ncatool.errors import UsageError
 from ncatool.film import Film, Frame, Moment, Rendering, plan
 from ncatool.view import (
     SIDE,
@@ -24,6 +25,8 @@ from ncatool.view import (
 
 COLUMNS = 4
 """Panels beside each other."""
+MOST_PIXELS = 16383
+"""A side of a WebP, and of an H.264 video, at most."""
 PANEL_SIDE = SIDE // 2
 """Pixels that the longer side of one of many panels takes, about."""
 
@@ -39,6 +42,7 @@ class Canvas:
         counts = [len(VIEWS[how.view](scene, self.ground, 1)) for scene in scenes]
         side = PANEL_SIDE if max(counts) > 1 else SIDE
         scales = [how.scale or default_scale(len(scene.cells), scene.cells.shape[1], side) for scene in scenes]
+        _check_size(scenes, scales, counts)
         plain = len(films) == 1 and counts[0] == 1 and not how.overlay
         self.scale = scales[0] if plain else 1
         """How much larger than painted a frame is to be shown."""
@@ -70,8 +74,8 @@ class Canvas:
     def _tiled(self, blocks: list[Picture]) -> Picture:
         if len(blocks) == 1:
             return blocks[0]
-        columns = len(blocks) if len(blocks) <= 3 else math.ceil(math.sqrt(len(blocks)))
-        return np.asarray(sheet(blocks, [film.name for film in self.films], columns, self.ground))
+        names = [film.name for film in self.films]
+        return np.asarray(sheet(blocks, names, _tile_columns(len(blocks)), self.ground))
 
     def _panels(self, i: int, scene: Scene) -> Picture:
         scale = self._scales[i]
@@ -82,6 +86,25 @@ class Canvas:
         if len(panels) == 1:
             return pictures[0]
         return np.asarray(sheet(pictures, [panel.label for panel in panels], COLUMNS, self.ground))
+
+
+def _tile_columns(count: int) -> int:
+    return count if count <= 3 else math.ceil(math.sqrt(count))
+
+
+def _check_size(scenes: Sequence[Scene], scales: Sequence[int], counts: Sequence[int]) -> None:
+    """Refuses what no format could hold, before memory is asked for it."""
+    columns = _tile_columns(len(scenes))
+    rows = -(-len(scenes) // columns)
+    height = width = 0
+    for scene, scale, count in zip(scenes, scales, counts, strict=True):
+        height = max(height, rows * -(-count // COLUMNS) * len(scene.cells) * scale)
+        width = max(width, columns * min(count, COLUMNS) * scene.cells.shape[1] * scale)
+    if max(height, width) > MOST_PIXELS:
+        raise UsageError(
+            f"frames of about {width} x {height} pixels are too large: {MOST_PIXELS} a side are the most",
+            "give a smaller --scale or --grid",
+        )
 
 
 def _above(picture: Picture, strip: Picture, ground: Background) -> Picture:

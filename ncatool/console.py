@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ncatool.errors import NcatoolError
@@ -221,7 +222,7 @@ def half_blocks(picture: np.ndarray[Any, Any], width: int, height: int = 1000) -
         picture = np.concatenate([picture, picture[-1:]])
     text = Text(no_wrap=True)
     for upper, lower in zip(picture[::2], picture[1::2], strict=True):
-        for over, under in zip(upper, lower, strict=True):
-            text.append("▀", f"rgb({over[0]},{over[1]},{over[2]}) on rgb({under[0]},{under[1]},{under[2]})")
+        for ((a, b, c), (d, e, f)), run in groupby(zip(upper.tolist(), lower.tolist(), strict=True)):
+            text.append("▀" * sum(1 for _ in run), f"rgb({a},{b},{c}) on rgb({d},{e},{f})")
         text.append("\n")
     return text

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from PIL import Image
 
 from ncatool.checkpoint import Model
-from ncatool.config import Boundary, View
+from ncatool.config import Boundary, View, within
 from ncatool.errors import UsageError
 from ncatool.evaluate import advance
 from ncatool.model import rotated
@@ -60,6 +60,11 @@ class Rendering:
     """Seed cells, row and column; none: the middle."""
     rotate: float = 0
     """Degrees, counter-clockwise, by which the cells' sense of direction is turned."""
+
+    def __post_init__(self) -> None:
+        within("fps", self.fps, 0.1, 50)
+        within("hold", self.hold, 0, 60)
+        within("rotate", self.rotate, -360, 360)
 
 
 class Moment(NamedTuple):

@@ -16,7 +16,7 @@ from ncatool import console
 from ncatool.errors import UsageError
 from ncatool.film import Film, Frame, Rendering, frames
 from ncatool.script import Event
-from ncatool.view import VIEWS, Picture, background
+from ncatool.view import VIEWS, Picture, background, enlarged
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 KEYS = "q stop   d damage   space pause"
 _GAP = 1
 """Pixels, which are half a character high, between pictures."""
+_LARGEST = 3
+"""Pixels a cell and side, at most: a terminal draws slowly."""
 _LEAST_PAUSE = 0.02
 
 
@@ -95,7 +97,9 @@ def _drawn(frame: Frame, how: Rendering, width: int, height: int) -> RenderableT
     blocks = [_side_by_side([panel.picture for panel in VIEWS[how.view](scene, ground, 1)]) for scene in frame.scenes]
     errors = "  ".join(f"{scene.mse:.1e}" for scene in frame.scenes)
     status = Text(f"step {frame.moment.step}   MSE {errors}   {KEYS}", no_wrap=True, overflow="ellipsis")
-    return Group(console.half_blocks(_side_by_side(blocks), width, height), status)
+    picture = _side_by_side(blocks)
+    larger = min(width // picture.shape[1], 2 * height // picture.shape[0], _LARGEST)
+    return Group(console.half_blocks(enlarged(picture, max(1, larger)), width, height), status)
 
 
 def _side_by_side(pictures: Sequence[Picture]) -> Picture:

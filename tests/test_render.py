@@ -299,6 +299,15 @@ def test_trimmed_and_larger(tmp_path):
     assert read(tmp_path / "b.gif")[0][0].shape == (18, 14, 3)
 
 
+def test_frames_that_nothing_could_hold():
+    for how in ({"grid": (1000, 1000), "scale": 17}, {"view": View.ALL, "grid": (500, 500), "scale": 9}):
+        with pytest.raises(UsageError, match="are too large: 16383 a side"):
+            rendered("a.gif", steps=1, **how)
+    for how in ({"fps": float("nan")}, {"hold": -1}, {"rotate": float("inf")}):
+        with pytest.raises(UsageError, match="but goes from"):
+            Rendering(**how)
+
+
 def test_endings_are_checked():
     with pytest.raises(UsageError, match=r"a\.avi ends in \.avi") as caught:
         rendering.check_outputs(["a.avi"], False)
