@@ -19,6 +19,7 @@ from ncatool import options as o
 from ncatool.config import (
     MAX_SIDE,
     Device,
+    Metric,
     ModelConfig,
     Regime,
     RunConfig,
@@ -159,6 +160,7 @@ def train(
     checkpoint_every: o.CheckpointEvery = TrainConfig.checkpoint_every,
     checkpoint: o.Checkpoint = TrainConfig.checkpoint,
     preview: o.Preview = False,
+    tensorboard: o.Tensorboard = None,
     device: o.DeviceOption = Device.AUTO,
     threads: o.Threads = 0,
     seed: o.Seed = 0,
@@ -204,7 +206,7 @@ def train(
     _prepare(threads)
     run = RunConfig(model=model, target=wanted, train=settings)
     with files.alone():
-        _complete(Run(run, picture, files, start.weights if start else None), preview)
+        _complete(Run(run, picture, files, start.weights if start else None), preview, tensorboard)
 
 
 @app.command(epilog="Example:  ncatool resume model.safetensors --iterations 4000")
@@ -216,6 +218,7 @@ def resume(
     device: o.NewDevice = None,
     threads: o.NewThreads = None,
     preview: o.Preview = False,
+    tensorboard: o.Tensorboard = None,
     quiet: o.Quiet = False,
     json: o.Json = False,
     traceback: o.Traceback = False,
@@ -242,7 +245,7 @@ def resume(
             console.note(f"not what it was: {difference}; the numbers may differ from an undisturbed run's")
         if run.trainer.iteration == run.config.train.iterations:
             console.note(f"all {run.trainer.iteration} iterations are done; give --iterations more to go on")
-        _complete(run, preview)
+        _complete(run, preview, tensorboard)
 
 
 def _pair(flag: str, text: str, separator: str) -> tuple[int, int]:
@@ -342,6 +345,38 @@ def _tell(films: list[Film], outputs: list[str]) -> None:
         console.results(wrote, {film.name: values for film, values in zip(films, numbers, strict=True)})
 
 
+@app.command(epilog="Example:  ncatool compare runs/ --sort mse_later --report comparison.html")
+def compare(
+    models: Annotated[
+        list[str], typer.Argument(help="Model files, folders that hold some, or patterns.", metavar="MODEL...")
+    ],
+    rollouts: o.Rollouts = 16,
+    steps: o.TrialSteps = 2000,
+    metric: o.MetricOption = Metric.MSE,
+    sort: o.Sort = None,
+    csv: o.Csv = None,
+    picture: o.ComparePicture = None,
+    animation: o.Animation = None,
+    report: o.Report = None,
+    force: o.Force = False,
+    threads: o.Threads = 0,
+    seed: o.Seed = 0,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+) -> None:
+    """Measure how well models grow, persist and regenerate, and set the numbers side by side."""
+    from ncatool import compare_cli
+    from ncatool.trial import Trial
+
+    trial = Trial(rollouts=rollouts, steps=steps, seed=seed)
+    wish = compare_cli.Wish(metric, sort, csv, picture, animation, report)
+    wish.check(force)
+    _prepare(threads)
+    if not compare_cli.run(models, trial, wish):
+        raise typer.Exit(ExitCode.FAILED)
+
+
 def _prepare(threads: int) -> None:
     """Settings of torch that belong to the process."""
     import torch
@@ -357,11 +392,12 @@ def _prepare(threads: int) -> None:
     torch.set_flush_denormal(True)
 
 
-def _complete(run: Run, preview: bool) -> None:
+def _complete(run: Run, preview: bool, tensorboard: Path | None) -> None:
     """Trains to the end, or until a signal; tells where everything is."""
-    from ncatool import live
+    from ncatool import board, live
 
-    number = live.follow(run, preview)
+    with board.opened(tensorboard, run) as log:
+        number = live.follow(run, preview, log)
     if number is not None:
         done = f"{run.trainer.iteration} of {run.config.train.iterations}"
         go_on = f"go on: ncatool resume {run.files.model}" if run.config.train.checkpoint else "without a checkpoint"

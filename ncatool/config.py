@@ -80,6 +80,14 @@ class Damage(StrEnum):
     SQUARE = "square"
 
 
+class Metric(StrEnum):
+    """How errors are told."""
+
+    MSE = "mse"
+    PSNR = "psnr"
+    SSIM = "ssim"
+
+
 class View(StrEnum):
     """What of a state is shown."""
 

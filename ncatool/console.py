@@ -85,6 +85,10 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+Update = Callable[[int, str], None]
+"""Takes how much is done, and a word on it."""
+
+
 def moving() -> bool:
     """Whether progress may be drawn: on a terminal, if nobody asked otherwise."""
     return sys.stderr.isatty() and not manner.quiet and not os.environ.get("NCATOOL_NO_PROGRESS")
@@ -188,16 +192,24 @@ def _plain_transfer(name: str) -> Callable[[int, int | None, str], None]:
     return watch
 
 
-def table(headings: list[str], rows: list[list[str]]) -> None:
-    """Rows under headings, on stdout."""
+def one_line(text: str, most: int) -> str:
+    """Text from elsewhere as a part of a line: no control characters, and not too long."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text[: most + 1])
+    return plain if len(plain) <= most else f"{plain[: most - 1]}…"
+
+
+def table(headings: list[str], rows: list[list[str]], *, best: bool = False) -> None:
+    """Rows under headings, on stdout; with `best`, cells that end in * are bold."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for heading in headings:
         shown.add_column(heading, overflow="fold")
     for row in rows:
-        shown.add_row(*row)
+        # As Text, or brackets in names would be taken for markup.
+        shown.add_row(*(Text(cell, "bold" if best and cell.endswith("*") else "") for cell in row))
     wide = None if sys.stdout.isatty() else 200
     Console(highlight=False, width=wide).print(shown)
 

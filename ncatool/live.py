@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ncatool import console
 from ncatool.loss import psnr
 from ncatool.run import Run
+from ncatool.train import Report
 from ncatool.view import BLACK, coloured
 
 if TYPE_CHECKING:
@@ -52,13 +53,18 @@ def _preview(run: Run) -> RenderableType:
     return table
 
 
-def follow(run: Run, preview: bool) -> int | None:
-    """Trains, showing how it goes; the number of the signal that stopped it, or None at the end."""
+def follow(run: Run, preview: bool, log: Callable[[Report], None] | None = None) -> int | None:
+    """Trains, showing how it goes; the number of the signal that stopped it, or None at the end.
+
+    `log` takes every report, too.
+    """
     total = run.config.train.iterations
     extra = (lambda: _preview(run)) if preview else None
     with _signals() as stopped, console.progress(total, "iterations", extra) as update:
         for report in run.reports(lambda: stopped() is not None):
             update(report.iteration, f"loss {report.loss:.3g}  PSNR {psnr(report.mse):.1f} dB")
+            if log is not None:
+                log(report)
             if report.restored:  # lesser events stand in the CSV
                 console.note(f"iteration {report.iteration}: {'; '.join(report.events)}")
         return stopped() if run.trainer.iteration < total else None

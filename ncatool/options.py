@@ -14,6 +14,7 @@ from ncatool.config import (
     Device,
     Filter,
     Loss,
+    Metric,
     ModelConfig,
     Regime,
     Schedule,
@@ -26,8 +27,8 @@ from ncatool.console import manner
 from ncatool.errors import UsageError
 from ncatool.files import read_toml
 
-TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE, DOWNLOAD, SAMPLES = (
-    "Target", "Training", "The rule", "Output", "Running", "Picture", "Download", "Samples",
+TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE, DOWNLOAD, SAMPLES, MEASURES = (
+    "Target", "Training", "The rule", "Output", "Running", "Picture", "Download", "Samples", "Measures",
 )  # fmt: skip
 
 
@@ -211,6 +212,13 @@ NewCheckpointEvery = Annotated[
 NewDevice = Annotated[Device | None, typer.Option("--device", help="Where to compute.", show_default="as before")]
 NewThreads = Annotated[int | None, typer.Option("--threads", help="CPU threads.", show_default="as before")]
 Preview = Annotated[bool, _option(OUTPUT, "preview", "Draw target and current state in the terminal, live.")]
+Tensorboard = Annotated[
+    Path | None,
+    _option(
+        OUTPUT, "tensorboard", "Log loss, learning rate, PSNR and the grown image for TensorBoard.",
+        metavar="FOLDER", show_default=False,
+    ),
+]  # fmt: skip
 
 RenderSteps = Annotated[
     int | None,
@@ -250,6 +258,31 @@ At = Annotated[
 Rotate = Annotated[
     float, _option(PICTURE, "rotate", "Turn the cells' sense of direction, counter-clockwise.", metavar="DEGREES")
 ]
+
+Rollouts = Annotated[int, _option(MEASURES, "rollouts", "Independent rollouts of each model.", min=1, max=4096)]
+TrialSteps = Annotated[int, _option(MEASURES, "steps", "Steps of each rollout.", min=200, max=1_000_000)]
+MetricOption = Annotated[Metric, _option(MEASURES, "metric", "How the table tells errors.")]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        "--sort", help="Measure or column to sort by, the best first.", rich_help_panel=MEASURES, metavar="COLUMN",
+        show_default="filter, loss, damage, target",
+    ),
+]  # fmt: skip
+
+
+def _written(name: str, text: str, metavar: str) -> Any:
+    return typer.Option(f"--{name}", help=text, rich_help_panel=OUTPUT, metavar=metavar, show_default=False)
+
+
+Csv = Annotated[Path | None, _written("csv", "Write all measures, a row a model.", "OUT.csv")]
+ComparePicture = Annotated[
+    Path | None, _written("picture", "Write stages, wound and error of each model as a sheet.", "OUT.png")
+]
+Animation = Annotated[
+    Path | None, _written("animation", "Write all models growing side by side, wounded together.", "OUT.gif")
+]
+Report = Annotated[Path | None, _written("report", "Write one page of numbers, curves and pictures.", "OUT.html")]
 
 Flags = Annotated[list[str] | None, typer.Argument(help="MedMNIST sets by name, or all.", metavar="FLAG...")]
 Pixels = Annotated[int, typer.Option("--size", help="Pixels a side: 28, 64, 128 or 224.", rich_help_panel=DOWNLOAD)]

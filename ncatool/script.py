@@ -12,14 +12,12 @@ from PIL import Image
 
 from ncatool.config import Damage
 from ncatool.errors import NcatoolError, UsageError, brief
-from ncatool.state import DAMAGE, Centre, Mask
+from ncatool.state import DAMAGE, SIZES, Centre, Mask
 
 RANDOM = "random"
 TEN_TIMES = (RANDOM, "1", "true", "yes", "on")
 """What plain `--damage` is, also as an environment variable says yes."""
 TIMES = 10
-SIZES = {Damage.CIRCLE: 0.3, Damage.SQUARE: 0.25}
-"""Radius and half side by default, as a share of the picture's shorter side."""
 _GRAMMAR = "write SHAPE@STEP, such as circle@200, square:0.4@500 or circle:0.2:10:14@300"
 
 

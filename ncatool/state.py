@@ -80,6 +80,9 @@ DAMAGE: dict[Damage, Shape] = {
 """Cells that each shape erases from a picture of this height and width; `size`, where it has one, is
 its radius or half side as a share of the shorter side, `centre` its row and column."""
 
+SIZES = {Damage.CIRCLE: 0.3, Damage.SQUARE: 0.25}
+"""Radius and half side by default: the square then has half the picture's side."""
+
 
 def random_circle(visible: Mask, generator: torch.Generator, side: int = 0) -> Mask:
     """A circle around one of the `visible` cells, with a radius of 0.1 to 0.4 of `side` cells.

@@ -17,8 +17,8 @@ README = (ROOT / "README.md").read_text()
 ROWS = [
     *("errors", "config", "files", "npz", "download", "dataset", "fetch", "target", "state", "model", "compiler"),
     *("native", "rollout", "loss", "checkpoint", "guard", "train", "evaluate", "view", "curve", "restore", "run"),
-    *("script", "film", "canvas", "animation", "video", "render", "console", "gallery", "player", "fetch_cli"),
-    *("live", "options", "cli", "__main__"),
+    *("script", "film", "canvas", "animation", "video", "render", "trial", "chart", "compare", "report"),
+    *("board", "console", "gallery", "player", "compare_cli", "fetch_cli", "live", "options", "cli", "__main__"),
 ]
 """A module imports only from those before it; data flows one way."""
 

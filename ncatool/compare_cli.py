@@ -1,0 +1,142 @@
+"""`ncatool compare` on the terminal: progress, table, files."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from ncatool import compare, console
+from ncatool.compare import Column, Contender, Entry
+from ncatool.config import Metric
+from ncatool.errors import NcatoolError, UsageError
+from ncatool.files import check_writable, replacing, write
+from ncatool.film import plan
+from ncatool.render import FORMATS, check_outputs
+from ncatool.trial import Trial
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is to be made of a comparison."""
+
+    metric: Metric
+    sort: str | None
+    csv: Path | None
+    picture: Path | None
+    animation: Path | None
+    report: Path | None
+
+    def check(self, force: bool) -> None:
+        """Refuses, before anything is measured, what could not be written or sorted."""
+        if self.sort is not None:
+            compare.check_sortable(self.sort)
+        for path, ending in ((self.csv, ".csv"), (self.picture, ".png"), (self.report, ".html")):
+            if path is not None and path.suffix.lower() != ending:
+                raise UsageError(f"{path} does not end in {ending}", f"give a name such as {path.stem}{ending}")
+        if self.animation is not None:
+            if self.animation.suffix.lower() in (".png", ""):
+                choices = ", ".join(ending for ending in FORMATS if ending != ".png")
+                raise UsageError(f"{self.animation} is no animation", f"choose an ending from {choices}")
+            check_outputs([str(self.animation)], force)
+        check_writable([path for path in (self.csv, self.picture, self.report) if path is not None], force)
+
+
+def run(names: Sequence[str], trial: Trial, wish: Wish) -> bool:
+    """Compares, prints and writes; False where a model could not be loaded."""
+    contenders, failed = compare.load(compare.model_paths(names))
+    for error in failed.values():
+        console.note(f"not compared: {error.what}")
+    if not contenders:
+        raise NcatoolError(f"none of {len(failed)} models can be loaded", "name model files that ncatool has written")
+    with console.progress(len(contenders) * trial.total, "steps") as update:
+        entries = _measured(contenders, trial, update)
+    if wish.sort is not None:
+        entries = compare.ordered(entries, wish.sort)
+    _print(entries, wish.metric, trial, failed)
+    _write(entries, wish, trial, failed)
+    return not failed
+
+
+def _measured(contenders: Sequence[Contender], trial: Trial, update: console.Update) -> list[Entry]:
+    done = 0
+    entries = []
+    for contender in contenders:
+
+        def tick(name: str = contender.name) -> None:
+            nonlocal done
+            done += 1
+            if done % 20 == 0:
+                update(done, console.one_line(name, 30))
+
+        entries.append(compare.compare(contender, trial, tick))
+    return entries
+
+
+def _print(entries: Sequence[Entry], metric: Metric, trial: Trial, failed: Mapping[Path, NcatoolError]) -> None:
+    if console.manner.as_json:
+        console.result(
+            {
+                "trial": {"rollouts": trial.rollouts, "steps": trial.steps, "seed": trial.seed},
+                "models": [compare.plain(entry) for entry in entries],
+                "failed": [{"path": str(path), "error": error.what} for path, error in failed.items()],
+            }
+        )
+        return
+    columns = compare.columns(metric)
+    headings = ["model", "filter", "loss", "damage", "target", *(column.heading for column in columns)]
+    console.table(headings, [_row(entry, columns, entries) for entry in entries], best=True)
+    for line in _footnotes(entries):
+        console.note(line)
+
+
+def _row(entry: Entry, columns: Sequence[Column], entries: Sequence[Entry]) -> list[str]:
+    contender = entry.contender
+    mark = "†" if contender.notes else ""
+    cells = [
+        f"{compare.shown(entry.middle(column.name))}{'*' if contender.name in compare.best(entries, column) else ''}"
+        for column in columns
+    ]
+    return [
+        console.one_line(contender.name, 40) + mark,
+        *(console.one_line(v, 30) for v in contender.about.values()),
+        *cells,
+    ]
+
+
+def _footnotes(entries: Sequence[Entry]) -> list[str]:
+    lines = ["* best"]
+    if len({compare.target_key(entry.contender) for entry in entries}) > 1:
+        lines = ["the targets differ: each model is measured against its own", "* best of those with the same target"]
+    notes = {note for entry in entries for note in entry.contender.notes}
+    return [*(lines if len(entries) > 1 else []), *(f"† {note}" for note in sorted(notes))]
+
+
+def _write(entries: Sequence[Entry], wish: Wish, trial: Trial, failed: Mapping[Path, NcatoolError]) -> None:
+    if wish.csv is not None:
+        write(wish.csv, compare.as_csv(entries).encode())
+    if wish.picture is not None:
+        with replacing(wish.picture) as partial:
+            compare.picture(entries).save(partial, "PNG")
+    if wish.report is not None:
+        from ncatool import report  # which loads matplotlib
+
+        columns = compare.columns(wish.metric)
+        write(wish.report, report.page(entries, columns, trial, failed, _facts()).encode())
+    if wish.animation is not None:
+        count = len(plan(compare.ANIMATION))
+        contenders = [entry.contender for entry in entries]
+        compare.animate(contenders, str(wish.animation), lambda passing: console.watched(passing, count, "frames"))
+
+
+def _facts() -> dict[str, str]:
+    packages = [f"{name} {version(name)}" for name in ("ncatool", "torch", "numpy", "scikit-image")]
+    return {
+        "command": shlex.join(["ncatool", *sys.argv[1:]]),
+        "versions": ", ".join([*packages, f"Python {platform.python_version()}"]),
+        "machine": platform.platform(),
+    }
