@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,12 @@ def fixed(name, value, target=None):
     if target is not None:
         model = type(model)(model.weights, model.config, target)
     numbers = {"mse_later": value, "psnr_later": -value}
-    return Entry(Contender(name, Path(name), model), numbers, measure(lively(), Trial(rollouts=1, steps=200)))
+    return Entry(Contender(name, Path(name), model), numbers, some_measures())
+
+
+@cache
+def some_measures():
+    return measure(lively(), Trial(rollouts=1, steps=200))
 
 
 LOW, HIGH = Column("mse_later", "", ""), Column("psnr_later", "", "", high=True)
@@ -221,16 +227,18 @@ def test_bad_usage(arguments, what):
     assert not list(Path().iterdir())
 
 
-@pytest.fixture
-def hostile_report():
+@pytest.fixture(scope="module")
+def hostile_report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
     names = [HOSTILE.replace("/", ""), "x" * 240, "two\nlines [red]", "🧠$\\frac{", "'\"&{{7*7}}"]
     for name in names:
-        saved(f"runs/{name}.safetensors", loss=HOSTILE, weights=len(name) / 100)
-    done = ncatool("compare", "runs", *SHORT, "--report", "r.html", "--picture", "p.png", "--animation", "a.webp")
+        saved(folder / "runs" / f"{name}.safetensors", loss=HOSTILE, weights=len(name) / 100)
+    outputs = ["--report", "r.html", "--picture", "p.png", "--animation", "a.webp"]
+    done = ncatool("compare", "runs", *SHORT, *outputs, cwd=folder)
     assert done.returncode == 0, done.stderr
     assert all(len(line) <= 200 for line in done.stdout.splitlines())
     assert done.stdout.count("\n") == 1 + len(names), "a line a model"
-    return Path("r.html").resolve(), names
+    return folder / "r.html", names
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
