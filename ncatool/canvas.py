@@ -28,7 +28,7 @@ COLUMNS = 4
 MOST_PIXELS = 16383
 """A side of a WebP, and of an H.264 video, at most."""
 PANEL_SIDE = SIDE // 2
-"""Pixels that the longer side of one of many panels takes, about."""
+"""Pixels that the longer side of one of many panels or tiles takes, about."""
 
 
 class Canvas:
@@ -40,7 +40,7 @@ class Canvas:
         self.ground = how.background
         scenes = [film.scene() for film in films]
         counts = [len(VIEWS[how.view](scene, self.ground, 1)) for scene in scenes]
-        side = PANEL_SIDE if max(counts) > 1 else SIDE
+        side = PANEL_SIDE if max(counts) > 1 or len(films) > COLUMNS else SIDE
         scales = [how.scale or default_scale(len(scene.cells), scene.cells.shape[1], side) for scene in scenes]
         _check_size(scenes, scales, counts)
         plain = len(films) == 1 and counts[0] == 1 and not how.overlay
