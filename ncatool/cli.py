@@ -377,6 +377,60 @@ def compare(
         raise typer.Exit(ExitCode.FAILED)
 
 
+@app.command(epilog="Example:  ncatool export model.safetensors page.html")
+def export(
+    model: Annotated[Path, typer.Argument(help="Model file.")],
+    out: Annotated[Path, typer.Argument(help="What to write: .html, .onnx, .pt2, .json, .npz or .h.")],
+    format: o.FormatOption = None,  # noqa: A002 - the flag's name
+    rollout: o.RolloutSteps = 0,
+    force: o.Force = False,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+) -> None:
+    """Write a model in a form that runs elsewhere, checked against the dense rule step by step.
+
+    Beside it lies OUT.toml, the record of the check.
+    """
+    from ncatool import export_cli
+    from ncatool.export import format_of
+
+    export_cli.export(model, out, format_of(out, format), rollout, force)
+
+
+@app.command("import", epilog="Example:  ncatool import chest_sobel.pt chest.safetensors --target chest.png")
+def import_(
+    file: Annotated[Path, typer.Argument(help="The seed project's .pt, the article's .json, or another state dict.")],
+    out: Annotated[Path, typer.Argument(help="Model file to write.", metavar="OUT.safetensors")],
+    filter: o.ImportFilter = None,  # noqa: A002 - the flag's name
+    order: o.OrderOption = None,
+    boundary: o.ImportBoundary = None,
+    fire_rate: o.FireRate = ModelConfig.fire_rate,
+    threshold: o.Threshold = ModelConfig.threshold,
+    target: o.ImportTarget = None,
+    size: o.ImportSize = None,
+    padding: o.Padding = TargetConfig.padding,
+    colormap: o.ColormapOption = TargetConfig.colormap,
+    alpha: o.AlphaOption = TargetConfig.alpha,
+    root: o.Root = None,
+    force: o.Force = False,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+) -> None:
+    """Make other people's models ours: render, compare and export then treat them as any other."""
+    from ncatool import export_cli
+
+    wish = export_cli.Wish(filter, order, boundary, fire_rate, threshold, size, padding)
+    wanted = None
+    if target is not None:
+        wanted = TargetConfig(
+            source=target, size=size or TargetConfig.size, padding=padding, colormap=colormap, alpha=alpha
+        )
+    _prepare(0)
+    export_cli.bring(file, out, wish, wanted, root, force)
+
+
 def _prepare(threads: int) -> None:
     """Settings of torch that belong to the process."""
     import torch

@@ -248,7 +248,7 @@ def shown(value: float) -> str:
         return "–"
     if value == round(value) or 100 <= abs(value) < 1e5:
         return str(round(value))
-    return f"{value:.3f}" if 0.01 <= abs(value) < 100 else f"{value:.1e}"
+    return f"{value:.3g}" if 0.01 <= abs(value) < 100 else f"{value:.1e}"
 
 
 def plain(entry: Entry) -> dict[str, Any]:

@@ -90,3 +90,9 @@ def library() -> ctypes.CDLL | None:
     folder = _folder()
     attempts = (_build(compiler, native, folder) for compiler in _compilers() for native in _NATIVE)
     return next((built for built in attempts if built is not None), None)
+
+
+def shared(source: Path, out: Path) -> bool:
+    """Builds a shared library of portable C99; False where no compiler does."""
+    flags = ["-std=c99", "-O2", "-shared", "-fPIC"]
+    return any(_run([*one, *flags, "-o", str(out), str(source)]) is not None for one in _compilers())

@@ -88,6 +88,24 @@ class Metric(StrEnum):
     SSIM = "ssim"
 
 
+class ExportFormat(StrEnum):
+    """What a model can be exported to."""
+
+    HTML = "html"
+    ONNX = "onnx"
+    PT2 = "pt2"
+    JSON = "json"
+    NPZ = "npz"
+    H = "h"
+
+
+class Order(StrEnum):
+    """How the inputs of another program's network are ordered."""
+
+    BLOCKED = "blocked"
+    INTERLEAVED = "interleaved"
+
+
 class View(StrEnum):
     """What of a state is shown."""
 

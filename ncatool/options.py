@@ -12,10 +12,12 @@ from ncatool.config import (
     Boundary,
     Colormap,
     Device,
+    ExportFormat,
     Filter,
     Loss,
     Metric,
     ModelConfig,
+    Order,
     Regime,
     Schedule,
     TargetConfig,
@@ -43,7 +45,7 @@ def _option(panel: str, name: str, text: str, *names: str, **more: Any) -> Any:
 def _settings(path: Path) -> dict[str, Any]:
     """A run's record, or a file of the same form, as values of flags."""
     tables = read_toml(path)
-    unknown = set(tables) - {"format", "model", "target", "train", "result", "environment", "history"}
+    unknown = set(tables) - {"format", "model", "target", "train", "result", "environment", "history", "origin"}
     if unknown:
         raise UsageError(f"{path}: unknown table [{min(unknown)}]", "choose from [model], [target], [train]")
     for name in ("model", "target", "train"):
@@ -283,6 +285,53 @@ Animation = Annotated[
     Path | None, _written("animation", "Write all models growing side by side, wounded together.", "OUT.gif")
 ]
 Report = Annotated[Path | None, _written("report", "Write one page of numbers, curves and pictures.", "OUT.html")]
+
+FormatOption = Annotated[
+    ExportFormat | None,
+    typer.Option("--format", help="What to write, whatever the ending.", rich_help_panel=OUTPUT, show_default=False),
+]
+RolloutSteps = Annotated[
+    int,
+    typer.Option(
+        "--rollout", help="ONNX: so many steps at once, which draw their own fire masks; 0: one step.",
+        rich_help_panel=OUTPUT, min=0, max=100_000,
+    ),
+]  # fmt: skip
+ImportFilter = Annotated[
+    Filter | None,
+    typer.Option(
+        "--filter", help="Kernel that the model was trained with.", rich_help_panel=RULE,
+        show_default="by the file's name; the article's: sobel",
+    ),
+]  # fmt: skip
+OrderOption = Annotated[
+    Order | None,
+    typer.Option(
+        "--order", help="Inputs of the network: by filter, or by channel.", rich_help_panel=RULE,
+        show_default="the seed project's: interleaved, else blocked",
+    ),
+]  # fmt: skip
+ImportBoundary = Annotated[
+    Boundary | None,
+    typer.Option(
+        "--boundary", help="What lies beyond the edge.", rich_help_panel=RULE,
+        show_default="the article's: wrap, else zero",
+    ),
+]  # fmt: skip
+ImportTarget = Annotated[
+    str | None,
+    typer.Option(
+        "--target", "-t", help="The picture that it grows, as for train.", rich_help_panel=TARGET, metavar="TARGET",
+        show_default="what it grows in 200 steps",
+    ),
+]  # fmt: skip
+ImportSize = Annotated[
+    int | None,
+    typer.Option(
+        "--size", help="Longer side of the picture, in cells; without a target, of the grid.", rich_help_panel=TARGET,
+        min=1, max=1024, show_default="28; the article's: 72",
+    ),
+]  # fmt: skip
 
 Flags = Annotated[list[str] | None, typer.Argument(help="MedMNIST sets by name, or all.", metavar="FLAG...")]
 Pixels = Annotated[int, typer.Option("--size", help="Pixels a side: 28, 64, 128 or 224.", rich_help_panel=DOWNLOAD)]

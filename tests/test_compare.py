@@ -135,7 +135,17 @@ def test_order_by_hand():
 
 
 def test_numbers_are_short():
-    values = {0.0: "0", 3.0: "3", 174.5: "174", 0.5: "0.500", 0.00012: "1.2e-04", float("inf"): "–", -0.2: "-0.200"}
+    values = {
+        0.0: "0",
+        3.0: "3",
+        174.5: "174",
+        0.5: "0.5",
+        81.5: "81.5",
+        1.0004: "1",
+        0.00012: "1.2e-04",
+        float("inf"): "–",
+        -0.2: "-0.2",
+    }
     assert {value: shown(value) for value in values} == values
 
 

@@ -1,0 +1,45 @@
+"""What every artefact tells of its model, and what it is followed beside."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from ncatool.checkpoint import Model
+from ncatool.model import step
+from ncatool.state import State, seed
+
+Fire = Bool[Tensor, "steps 1 height width"]
+"""Fire masks of one rollout."""
+
+
+def tables(model: Model, record: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Name, version, model and target; training and its result where the record has them."""
+    known = {key: record[key] for key in ("train", "result") if isinstance(record.get(key), dict)}
+    return {
+        "name": name,
+        "ncatool": version("ncatool"),
+        "model": dataclasses.asdict(model.config),
+        "target": model.target.record(),
+        **known,
+    }
+
+
+def start(model: Model) -> State:
+    """The state that artefacts are followed from: the seed."""
+    return seed(1, *model.target.shape, model.config.channels)
+
+
+def followed(model: Model, fire: Fire) -> State:
+    """The dense rule's own state after these fire masks."""
+    state = start(model)
+    with torch.no_grad():
+        for mask in fire:
+            state = step(state, model.weights, model.config, mask)
+    return state

@@ -1,0 +1,113 @@
+"""`ncatool export` and `ncatool import` on the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ncatool import console, convert
+from ncatool import export as exporting
+from ncatool import target as targets
+from ncatool.checkpoint import RunFiles, load_model, save_model, write_record
+from ncatool.config import Boundary, ExportFormat, Filter, ModelConfig, Order, TargetConfig
+from ncatool.errors import UsageError
+from ncatool.files import check_writable, read_toml, write_toml
+
+ARTICLES_SIDE = 72
+"""Cells of the article's grid: 40 and a padding of 16 on each side."""
+
+
+def export(path: Path, out: Path, form: ExportFormat, rollout: int, force: bool) -> None:
+    """Writes, checks, records and tells."""
+    sidecar = out.with_name(f"{out.name}.toml")
+    check_writable([out, sidecar], force)
+    model = load_model(path)
+    record = read_toml(path.with_suffix(".toml")) if path.with_suffix(".toml").exists() else {}
+    parity = exporting.export(model, record, path.stem, out, form, rollout)
+    found = _found(parity, form)
+    about = {"format": form.value, "model": path.name, "ncatool": version("ncatool")}
+    write_toml(sidecar, {"export": {**about, **({"rollout": rollout} if rollout else {}), **found}})
+    if parity.difference is None:
+        console.note(f"not checked: there is no {exporting.KINDS[form].needs.removeprefix('a ')} on this machine")
+    for difference in parity.facts.get("player_differs", []):
+        console.note(f"the article's player has {difference}")
+    console.result({"wrote": str(out), "bytes": out.stat().st_size, **found})
+
+
+def _found(parity: exporting.Parity, form: ExportFormat) -> dict[str, Any]:
+    if parity.difference is None:
+        return {"checked": False}
+    return {
+        "checked": True,
+        "steps": exporting.STEPS,
+        "largest_difference": parity.difference,
+        **({"tolerance": exporting.TOLERANCE} if exporting.KINDS[form].exact else {}),
+        **{name: value for name, value in parity.facts.items() if name != "player_differs"},
+    }
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user says of a model of somebody else's; None: as the file has it."""
+
+    filter: Filter | None
+    order: Order | None
+    boundary: Boundary | None
+    fire_rate: float
+    threshold: float
+    size: int | None
+    padding: int
+
+
+def bring(file: Path, out: Path, wish: Wish, wanted: TargetConfig | None, root: Path | None, force: bool) -> None:
+    """Reads, converts, records and tells."""
+    files = RunFiles(out)
+    check_writable([files.model, files.record], force)
+    foreign = convert.read(file)
+    order = wish.order or foreign.order
+    config = ModelConfig(
+        channels=foreign.channels,
+        hidden=len(foreign.weights.hidden_weight),
+        filter=_filter(file, foreign, wish),
+        fire_rate=wish.fire_rate,
+        threshold=wish.threshold,
+        boundary=wish.boundary or foreign.boundary,
+    )
+    target = targets.load(wanted, root) if wanted is not None else None
+    side = (wish.size or (ARTICLES_SIDE if _is_articles(file) else TargetConfig.size)) + 2 * wish.padding
+    model = convert.model_of(foreign, config, order, target, side)
+    save_model(files.model, model)
+    origin = convert.origin(file, foreign, order)
+    tables = {"model": dataclasses.asdict(config), "target": model.target.record(), "origin": origin}
+    write_record(files.record, tables)
+    _remark(foreign, order, wanted)
+    console.result({"wrote": str(out), **dataclasses.asdict(config), "order": order.value, "from": foreign.kind})
+
+
+def _is_articles(file: Path) -> bool:
+    return file.suffix.lower() == ".json"
+
+
+def _filter(file: Path, foreign: convert.Foreign, wish: Wish) -> Filter:
+    if wish.filter is not None:
+        return wish.filter
+    if _is_articles(file):
+        return Filter.SOBEL
+    guess = convert.guessed(file)
+    if guess is None:
+        raise UsageError(
+            f"neither {file.name} nor its name says which filter it was trained with",
+            f"give --filter, one of {', '.join(Filter)}",
+        )
+    console.note(f"--filter {guess}, as the file's name says")
+    return guess
+
+
+def _remark(foreign: convert.Foreign, order: Order, wanted: TargetConfig | None) -> None:
+    if foreign.ignored:
+        console.note(f"no part of the network, left out: {console.one_line(', '.join(foreign.ignored), 200)}")
+    if wanted is None:
+        console.note(f"no --target: its target is what it has grown in {convert.GROWN} steps")
