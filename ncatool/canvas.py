@@ -58,7 +58,9 @@ class Canvas:
         blocks = [self._panels(i, scene) for i, scene in enumerate(frame.scenes)]
         for i, curve in enumerate(self._curves):
             blocks[i] = _above(blocks[i], curve.drawn(frame.moment, frame.scenes[i].mse), self.ground)
-        return self._tiled(blocks)
+        picture = self._tiled(blocks)
+        _check_pixels(picture.shape[0] * self.scale, picture.shape[1] * self.scale)
+        return picture
 
     def goal(self) -> Picture | None:
         """The targets instead of the models, where it is their colours that are shown."""
@@ -100,9 +102,13 @@ def _check_size(scenes: Sequence[Scene], scales: Sequence[int], counts: Sequence
     for scene, scale, count in zip(scenes, scales, counts, strict=True):
         height = max(height, rows * -(-count // COLUMNS) * len(scene.cells) * scale)
         width = max(width, columns * min(count, COLUMNS) * scene.cells.shape[1] * scale)
+    _check_pixels(height, width)
+
+
+def _check_pixels(height: int, width: int) -> None:
     if max(height, width) > MOST_PIXELS:
         raise UsageError(
-            f"frames of about {width} x {height} pixels are too large: {MOST_PIXELS} a side are the most",
+            f"frames of {width} x {height} pixels are too large: {MOST_PIXELS} a side are the most",
             "give a smaller --scale or --grid",
         )
 

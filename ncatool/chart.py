@@ -19,7 +19,8 @@ _STYLE: Any = {
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), "#888888"),
 }
 _COLOURS = tuple(mpl.colormaps["tab10"].colors)  # type: ignore[attr-defined]
-_DASHES = ("-", "--", ":", "-.")
+_DASHES = {"-": "", "--": "6 3", ":": "2 3", "-.": "6 3 2 3"}
+"""As matplotlib names them, and as SVG has them."""
 _MOST = 1e3
 """What exploded is drawn like this."""
 _POINTS = 240
@@ -52,7 +53,12 @@ def colour(i: int) -> str:
 
 def dashes(i: int) -> str:
     """Of the i-th curve, so that more can be told apart than there are colours."""
-    return _DASHES[i // len(_COLOURS) % len(_DASHES)]
+    return list(_DASHES)[i // len(_COLOURS) % len(_DASHES)]
+
+
+def dash_array(i: int) -> str:
+    """The same for SVG."""
+    return _DASHES[dashes(i)]
 
 
 def svg(lines: Sequence[Line | None], x: str, y: str, *, logarithmic: bool = True) -> str:

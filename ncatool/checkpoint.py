@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,6 +226,12 @@ def take_target(path: Path, file: Any) -> Target:
         raise NcatoolError(f"{path}: padding is {brief(padding)} in the header", "use another copy of the file")
     origin = {key: value for key, value in table.items() if key not in ("size", "padding", "sha256")}
     return Target(pixels, padding, origin)
+
+
+def labels(paths: Sequence[Path]) -> list[str]:
+    """What to call models: by the file's name, or by its path where several have that name."""
+    stems = [path.stem for path in paths]
+    return [path.stem if stems.count(path.stem) == 1 else str(path.with_suffix("")) for path in paths]
 
 
 def load_model(path: Path) -> Model:

@@ -310,7 +310,7 @@ def render(
     """Grow models from their seed cells and show it: animation, video, sheet of stages, or live in the terminal."""
     from ncatool import player, script
     from ncatool import render as rendering
-    from ncatool.checkpoint import load_model
+    from ncatool.checkpoint import labels, load_model
     from ncatool.film import Film, Rendering, plan
     from ncatool.view import background as ground
 
@@ -322,7 +322,7 @@ def render(
         at=tuple(_pair("--at", text, ",") for text in at or []), rotate=rotate,
     )  # fmt: skip
     rendering.check_outputs(outputs, force)
-    films = [Film(load_model(path), how, path.stem) for path in models]
+    films = [Film(load_model(path), how, name) for path, name in zip(models, labels(models), strict=True)]
     _prepare(threads)
     if outputs:
         rendering.render(films, outputs, how, lambda passing: console.watched(passing, len(plan(how)), "frames"))
@@ -338,7 +338,7 @@ def _tell(films: list[Film], outputs: list[str]) -> None:
     if "-" in outputs:
         return
     numbers = [{"steps": film.step, **figures(film.state, film.wanted)} for film in films]
-    wrote: dict[str, Any] = {"wrote": outputs[0] if len(outputs) == 1 else outputs} if outputs else {}
+    wrote: dict[str, Any] = {"wrote": outputs} if outputs else {}
     if len(films) == 1:
         console.result({**wrote, **numbers[0]})
     else:
@@ -423,6 +423,8 @@ def import_(
 
     wish = export_cli.Wish(filter, order, boundary, fire_rate, threshold, size, padding)
     wanted = None
+    if target is None and (colormap, alpha, root) != (TargetConfig.colormap, TargetConfig.alpha, None):
+        console.note("without --target, --colormap, --alpha and --root say nothing")
     if target is not None:
         wanted = TargetConfig(
             source=target, size=size or TargetConfig.size, padding=padding, colormap=colormap, alpha=alpha

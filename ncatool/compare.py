@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ncatool.checkpoint import Model, load_model
+from ncatool.checkpoint import Model, labels, load_model
 from ncatool.config import Damage, Metric, View
 from ncatool.errors import NcatoolError, UsageError, brief
 from ncatool.files import read_toml
@@ -60,6 +61,12 @@ class Contender:
             "damage": {"?": "?", "regenerating": "yes"}.get(regime, "no"),
             "target": f"{self.setting('target', 'source')} {height}x{width}",
         }
+
+    @cached_property
+    def target_key(self) -> str:
+        """The same for models that grow the same pixels on the same grid."""
+        record = self.model.target.record()
+        return f"{record['sha256']} {record['padding']}"
 
     @property
     def notes(self) -> list[str]:
@@ -123,10 +130,13 @@ class Column:
     name: str
     heading: str
     meaning: str
-    high: bool = False
-    """Whether more is better."""
     ranked: bool = True
     """Whether one can be better than another: what never moves has settled, too."""
+
+    @property
+    def high(self) -> bool:
+        """Whether more is better."""
+        return self.name.startswith(HIGH)
 
 
 def columns(metric: Metric) -> list[Column]:
@@ -138,22 +148,22 @@ def columns(metric: Metric) -> list[Column]:
             Column("mse_worst", "worst", "highest error from step 200 on"),
         ],
         Metric.PSNR: [
-            Column(f"psnr_at_{GROWN}", f"PSNR {GROWN}", f"peak signal-to-noise ratio in dB at step {GROWN}", True),
-            Column("psnr_later", "PSNR 200+", "its median from step 200 on", True),
-            Column("psnr_worst", "worst", "its lowest from step 200 on", True),
+            Column(f"psnr_at_{GROWN}", f"PSNR {GROWN}", f"peak signal-to-noise ratio in dB at step {GROWN}"),
+            Column("psnr_later", "PSNR 200+", "its median from step 200 on"),
+            Column("psnr_worst", "worst", "its lowest from step 200 on"),
         ],
         Metric.SSIM: [
-            Column(f"ssim_at_{GROWN}", f"SSIM {GROWN}", f"structural similarity, RGB on white, at step {GROWN}", True),
-            Column("ssim_final", "SSIM end", "the same at the last step", True),
+            Column(f"ssim_at_{GROWN}", f"SSIM {GROWN}", f"structural similarity, RGB on white, at step {GROWN}"),
+            Column("ssim_final", "SSIM end", "the same at the last step"),
         ],
     }[metric]
     return [
         *errors,
         Column("step_under_0.001", "grown at", "first step with an MSE under 0.001"),
         Column("settling_step", "settles", "step from which on the mean change stays under 0.001 a step", ranked=False),
-        Column("regeneration_circle", "circle", "share of the harm of a circle that 200 steps undo", True),
-        Column("regeneration_halves", "halves", "the same of the half that is undone worst", True),
-        Column("regeneration_square", "square", "the same of a square in the middle", True),
+        Column("regeneration_circle", "circle", "share of the harm of a circle that 200 steps undo"),
+        Column("regeneration_halves", "halves", "the same of the half that is undone worst"),
+        Column("regeneration_square", "square", "the same of a square in the middle"),
         Column("dead", "dead", "share of rollouts without a living cell at the end"),
         Column("exploded", "exploded", "share of rollouts beyond 10, or no number"),
     ]
@@ -183,9 +193,7 @@ def model_paths(names: Sequence[str]) -> list[Path]:
 def load(paths: Sequence[Path]) -> tuple[list[Contender], dict[Path, NcatoolError]]:
     """What can be loaded, grouped by filter, loss, damage; and what was wrong with the rest."""
     contenders, failed = [], {}
-    stems = [path.stem for path in paths]
-    for path in paths:
-        name = path.stem if stems.count(path.stem) == 1 else str(path.with_suffix(""))
+    for path, name in zip(paths, labels(paths), strict=True):
         sidecar = path.with_suffix(".toml")
         try:
             model = load_model(path)
@@ -201,6 +209,8 @@ def compare(contender: Contender, trial: Trial, tick: Tick = lambda: None) -> En
     return Entry(contender, {name: take(measures) for name, take in MEASURES.items()}, measures)
 
 
+HIGH = ("psnr", "ssim", "regeneration")
+"""How the names of measures begin of which more is better."""
 SORTABLE = ("name", "filter", "loss", "damage", "target")
 
 
@@ -208,8 +218,13 @@ def ordered(entries: Sequence[Entry], by: str) -> list[Entry]:
     """Sorted by a measure, the best first, or by what a contender is."""
     if by in SORTABLE:
         return sorted(entries, key=lambda entry: {**entry.contender.about, "name": entry.contender.name}[by])
-    sign = -1 if by.startswith(("psnr", "ssim", "regeneration")) else 1
-    return sorted(entries, key=lambda entry: sign * entry.middle(by))
+    sign = -1 if by.startswith(HIGH) else 1
+
+    def place(entry: Entry) -> tuple[bool, float]:
+        value = entry.middle(by)
+        return not math.isfinite(value), sign * value
+
+    return sorted(entries, key=place)
 
 
 def check_sortable(by: str) -> None:
@@ -226,7 +241,7 @@ def best(entries: Sequence[Entry], column: Column) -> set[str]:
         return found
     rivals: dict[str, list[Entry]] = {}
     for entry in entries:
-        rivals.setdefault(target_key(entry.contender), []).append(entry)
+        rivals.setdefault(entry.contender.target_key, []).append(entry)
     for group in rivals.values():
         values = {entry.contender.name: entry.middle(column.name) for entry in group}
         top = (max if column.high else min)(values.values())
@@ -236,17 +251,11 @@ def best(entries: Sequence[Entry], column: Column) -> set[str]:
     return found
 
 
-def target_key(contender: Contender) -> str:
-    """The same for models that grow the same pixels on the same grid."""
-    record = contender.model.target.record()
-    return f"{record['sha256']} {record['padding']}"
-
-
 def shown(value: float) -> str:
     """A number as the table has it; a dash for never."""
     if not math.isfinite(value):
         return "–"
-    if value == round(value) or 100 <= abs(value) < 1e5:
+    if abs(value) < 1e5 and (value == round(value) or abs(value) >= 100):
         return str(round(value))
     return f"{value:.3g}" if 0.01 <= abs(value) < 100 else f"{value:.1e}"
 
@@ -299,7 +308,7 @@ def strip(entry: Entry) -> Image.Image:
         label: coloured(visible, WHITE, scale)
         for label, visible in {"target": wanted, **moments, "damaged": damaged, "healed": healed}.items()
     }
-    final = measures.course.final[0]
+    final = measures.course.shots[max(measures.course.shots)]
     (error,) = VIEWS[View.ERROR](Scene(final, final, wanted), WHITE, scale)
     pictures["error at the end"] = error.picture
     enlarged_ = [enlarged(picture, scale) for picture in pictures.values()]

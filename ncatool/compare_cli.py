@@ -89,28 +89,24 @@ def _print(entries: Sequence[Entry], metric: Metric, trial: Trial, failed: Mappi
         return
     columns = compare.columns(metric)
     headings = ["model", "filter", "loss", "damage", "target", *(column.heading for column in columns)]
-    console.table(headings, [_row(entry, columns, entries) for entry in entries], best=True)
+    best = {column.name: compare.best(entries, column) for column in columns}
+    console.table(headings, [_row(entry, columns, best) for entry in entries], best=True)
     for line in _footnotes(entries):
         console.note(line)
 
 
-def _row(entry: Entry, columns: Sequence[Column], entries: Sequence[Entry]) -> list[str]:
+def _row(entry: Entry, columns: Sequence[Column], best: Mapping[str, set[str]]) -> list[str]:
     contender = entry.contender
-    mark = "†" if contender.notes else ""
-    cells = [
-        f"{compare.shown(entry.middle(column.name))}{'*' if contender.name in compare.best(entries, column) else ''}"
-        for column in columns
-    ]
-    return [
-        console.one_line(contender.name, 40) + mark,
-        *(console.one_line(v, 30) for v in contender.about.values()),
-        *cells,
-    ]
+    name = console.one_line(contender.name, 40) + ("†" if contender.notes else "")
+    about = [console.one_line(value, 30) for value in contender.about.values()]
+    marks = ["*" if contender.name in best[column.name] else "" for column in columns]
+    cells = [f"{compare.shown(entry.middle(column.name))}{mark}" for column, mark in zip(columns, marks, strict=True)]
+    return [name, *about, *cells]
 
 
 def _footnotes(entries: Sequence[Entry]) -> list[str]:
     lines = ["* best"]
-    if len({compare.target_key(entry.contender) for entry in entries}) > 1:
+    if len({entry.contender.target_key for entry in entries}) > 1:
         lines = ["the targets differ: each model is measured against its own", "* best of those with the same target"]
     notes = {note for entry in entries for note in entry.contender.notes}
     return [*(lines if len(entries) > 1 else []), *(f"† {note}" for note in sorted(notes))]

@@ -92,6 +92,11 @@ def library() -> ctypes.CDLL | None:
     return next((built for built in attempts if built is not None), None)
 
 
+def there() -> bool:
+    """Whether there is any compiler to try."""
+    return bool(_compilers())
+
+
 def shared(source: Path, out: Path) -> bool:
     """Builds a shared library of portable C99; False where no compiler does."""
     flags = ["-std=c99", "-O2", "-shared", "-fPIC"]

@@ -205,6 +205,10 @@ def table(headings: list[str], rows: list[list[str]], *, best: bool = False) -> 
     from rich.text import Text
 
     shown = Table(box=None, pad_edge=False, header_style="bold")
+    columns = list(zip(headings, *rows, strict=True))
+    if sys.stdout.isatty() and sum(max(map(len, column)) + 2 for column in columns) > Console().width:
+        _blocks(headings, rows)
+        return
     for heading in headings:
         shown.add_column(heading, overflow="fold")
     for row in rows:
@@ -212,6 +216,12 @@ def table(headings: list[str], rows: list[list[str]], *, best: bool = False) -> 
         shown.add_row(*(Text(cell, "bold" if best and cell.endswith("*") else "") for cell in row))
     wide = None if sys.stdout.isatty() else 200
     Console(highlight=False, width=wide).print(shown)
+
+
+def _blocks(headings: list[str], rows: list[list[str]]) -> None:
+    """A table that is wider than the terminal: a paragraph a row."""
+    for name, *cells in rows:
+        print(f"{name}\n  {'   '.join(f'{heading} {cell}' for heading, cell in zip(headings[1:], cells, strict=True))}")
 
 
 def watched(frames: Iterable[Any], total: int, unit: str) -> Iterator[Any]:

@@ -44,6 +44,10 @@ class Foreign:
     def channels(self) -> int:
         return len(self.weights.output_weight)
 
+    @property
+    def hidden(self) -> int:
+        return len(self.weights.hidden_weight)
+
 
 def read(path: Path) -> Foreign:
     """A file by its content. NcatoolError for one that is missing, broken, or no such model."""

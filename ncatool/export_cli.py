@@ -13,7 +13,7 @@ from ncatool import export as exporting
 from ncatool import target as targets
 from ncatool.checkpoint import RunFiles, load_model, save_model, write_record
 from ncatool.config import Boundary, ExportFormat, Filter, ModelConfig, Order, TargetConfig
-from ncatool.errors import UsageError
+from ncatool.errors import NcatoolError, UsageError
 from ncatool.files import check_writable, read_toml, write_toml
 
 ARTICLES_SIDE = 72
@@ -65,26 +65,40 @@ class Wish:
 def bring(file: Path, out: Path, wish: Wish, wanted: TargetConfig | None, root: Path | None, force: bool) -> None:
     """Reads, converts, records and tells."""
     files = RunFiles(out)
-    check_writable([files.model, files.record], force)
+    check_writable(files.all(), force)
     foreign = convert.read(file)
     order = wish.order or foreign.order
-    config = ModelConfig(
+    config = _config(file, foreign, wish)
+    target = targets.load(wanted, root) if wanted is not None else None
+    size = wish.size or (ARTICLES_SIDE if _is_articles(file) else TargetConfig.size)
+    TargetConfig(size=size, padding=wish.padding)  # refuses a grid that is too large
+    model = convert.model_of(foreign, config, order, target, size + 2 * wish.padding)
+    origin = convert.origin(file, foreign, order)
+    tables = {"model": dataclasses.asdict(config), "target": model.target.record(), "origin": origin}
+    with files.alone():
+        for stale in (files.checkpoint, files.curve, files.picture):
+            stale.unlink(missing_ok=True)  # of a run that --force overwrites: no part of this model
+        files.record.unlink(missing_ok=True)
+        save_model(files.model, model)
+        write_record(files.record, tables)
+    _remark(foreign, order, wanted)
+    console.result({"wrote": str(out), **dataclasses.asdict(config), "order": order.value, "from": foreign.kind})
+
+
+def _config(file: Path, foreign: convert.Foreign, wish: Wish) -> ModelConfig:
+    for name, count, low, high in (("channels", foreign.channels, 4, 256), ("hidden units", foreign.hidden, 1, 4096)):
+        if not low <= count <= high:
+            raise NcatoolError(
+                f"{file} has {count} {name}, but a model has {low} to {high}", "such a model cannot be imported"
+            )
+    return ModelConfig(
         channels=foreign.channels,
-        hidden=len(foreign.weights.hidden_weight),
+        hidden=foreign.hidden,
         filter=_filter(file, foreign, wish),
         fire_rate=wish.fire_rate,
         threshold=wish.threshold,
         boundary=wish.boundary or foreign.boundary,
     )
-    target = targets.load(wanted, root) if wanted is not None else None
-    side = (wish.size or (ARTICLES_SIDE if _is_articles(file) else TargetConfig.size)) + 2 * wish.padding
-    model = convert.model_of(foreign, config, order, target, side)
-    save_model(files.model, model)
-    origin = convert.origin(file, foreign, order)
-    tables = {"model": dataclasses.asdict(config), "target": model.target.record(), "origin": origin}
-    write_record(files.record, tables)
-    _remark(foreign, order, wanted)
-    console.result({"wrote": str(out), **dataclasses.asdict(config), "order": order.value, "from": foreign.kind})
 
 
 def _is_articles(file: Path) -> bool:

@@ -63,11 +63,13 @@ def play(films: Sequence[Film], how: Rendering) -> None:
         raise UsageError("there is no output file, and no terminal to play in", "name an output, such as OUT.gif")
     from rich.live import Live
 
+    if how.overlay or how.scale:
+        console.note("--overlay and --scale are for files; the terminal goes without")
     screen = console.stderr()
     with _keys() as key, Live(console=screen, screen=True, auto_refresh=False) as live:
         due = time.monotonic()
         for frame in frames(films, how):
-            live.update(_drawn(frame, how, screen.width, screen.height - 2), refresh=True)
+            live.update(_drawn(frame, how, max(1, screen.width), max(1, screen.height - 2)), refresh=True)
             due = max(due, time.monotonic()) + frame.moment.pause / 1000
             if not _waited(films, key, due):
                 return

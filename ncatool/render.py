@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from ncatool import video
 from ncatool.animation import Apng, Gif, WebP, Writer
 from ncatool.canvas import Canvas
 from ncatool.errors import NcatoolError, UsageError
@@ -25,7 +26,7 @@ GROWTH_STAGES = 3
 """Frames of growth on a contact sheet, where nothing is damaged and where something is."""
 SHEET_WIDTH = 1600
 """Pixels that a sheet's pictures take in a row, at most."""
-STDOUT = Path("-")
+STDOUT = "-"
 
 Add = Callable[[Picture, Moment], None]
 
@@ -151,31 +152,41 @@ def sorted_out(files: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def check_outputs(outputs: Sequence[str], force: bool) -> None:
-    """Refuses what is of no format, what exists already, and what cannot be written."""
+    """Refuses, before anything grows, what is of no format, what exists already, and what cannot be written."""
     for text in outputs:
-        path = Path(text)
-        if path == STDOUT:
+        if text == STDOUT:
             if sys.stdout.isatty():
                 raise UsageError("stdout is a terminal, which shows no GIF", "redirect it, as - > OUT.gif")
-        elif _is_folder(path, text):
-            check_writable([path / "frame" if path.is_dir() else path], force)
-            if path.is_dir() and any(path.glob(_NAMES)) and not force:
-                raise UsageError(f"{path} holds frames already", "give another name, or --force to replace them")
-        elif path.suffix.lower() not in FORMATS:
-            raise UsageError(
-                f"{text} ends in {path.suffix or 'nothing'}",
-                f"choose an ending from {', '.join(FORMATS)}, a folder as frames/, or - for a GIF on stdout",
-            )
+        elif _is_folder(Path(text), text):
+            _check_folder(Path(text), force)
         else:
-            check_writable([path], force)
-    doubled = {text for text in outputs if outputs.count(text) > 1}
+            _check_file(Path(text), force)
+    absolute = [text if text == STDOUT else str(Path(text).absolute()) for text in outputs]
+    doubled = [text for text, path in zip(outputs, absolute, strict=True) if absolute.count(path) > 1]
     if doubled:
-        raise UsageError(f"{min(doubled)} is named twice", "name each output once")
+        raise UsageError(f"{doubled[-1]} is named twice", "name each output once")
+
+
+def _check_folder(path: Path, force: bool) -> None:
+    if path.is_dir() and any(path.glob(_NAMES)) and not force:
+        raise UsageError(f"{path} holds frames already", "give another name, or --force to replace them")
+    check_writable([path / ".frames" if path.is_dir() else path], force)
+
+
+def _check_file(path: Path, force: bool) -> None:
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(
+            f"{path} ends in {path.suffix or 'nothing'}",
+            f"choose an ending from {', '.join(FORMATS)}, a folder as frames/, or - for a GIF on stdout",
+        )
+    if FORMATS[path.suffix.lower()] in (Mp4, WebM):
+        video.check()
+    check_writable([path], force)
 
 
 def _opened(text: str, canvas: Canvas) -> AbstractContextManager[Add]:
     path = Path(text)
-    if path == STDOUT:
+    if text == STDOUT:
         return _to_stdout(canvas)
     return _to_folder(path, canvas) if _is_folder(path, text) else _to_file(path, canvas)
 

@@ -39,8 +39,9 @@ def page(
         entries=entries,
         notes=sorted({note for contender in contenders for note in contender.notes}),
         colours=[chart.colour(i) for i in range(len(entries))],
+        dashes=[chart.dash_array(i) for i in range(len(entries))],
         columns=columns,
-        cells=[[_cell(entry, column, entries) for column in columns] for entry in entries],
+        cells=_cells(entries, columns),
         trial=trial,
         differing=differing,
         common=common,
@@ -51,7 +52,13 @@ def page(
     )
 
 
-def _cell(entry: Entry, column: Column, entries: Sequence[Entry]) -> dict[str, Any]:
+def _cells(entries: Sequence[Entry], columns: Sequence[Column]) -> list[list[dict[str, Any]]]:
+    winners = [best(entries, column) for column in columns]
+    pairs = list(zip(columns, winners, strict=True))
+    return [[_cell(entry, column, entry.contender.name in top) for column, top in pairs] for entry in entries]
+
+
+def _cell(entry: Entry, column: Column, is_best: bool) -> dict[str, Any]:
     value = entry.numbers[column.name]
     middle = entry.middle(column.name)
     spread = f"{shown(value.low)} to {shown(value.high)}" if isinstance(value, Spread) and np.isfinite(middle) else ""
@@ -60,7 +67,7 @@ def _cell(entry: Entry, column: Column, entries: Sequence[Entry]) -> dict[str, A
         "text": shown(middle),
         "sort": repr(float(finite)),
         "spread": spread,
-        "best": entry.contender.name in best(entries, column),
+        "best": is_best,
     }
 
 

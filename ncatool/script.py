@@ -17,6 +17,7 @@ from ncatool.state import DAMAGE, SIZES, Centre, Mask
 RANDOM = "random"
 TEN_TIMES = (RANDOM, "1", "true", "yes", "on")
 """What plain `--damage` is, also as an environment variable says yes."""
+NEVER = ("0", "false", "no", "off")
 TIMES = 10
 _GRAMMAR = "write SHAPE@STEP, such as circle@200, square:0.4@500 or circle:0.2:10:14@300"
 
@@ -48,8 +49,10 @@ def ten_times(steps: int) -> tuple[Event, ...]:
 def _events(part: str, steps: int) -> tuple[Event, ...]:
     if part in TEN_TIMES:
         return ten_times(steps)
+    if part in NEVER:
+        return ()
     shape, at, when = part.rpartition("@")
-    if not at or not when.isdecimal():
+    if not at or not when.isdecimal() or len(when) > 9:
         raise UsageError(f"damage {brief(part)} does not say after which step", _GRAMMAR)
     step = int(when)
     if step > steps:
@@ -90,6 +93,8 @@ def shape_mask(event: Event, box: tuple[slice, slice], grid: tuple[int, int], si
 
     Raises UsageError for a position outside the grid, NcatoolError for a file that is no image.
     """
+    if event.centre is not None:
+        box = slice(0, grid[0]), slice(0, grid[1])
     top, left = box[0].start, box[1].start
     height, width = box[0].stop - top, box[1].stop - left
     if isinstance(event.what, Path):
@@ -97,14 +102,14 @@ def shape_mask(event: Event, box: tuple[slice, slice], grid: tuple[int, int], si
     else:
         assert event.what is not None
         share = event.size * side / min(height, width)
-        inside = DAMAGE[event.what](height, width, share, _within(event, grid, top, left))
+        inside = DAMAGE[event.what](height, width, share, _within(event, grid))
     mask = torch.zeros(grid, dtype=torch.bool)
     mask[box] = inside
     return mask
 
 
-def _within(event: Event, grid: tuple[int, int], top: int, left: int) -> Centre | None:
-    """The centre counted from the picture's own corner."""
+def _within(event: Event, grid: tuple[int, int]) -> Centre | None:
+    """The centre, if there is one and it lies in the grid."""
     if event.centre is None:
         return None
     y, x = event.centre
@@ -113,7 +118,7 @@ def _within(event: Event, grid: tuple[int, int], top: int, left: int) -> Centre 
             f"damage at row {y:g}, column {x:g} lies outside the grid of {grid[0]}x{grid[1]} cells",
             f"rows go from 0 to {grid[0] - 1}, columns from 0 to {grid[1] - 1}",
         )
-    return y - top, x - left
+    return y, x
 
 
 def _light(path: Path, height: int, width: int) -> Mask:

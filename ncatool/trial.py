@@ -8,10 +8,11 @@ later, and when nine tenths are), health (the share of rollouts that died or exp
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -45,6 +46,7 @@ _VALUES_AT_ONCE = 2**26
 
 Tick = Callable[[], object]
 """Called after every step, for a progress bar."""
+T = TypeVar("T", "Course", "Wound")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,7 @@ class Spread(NamedTuple):
 
 def spread(values: Sequence[float] | Float[np.ndarray, "rollouts"]) -> Spread:
     """Quartiles, interpolated as numpy does; what is no number counts as infinite."""
-    ordered = np.sort(np.nan_to_num(np.asarray(values, np.float64), nan=np.inf, posinf=np.inf))
+    ordered = np.sort(np.nan_to_num(np.asarray(values, np.float64), nan=np.inf, posinf=np.inf, neginf=-np.inf))
 
     def quantile(share: float) -> float:
         place = share * (len(ordered) - 1)
@@ -100,13 +102,11 @@ class Course:
     """Without a living cell at the end."""
     exploded: Bool[np.ndarray, "rollouts"]
     """Beyond 10, or no number, at any step."""
-    grown: Float[np.ndarray, "rollouts height width 4"]
-    """RGBA at the step where growth is measured."""
-    final: Float[np.ndarray, "rollouts height width 4"]
+    ssim_grown: Float[np.ndarray, "rollouts"]
+    """At the step where growth is measured."""
+    ssim_final: Float[np.ndarray, "rollouts"]
     shots: dict[int, Float[np.ndarray, "height width 4"]]
-    """The first rollout's RGBA at some steps."""
-    settled: State
-    """The states that wounds are made to."""
+    """The first rollout's RGBA at some steps, the last among them."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,8 @@ class Wound:
     @property
     def undone(self) -> Float[np.ndarray, "rollouts moments"]:
         """R = 1 - (after - before) / (damaged - before): 0 with the wound, 1 when the error is what it was."""
-        harm = self.mse[:, :1] - self.before[:, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):  # of what has exploded
+            harm = self.mse[:, :1] - self.before[:, None]
             return np.where(harm > 0, 1 - (self.mse - self.before[:, None]) / harm, np.nan)
 
     @property
@@ -166,18 +166,41 @@ class Measures:
 
 
 def measure(model: Model, trial: Trial, tick: Tick = lambda: None) -> Measures:
-    """Puts a model to the test."""
-    course = run_course(model, trial, tick)
+    """Puts a model to the test, as many rollouts at once as memory allows."""
+    height, width = model.target.shape
+    most = max(1, _VALUES_AT_ONCE // (height * width * model.config.channels))
+    parts = []
+    for first in range(0, trial.rollouts, most):
+        # Only the first batch is seen to pass: the others are as long.
+        seen = tick if first == 0 else lambda: None
+        parts.append(_part(model, trial, first, min(most, trial.rollouts - first), seen))
+    course = _joined([course for course, _ in parts])
+    return _summed_up(course, {shape: _joined([wounds[shape] for _, wounds in parts]) for shape in Damage})
+
+
+def _part(model: Model, trial: Trial, first: int, count: int, tick: Tick) -> tuple[Course, dict[Damage, Wound]]:
+    """Some of the rollouts, and their wounds."""
+    course, settled = run_course(model, trial, first, count, tick)
+    return course, {shape: wound(model, settled, shape, trial.seed + first, tick) for shape in Damage}
+
+
+def _joined(parts: Sequence[T]) -> T:
+    """Courses or wounds of several batches as one; pictures are the first one's."""
+    arrays = {f.name: [getattr(part, f.name) for part in parts] for f in dataclasses.fields(parts[0])}
+    whole: dict[str, Any] = {name: np.concatenate(values) for name, values in arrays.items() if name != "shots"}
+    return dataclasses.replace(parts[0], **whole)
+
+
+def _summed_up(course: Course, wounds: dict[Damage, Wound]) -> Measures:
     late = course.mse[:, SETTLED:]
-    wounds = {shape: wound(model, course.settled, shape, trial, tick) for shape in Damage}
     return Measures(
         growth=spread(course.mse[:, GROWN]),
         first_good=spread(_first(course.mse < GOOD)),
         persistence=spread([spread(values).median for values in late]),
         worst=spread(late.max(axis=1)),
-        settling=spread(_last(course.change >= STILL)),
-        ssim_grown=spread(ssim(course.grown, model)),
-        ssim_final=spread(ssim(course.final, model)),
+        settling=spread(_last(~(course.change < STILL))),
+        ssim_grown=spread(course.ssim_grown),
+        ssim_final=spread(course.ssim_final),
         wounds=wounds,
         dead=float(course.dead.mean()),
         exploded=float(course.exploded.mean()),
@@ -198,51 +221,42 @@ def _last(true: Bool[np.ndarray, "rollouts steps"]) -> Float[np.ndarray, "rollou
 
 def _errors(state: State, wanted: Float[Tensor, "height width 4"]) -> Float[np.ndarray, "batch"]:
     values = mse(error(state, wanted)).numpy().astype(np.float64)
-    return np.nan_to_num(values, nan=np.inf)
+    return np.nan_to_num(values, nan=np.inf, posinf=np.inf)
 
 
 def _visible(state: State) -> Float[np.ndarray, "batch height width 4"]:
     return state[..., :4].numpy().copy()
 
 
-def run_course(model: Model, trial: Trial, tick: Tick = lambda: None) -> Course:
-    """Rollouts from the seed, as many at once as memory allows."""
-    height, width = model.target.shape
-    most = max(1, _VALUES_AT_ONCE // (height * width * model.config.channels))
-    starts = range(0, trial.rollouts, most)
-    # Only the first batch is seen to pass: the others are as long.
-    parts = [_course(model, trial, i, min(most, trial.rollouts - i), tick if i == 0 else lambda: None) for i in starts]
-    joined = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("mse", "change", "dead", "exploded", "grown", "final")
-    }
-    return Course(**joined, shots=parts[0].shots, settled=torch.cat([part.settled for part in parts]))
-
-
-def _course(model: Model, trial: Trial, first: int, count: int, tick: Tick) -> Course:
+def run_course(model: Model, trial: Trial, first: int, count: int, tick: Tick = lambda: None) -> tuple[Course, State]:
+    """So many rollouts from the seed, counted from `first`; and the states that wounds are made to."""
     generator = torch.Generator().manual_seed(trial.seed + first)
     wanted = torch.from_numpy(model.target.premultiplied())
-    state = seed(count, *model.target.shape, model.config.channels)
-    errors, changes, kept = [_errors(state, wanted)], [], {}
+    state = settled = seed(count, *model.target.shape, model.config.channels)
+    errors, changes, shots, similar = [_errors(state, wanted)], [], {}, {}
     exploded = torch.zeros(count, dtype=torch.bool)
     for step in range(1, trial.steps + 1):
         before, state = state, advance(model, state, 1, generator)
         errors.append(_errors(state, wanted))
-        changes.append((state - before)[..., :4].abs().mean(dim=(1, 2, 3)).numpy())
-        exploded |= ~(state.abs().amax(dim=(1, 2, 3)) <= EXPLODED)
-        if step in (*SHOTS, GROWN, SETTLED, trial.steps):
-            kept[step] = state
+        changes.append((state[..., :4] - before[..., :4]).abs().mean(dim=(1, 2, 3)).numpy())
+        low, high = state.flatten(1).aminmax(dim=1)
+        exploded |= ~((low >= -EXPLODED) & (high <= EXPLODED))
+        if step in (*SHOTS, trial.steps):
+            shots[step] = _visible(state[:1])[0]
+        if step in (GROWN, trial.steps):
+            similar[step] = np.array(ssim(_visible(state), model))
+        settled = state if step == SETTLED else settled
         tick()
-    return Course(
+    course = Course(
         mse=np.stack(errors, axis=1),
         change=np.stack(changes, axis=1),
         dead=~living(state, model.config.threshold).numpy(),
         exploded=exploded.numpy(),
-        grown=_visible(kept[GROWN]),
-        final=_visible(state),
-        shots={step: _visible(kept[step])[0] for step in kept},
-        settled=kept[SETTLED],
+        ssim_grown=similar[GROWN],
+        ssim_final=similar[trial.steps],
+        shots=shots,
     )
+    return course, settled
 
 
 def shape_of(model: Model, shape: Damage) -> Mask:
@@ -251,18 +265,18 @@ def shape_of(model: Model, shape: Damage) -> Mask:
     return on_grid(picture, model.target.padding)
 
 
-def wound(model: Model, settled: State, shape: Damage, trial: Trial, tick: Tick = lambda: None) -> Wound:
-    """Erases a shape from every state and watches what becomes of it."""
-    generator = torch.Generator().manual_seed(trial.seed + 2**32)
+def wound(model: Model, settled: State, shape: Damage, number: int, tick: Tick = lambda: None) -> Wound:
+    """Erases a shape from every state and watches what becomes of it, with fire masks of this number."""
+    generator = torch.Generator().manual_seed(number + 2**32)
     wanted = torch.from_numpy(model.target.premultiplied())
     state = settled.clone()
     state[:, shape_of(model, shape)] = 0
-    damaged, errors = _visible(state)[0], [_errors(state, wanted)]
+    damaged, errors = _visible(state[:1])[0], [_errors(state, wanted)]
     for _ in range(HEALING):
         state = advance(model, state, 1, generator)
         errors.append(_errors(state, wanted))
         tick()
-    return Wound(_errors(settled, wanted), np.stack(errors, axis=1), (damaged, _visible(state)[0]))
+    return Wound(_errors(settled, wanted), np.stack(errors, axis=1), (damaged, _visible(state[:1])[0]))
 
 
 def ssim(visible: Float[np.ndarray, "rollouts height width 4"], model: Model) -> list[float]:

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 MISSING = "pip install 'ncatool[video]'"
 
 
+def check() -> None:
+    """Raises NcatoolError where the extra is not installed."""
+    try:
+        import av  # noqa: F401
+    except ImportError:
+        raise NcatoolError("videos need the package av, which is not installed", MISSING) from None
+
+
 class _Video:
     """Frames at a constant rate: one that stays longer is repeated, which costs next to nothing."""
 
@@ -26,10 +34,9 @@ class _Video:
     options: dict[str, str]
 
     def __init__(self, file: BinaryIO, canvas: Canvas) -> None:
-        try:
-            import av
-        except ImportError:
-            raise NcatoolError("videos need the package av, which is not installed", MISSING) from None
+        check()
+        import av
+
         if canvas.ground.transparent:
             raise UsageError(f"a .{self.form} is not transparent", "choose .webp, .apng or .gif, or another background")
         self._canvas = canvas

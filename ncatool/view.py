@@ -70,6 +70,8 @@ def background(name: str) -> Background:
         return Background(transparent=True)
     try:
         red, green, blue = ImageColor.getrgb(name)[:3]
+        if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
+            raise ValueError(name)
     except ValueError:
         mend = "give a name such as white, a code such as #1e1e2e, checker, or transparent"
         raise UsageError(f"{name!r} is not a colour", mend) from None

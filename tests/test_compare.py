@@ -13,7 +13,7 @@ from PIL import Image
 
 from ncatool import chart, compare
 from ncatool.checkpoint import save_model
-from ncatool.compare import Column, Contender, Entry, best, load, model_paths, ordered, shown, target_key
+from ncatool.compare import Column, Contender, Entry, best, load, model_paths, ordered, shown
 from ncatool.compare_cli import Wish
 from ncatool.config import Filter, Metric
 from ncatool.errors import NcatoolError, UsageError
@@ -112,7 +112,7 @@ def some_measures():
     return measure(lively(), Trial(rollouts=1, steps=200))
 
 
-LOW, HIGH = Column("mse_later", "", ""), Column("psnr_later", "", "", high=True)
+LOW, HIGH = Column("mse_later", "", ""), Column("psnr_later", "", "")
 
 
 def test_the_best_by_hand():
@@ -124,7 +124,7 @@ def test_the_best_by_hand():
     other = Target(np.full((9, 9, 4), 255, np.uint8), 2)
     mixed = [*entries, fixed("d", 9.0, other), fixed("e", 8.0, other)]
     assert best(mixed, LOW) == {"b", "e"}, "of each target one"
-    assert target_key(mixed[0].contender) != target_key(mixed[-1].contender)
+    assert mixed[0].contender.target_key != mixed[-1].contender.target_key
 
 
 def test_order_by_hand():
@@ -132,6 +132,9 @@ def test_order_by_hand():
     assert [entry.contender.name for entry in ordered(entries, "mse_later")] == ["c", "b", "a"]
     assert [entry.contender.name for entry in ordered(entries, "psnr_later")] == ["c", "b", "a"]
     assert [entry.contender.name for entry in ordered(entries, "name")] == ["a", "b", "c"]
+    never = [fixed("a", float("inf")), *entries]
+    for by in ("mse_later", "psnr_later"):
+        assert [entry.contender.name for entry in ordered(never, by)] == ["c", "b", "a", "a"], "never comes last"
 
 
 def test_numbers_are_short():
@@ -312,4 +315,6 @@ def test_a_model_that_explodes_has_its_row(runs):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["models"][0]
     assert found["exploded"] == 1
+    assert found["mse_at_96"]["median"] is None
+    assert done.stderr == ""
     assert found["regeneration_circle"]["median"] is None

@@ -1,5 +1,6 @@
 """Outputs, opened again by Pillow, PyAV and a browser."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -208,6 +209,8 @@ def test_videos_have_no_transparency(tmp_path):
 
 def test_without_the_extra_a_video_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(NcatoolError, match="videos need the package av"):
+        rendering.check_outputs(["a.mp4"], False)
     with pytest.raises(NcatoolError, match="videos need the package av") as caught:
         rendered(tmp_path / "a.mp4", steps=3)
     assert caught.value.mend == "pip install 'ncatool[video]'"
@@ -292,6 +295,14 @@ def test_several_models_are_tiles(tmp_path):
     assert first.shape[0] == first.shape[1] + 2 * 16
 
 
+def test_models_of_one_name_are_told_apart(model_file):
+    Path("other").mkdir()
+    shutil.copy(model_file, "other")
+    done = ncatool("render", model_file, "other/m.safetensors", "a.gif", "--steps", 4, "--json", "-q")
+    assert [model["model"] for model in json.loads(done.stdout)["models"]] == ["m", "other/m"]
+    assert json.loads(done.stdout)["wrote"] == ["a.gif"]
+
+
 def test_trimmed_and_larger(tmp_path):
     rendered(tmp_path / "a.gif", steps=5, grid=(20, 31), scale=2)
     rendered(tmp_path / "b.gif", steps=5, trim=True, scale=2)
@@ -303,6 +314,9 @@ def test_frames_that_nothing_could_hold():
     for how in ({"grid": (1000, 1000), "scale": 17}, {"view": View.ALL, "grid": (500, 500), "scale": 9}):
         with pytest.raises(UsageError, match="are too large: 16383 a side"):
             rendered("a.gif", steps=1, **how)
+    with pytest.raises(UsageError, match="frames of 16"):
+        rendered("a.webp", steps=1, grid=(2, 65), scale=63, view=View.ALL)
+    assert not Path("a.webp").exists()
     for how in ({"fps": float("nan")}, {"hold": -1}, {"rotate": float("inf")}):
         with pytest.raises(UsageError, match="but goes from"):
             Rendering(**how)
@@ -312,8 +326,14 @@ def test_endings_are_checked():
     with pytest.raises(UsageError, match=r"a\.avi ends in \.avi") as caught:
         rendering.check_outputs(["a.avi"], False)
     assert ".gif, .webp, .apng, .mp4, .webm, .png" in caught.value.mend
-    with pytest.raises(UsageError, match="named twice"):
-        rendering.check_outputs(["a.gif", "a.gif"], False)
+    Path("f").mkdir()
+    for doubled in (["a.gif", "./a.gif"], ["f", "f/"], ["-", "-"]):
+        with pytest.raises(UsageError, match="named twice"):
+            rendering.check_outputs(doubled, False)
+    with pytest.raises(UsageError, match="ends in nothing"):
+        rendering.check_outputs(["./-"], False)
+    (Path("f") / "frame").mkdir()
+    rendering.check_outputs(["f"], False)
     with pytest.raises(NcatoolError, match="nowhere cannot be written"):
         rendering.check_outputs(["nowhere/frames/"], False)
 

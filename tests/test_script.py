@@ -25,7 +25,7 @@ def test_events_come_in_the_order_of_their_steps():
 def test_plain_damage_is_ten_circles_at_equal_distances():
     assert [event.step for event in parse(["random"], 110)] == list(range(10, 110, 10))
     assert parse(["1"], 55) == ten_times(55)
-    assert parse([], 100) == ()
+    assert parse([], 100) == parse(["false"], 100) == ()
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,7 @@ def test_plain_damage_is_ten_circles_at_equal_distances():
         ("circle", "'circle' does not say after which step", "circle@200"),
         ("circle@", "does not say after which step", "circle@200"),
         ("circle@-3", "does not say after which step", "circle@200"),
+        ("circle@" + "9" * 5000, "does not say after which step", "circle@200"),
         ("circle@soon", "does not say after which step", "circle@200"),
         ("", "does not say after which step", "circle@200"),
         ("circle@101", "comes after the end: the last step is 100", "--steps 101"),
@@ -75,7 +76,7 @@ def test_shapes_lie_on_the_picture_not_on_its_padding():
 def test_positions_count_from_the_corner_of_the_grid():
     assert np.argwhere(masked(Event(0, Damage.CIRCLE, 0.1, (3, 4)))).tolist() == [[3, 4]]
     square = masked(Event(0, Damage.SQUARE, 0.25, (6, 2)))
-    assert np.argwhere(square).tolist() == [[y, x] for y in (5, 6, 7) for x in (2, 3)]
+    assert np.argwhere(square).tolist() == [[y, x] for y in (5, 6, 7) for x in (1, 2, 3)], "also beside the picture"
 
 
 @pytest.mark.parametrize("centre", [(-1, 3), (3, 8), (10, 0), (float("nan"), 0)])

@@ -29,6 +29,8 @@ def test_transparent_and_checkered_grounds():
 
 
 def test_a_ground_that_is_none():
+    with pytest.raises(UsageError, match="not a colour"):
+        background("rgb(300,0,0)")
     with pytest.raises(UsageError, match="not a colour") as caught:
         background("ultraviolet-ish")
     assert "checker" in caught.value.mend

@@ -28,6 +28,8 @@ from ncatool.state import State
 
 _STEP, _ROLLOUTS = 500, 8
 """How it is found out what quantisation does to the picture."""
+_WORSE, _SLIGHT = 10, 1e-2
+"""Times its own error that a picture may get, and an error that is borne in any case."""
 _OTHERWISE = "choose another format, such as .npz"
 
 Matrix = Float[np.ndarray, "_outputs _inputs"]
@@ -95,6 +97,9 @@ def quantisation(model: Model, path: Path) -> dict[str, Any]:
             rows, scale = quantised(values)
             worst = max(worst, float(np.abs(_values(rows, scale) - values).max()))
     own, rounded = (_error(one) for one in (model, dataclasses.replace(model, weights=read(path))))
+    if not rounded <= _WORSE * own + _SLIGHT:
+        worse = f"{rounded:.2g} at step {_STEP}, where it was {own:.2g}"
+        raise NcatoolError(f"with weights of 8 bits the picture's error is {worse}", _OTHERWISE)
     grown = {f"mse_at_{_STEP}": own, f"mse_at_{_STEP}_quantised": rounded}
     return {"quantisation_error": worst, **grown, "player_differs": differences(model.config)}
 
@@ -114,7 +119,7 @@ def read(path: Path) -> Weights:
     try:
         first, second = json.loads(path.read_text(encoding="utf-8"))
         (w1, b1), (w2, b2) = (_read_layer(layer) for layer in (first, second))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise NcatoolError(f"{path} is no model of the article's: {type(error).__name__}", mend) from None
     if w1.shape[0] != w2.shape[1] or w1.shape[1] != 3 * w2.shape[0]:
         raise NcatoolError(f"{path}: layers of {w1.shape[::-1]} and {w2.shape[::-1]} do not fit each other", mend)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
@@ -21,14 +22,25 @@ Fire = Bool[Tensor, "steps 1 height width"]
 
 def tables(model: Model, record: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Name, version, model and target; training and its result where the record has them."""
-    known = {key: record[key] for key in ("train", "result") if isinstance(record.get(key), dict)}
+    known = {key: _plain(record[key]) for key in ("train", "result") if isinstance(record.get(key), dict)}
     return {
         "name": name,
         "ncatool": version("ncatool"),
         "model": dataclasses.asdict(model.config),
-        "target": model.target.record(),
+        "target": _plain(model.target.record()),
         **known,
     }
+
+
+def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON has them: what is no number becomes null; dates and the like text."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            return None
+        return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+    return {str(key): plain(value) for key, value in table.items()}
 
 
 def start(model: Model) -> State:

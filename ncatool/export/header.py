@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from ncatool import compiler
 from ncatool.checkpoint import Model
 from ncatool.config import Boundary
+from ncatool.errors import NcatoolError
 from ncatool.export.common import Fire, start, tables
 from ncatool.model import kernels
 from ncatool.state import State, middle
@@ -80,18 +82,21 @@ def write(model: Model, record: Mapping[str, Any], name: str, path: Path) -> Non
 
 def run(model: Model, path: Path, fire: Fire) -> State | None:
     """Compiled by the system's compiler; None where there is none."""
+    if not compiler.there():
+        return None
     prefix = re.search(r"void (nca_\w+)_step", path.read_text())
     assert prefix is not None
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder) / "artefact.c", Path(folder) / "artefact.so"
         call = f"{prefix[1]}_step(state, next, fire, scratch);"
+        shutil.copy(path, Path(folder) / "artefact.h")
         source.write_text(
-            f'#include "{path.resolve().as_posix()}"\n'
+            '#include "artefact.h"\n'
             f"void artefact_step(const float *state, float *next, const unsigned char *fire, unsigned char *scratch)\n"
             f"{{\n    {call}\n}}\n"
         )
         if not compiler.shared(source, library):
-            return None
+            raise NcatoolError("the .h does not compile", "please report this with the model file")
         return _stepped(ctypes.CDLL(str(library)), model, fire)
 
 

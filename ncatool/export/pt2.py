@@ -32,8 +32,8 @@ class Step(nn.Module):
 
 
 def example(model: Model) -> tuple[Tensor, Tensor]:
-    """Inputs to trace with: two samples, as one would be taken for a constant."""
-    height, width = model.target.shape
+    """Inputs to trace with: at least two of everything, as one would be taken for a constant."""
+    height, width = (max(2, side) for side in model.target.shape)
     return torch.zeros(2, height, width, model.config.channels), torch.ones(2, height, width, dtype=torch.bool)
 
 
