@@ -65,6 +65,7 @@ class Rendering:
         within("fps", self.fps, 0.1, 50)
         within("hold", self.hold, 0, 60)
         within("rotate", self.rotate, -360, 360)
+        within("seed", self.seed, 0, 2**62)
 
 
 class Moment(NamedTuple):

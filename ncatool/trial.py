@@ -63,6 +63,7 @@ class Trial:
     def __post_init__(self) -> None:
         within("rollouts", self.rollouts, 1, 4096)
         within("steps", self.steps, SETTLED, 10**6)
+        within("seed", self.seed, 0, 2**62)
 
     @property
     def total(self) -> int:

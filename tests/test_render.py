@@ -317,7 +317,7 @@ def test_frames_that_nothing_could_hold():
     with pytest.raises(UsageError, match="frames of 16"):
         rendered("a.webp", steps=1, grid=(2, 65), scale=63, view=View.ALL)
     assert not Path("a.webp").exists()
-    for how in ({"fps": float("nan")}, {"hold": -1}, {"rotate": float("inf")}):
+    for how in ({"fps": float("nan")}, {"hold": -1}, {"seed": 2**63}, {"rotate": float("inf")}):
         with pytest.raises(UsageError, match="but goes from"):
             Rendering(**how)
 

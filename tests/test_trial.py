@@ -53,7 +53,7 @@ def test_regeneration_by_hand():
 
 
 def test_trials_that_make_no_sense():
-    for settings in ({"rollouts": 0}, {"steps": 199}, {"steps": 10**7}):
+    for settings in ({"rollouts": 0}, {"steps": 199}, {"steps": 10**7}, {"seed": -1}, {"seed": 2**63}):
         with pytest.raises(UsageError, match="but goes from"):
             Trial(**settings)
 
