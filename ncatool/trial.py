@@ -240,8 +240,8 @@ def run_course(model: Model, trial: Trial, first: int, count: int, tick: Tick = 
         before, state = state, advance(model, state, 1, generator)
         errors.append(_errors(state, wanted))
         changes.append((state[..., :4] - before[..., :4]).abs().mean(dim=(1, 2, 3)).numpy())
-        low, high = state.flatten(1).aminmax(dim=1)
-        exploded |= ~((low >= -EXPLODED) & (high <= EXPLODED))
+        flat = state.flatten(1)
+        exploded |= ~((flat.amin(dim=1) >= -EXPLODED) & (flat.amax(dim=1) <= EXPLODED))
         if step in (*SHOTS, trial.steps):
             shots[step] = _visible(state[:1])[0]
         if step in (GROWN, trial.steps):
