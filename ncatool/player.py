@@ -16,7 +16,7 @@ from ncatool import console
 from ncatool.errors import UsageError
 from ncatool.film import Film, Frame, Rendering, frames
 from ncatool.script import Event
-from ncatool.view import VIEWS, Picture, background, enlarged
+from ncatool.view import BLACK, VIEWS, Picture, enlarged
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -95,7 +95,7 @@ def _drawn(frame: Frame, how: Rendering, width: int, height: int) -> RenderableT
     from rich.console import Group
     from rich.text import Text
 
-    ground = background("black") if how.background.transparent else how.background
+    ground = BLACK if how.background.transparent else how.background
     blocks = [_side_by_side([panel.picture for panel in VIEWS[how.view](scene, ground, 1)]) for scene in frame.scenes]
     errors = "  ".join(f"{scene.mse:.1e}" for scene in frame.scenes)
     status = Text(f"step {frame.moment.step}   MSE {errors}   {KEYS}", no_wrap=True, overflow="ellipsis")
