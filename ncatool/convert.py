@@ -145,11 +145,10 @@ def model_of(foreign: Foreign, config: ModelConfig, order: Order, target: Target
         if tensor is not None and not torch.isfinite(tensor).all():
             plain = name.replace("_", " ")
             raise NcatoolError(f"{plain} holds values that are not finite", "give another copy of the file")
-    nothing = Target(np.zeros((side, side, 4), np.uint8), 0)
-    model = Model(weights, config, nothing if target is None else target)
     if target is not None:
-        return model
-    grown = advance(model, seed(1, side, side, config.channels), GROWN, torch.Generator().manual_seed(0))
+        return Model(weights, config, target)
+    unknown = Model(weights, config, Target(np.zeros((side, side, 4), np.uint8), 0))
+    grown = advance(unknown, seed(1, side, side, config.channels), GROWN, torch.Generator().manual_seed(0))
     pixels = coloured(grown[0, ..., :4].numpy(), Background(transparent=True))
     if not pixels[..., 3].any():
         raise UsageError(

@@ -76,11 +76,10 @@ def bring(file: Path, out: Path, wish: Wish, wanted: TargetConfig | None, root: 
     origin = convert.origin(file, foreign, order)
     tables = {"model": dataclasses.asdict(config), "target": model.target.record(), "origin": origin}
     with files.alone():
-        for stale in (files.checkpoint, files.curve, files.picture):
-            stale.unlink(missing_ok=True)  # of a run that --force overwrites: no part of this model
-        files.record.unlink(missing_ok=True)
         save_model(files.model, model)
         write_record(files.record, tables)
+        for stale in (files.checkpoint, files.curve, files.picture):
+            stale.unlink(missing_ok=True)  # of a run that --force overwrites: no part of this model
     _remark(foreign, order, wanted)
     console.result({"wrote": str(out), **dataclasses.asdict(config), "order": order.value, "from": foreign.kind})
 

@@ -43,7 +43,7 @@ class _Video:
         self._container = av.open(file, "w", format=self.form)
         self._rate = Fraction(canvas.how.fps).limit_denominator(1000)
         self._stream: VideoStream | None = None
-        self._shown = self._due = 0.0
+        self._shown, self._due = 0, 0.0
 
     def add(self, picture: Picture, moment: Moment) -> None:
         from av import VideoFrame
@@ -53,7 +53,7 @@ class _Video:
             self._stream = self._begin(frame.width, frame.height)
         self._due += moment.pause / 1000 * self._rate
         while self._shown < round(self._due):
-            frame.pts, frame.time_base = int(self._shown), 1 / self._rate
+            frame.pts, frame.time_base = self._shown, 1 / self._rate
             self._container.mux(self._stream.encode(frame))
             self._shown += 1
 

@@ -189,7 +189,7 @@ def test_the_header_is_clean_c99_and_cpp(tmp_path):
     )
     for language in (["cc", "-std=c99"], ["c++", "-x", "c++", "-std=c++11"]):
         if shutil.which(language[0]) is None:
-            continue
+            pytest.skip(f"there is no {language[0]} on this machine")
         command = [*language, "-pedantic-errors", "-Wall", "-Wextra", "-Werror", "-o", "main", str(source)]
         subprocess.run(command, check=True, capture_output=True, cwd=tmp_path)
         done = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True)
