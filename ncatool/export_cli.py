@@ -65,7 +65,8 @@ class Wish:
 def bring(file: Path, out: Path, wish: Wish, wanted: TargetConfig | None, root: Path | None, force: bool) -> None:
     """Reads, converts, records and tells."""
     files = RunFiles(out)
-    check_writable(files.all(), force)
+    stale = [files.checkpoint, files.curve]  # of a run: no part of this model; NAME.png may well be the target
+    check_writable([files.model, files.record, *stale], force)
     foreign = convert.read(file)
     order = wish.order or foreign.order
     config = _config(file, foreign, wish)
@@ -78,8 +79,8 @@ def bring(file: Path, out: Path, wish: Wish, wanted: TargetConfig | None, root: 
     with files.alone():
         save_model(files.model, model)
         write_record(files.record, tables)
-        for stale in (files.checkpoint, files.curve, files.picture):
-            stale.unlink(missing_ok=True)  # of a run that --force overwrites: no part of this model
+        for path in stale:
+            path.unlink(missing_ok=True)
     _remark(foreign, order, wanted)
     console.result({"wrote": str(out), **dataclasses.asdict(config), "order": order.value, "from": foreign.kind})
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from ncatool import convert
@@ -174,10 +175,10 @@ def test_the_command_asks_for_what_the_file_does_not_say():
     done = ncatool("import", "m.pt", "out.safetensors", "--filter", "mean")
     assert "out.safetensors exists already" in done.stderr
     Path("out.csv").write_text("of another run")
-    done = ncatool(
-        "import", "m.pt", "out.safetensors", "--filter", "mean", "--force", "--size", 20, "--target", "phantom"
-    )
+    Image.new("RGB", (12, 12), "red").save("out.png")
+    done = ncatool("import", "m.pt", "out.safetensors", "--filter", "mean", "--force", "--target", "out.png")
     assert done.returncode == 0, done.stderr
+    assert Path("out.png").exists(), "a target may have the model's name"
     assert not Path("out.csv").exists(), "what a run has left is no part of this model"
     torch.save(network(channels=3).state_dict(), "three.pt")
     done = ncatool("import", "three.pt", "three.safetensors", "--filter", "mean")
