@@ -19,13 +19,11 @@ from torch import Tensor
 
 from ncatool.config import FORMAT, MAX_SIDE, ModelConfig, from_table
 from ncatool.errors import NcatoolError, UsageError, brief
-from ncatool.files import read_toml, remove_partials, unwritable, write, write_toml
+from ncatool.files import held, read_toml, remove_partials, write, write_toml
 from ncatool.model import Weights
 from ncatool.target import Target
 
 SUFFIX = ".safetensors"
-LOCK_SECONDS = 3.0
-"""A lock that a dead process left without its name is believed for two seconds."""
 WHOLE = "give a file that ncatool has written, whole"
 _WEIGHTS = {
     "hidden.weight": "hidden_weight",
@@ -74,29 +72,12 @@ class RunFiles:
         return [self.model, self.record, self.checkpoint, self.curve, self.picture]
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keeps every other process from writing this run; what a dead one left half-written is removed.
-
-        Raises NcatoolError, naming the process, where one is at it.
-        """
-        from filelock import SoftFileLock, Timeout
-
-        lock = SoftFileLock(self.model.with_name(f".{self.model.name}.lock"))
-        try:
-            lock.acquire(timeout=LOCK_SECONDS)
-        except Timeout:
-            holder = f"process {lock.pid}" if lock.pid else "another process"
-            raise NcatoolError(
-                f"{holder} is writing {self.model}", f"wait for it, give another name, or remove {lock.lock_file}"
-            ) from None
-        except OSError as error:
-            raise unwritable(self.model.parent, error) from None
-        try:
+    def alone(self, leased: bool = False) -> Iterator[None]:
+        """Keeps every other process from writing this run, as `held`; what a dead one left half-written is removed."""
+        with held(self.model.with_name(f".{self.model.name}.lock"), str(self.model), leased):
             for path in self.all():
                 remove_partials(path)
             yield
-        finally:
-            lock.release()
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
@@ -266,6 +247,12 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], target: Target, f
     """Writes what `resume` needs: the run's tensors, the target, and `facts` as JSON."""
     content = {**tensors, "target": target_tensor(target)}
     write(path, _packed(content, {"facts": facts, "target": target.record()}))
+
+
+def checkpoint_tables(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A checkpoint's facts and the record of its target; no tensor is read."""
+    with reading(path) as file:
+        return header_table(path, file, "facts"), header_table(path, file, "target")
 
 
 Expected = Mapping[str, tuple[tuple[int, ...], str]]

@@ -21,16 +21,13 @@ from ncatool.config import (
     Device,
     Metric,
     ModelConfig,
-    Regime,
-    RunConfig,
     TargetConfig,
     TrainConfig,
     View,
-    natural_iterations,
-    natural_steps,
     within,
 )
 from ncatool.errors import ExitCode, NcatoolError, UsageError, brief
+from ncatool.settings import agreed, configured
 
 if TYPE_CHECKING:
     from ncatool.film import Film
@@ -62,30 +59,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-def _span(text: str) -> tuple[int, int]:
-    low, _, high = text.partition("-")
-    try:
-        return int(low), int(high or low)
-    except ValueError:
-        raise UsageError(f"steps is {text!r}", "give --steps MIN-MAX, such as 64-95") from None
-
-
-def _agreed(asked: ModelConfig, start: ModelConfig, source: str) -> ModelConfig:
-    """The rule of the model that training starts from; refuses flags that ask for another."""
-    for name, value in dataclasses.asdict(asked).items():
-        if value not in (getattr(ModelConfig, name), getattr(start, name)):
-            raise UsageError(
-                f"{name} is {value}, but {source} has {getattr(start, name)}", "leave the flag out, or train afresh"
-            )
-    return start
-
-
-def _regime(regime: Regime | None, damage: bool) -> Regime:
-    if damage and regime not in (None, Regime.REGENERATING):
-        raise UsageError(f"--damage means --regime regenerating, but --regime is {regime}", "give one of them")
-    return Regime.REGENERATING if damage else regime or TrainConfig.regime
 
 
 @app.command(epilog="Example:  ncatool fetch chestmnist bloodmnist --size 64")
@@ -174,18 +147,16 @@ def train(
     Writes NAME.safetensors (the model), NAME.toml (the record), NAME.csv and NAME.png (the curve)
     and NAME.checkpoint.safetensors. Ctrl-C saves all of them; `ncatool resume` goes on.
     """
-    model = ModelConfig(
-        channels=channels, hidden=hidden, filter=filter, fire_rate=fire_rate, threshold=threshold, boundary=boundary
-    )
-    wanted = TargetConfig(source=target or "phantom", size=size, padding=padding, colormap=colormap, alpha=alpha)
-    chosen = _regime(regime, damage)
-    low, high = _span(steps) if steps else natural_steps(size, fire_rate, chosen)
-    count = natural_iterations(size, chosen) if iterations is None else iterations
-    settings = TrainConfig(
-        iterations=count, learning_rate=learning_rate, schedule=schedule, batch_size=batch_size,
-        pool_size=pool_size, regime=chosen, damaged=damaged, loss=loss, margin=margin,
-        min_steps=low, max_steps=high, seed=seed, threads=threads, device=device,
-        checkpoint=checkpoint, checkpoint_every=checkpoint_every, initial=initial,
+    run = configured(
+        {
+            "target": target, "size": size, "padding": padding, "colormap": colormap, "alpha": alpha,
+            "iterations": iterations, "learning_rate": learning_rate, "schedule": schedule, "loss": loss,
+            "margin": margin, "regime": regime, "damage": damage, "damaged": damaged, "steps": steps,
+            "batch_size": batch_size, "pool_size": pool_size, "filter": filter, "channels": channels,
+            "hidden": hidden, "fire_rate": fire_rate, "threshold": threshold, "boundary": boundary,
+            "from": initial, "checkpoint_every": checkpoint_every, "checkpoint": checkpoint,
+            "device": device, "threads": threads, "seed": seed,
+        }
     )  # fmt: skip
 
     from ncatool import target as targets
@@ -194,17 +165,17 @@ def train(
     from ncatool.run import Run
 
     if target is None:
-        wanted = dataclasses.replace(wanted, source=targets.default_source(root))
+        wanted = dataclasses.replace(run.target, source=targets.default_source(root))
+        run = dataclasses.replace(run, target=wanted)
         if wanted.source == "phantom":
             console.note("no --target and chestmnist is not fetched: growing the built-in phantom")
     files = RunFiles(out)
     check_writable(files.all(), force)
     start = load_model(Path(initial)) if initial else None
     if start is not None:
-        model = _agreed(model, start.config, initial)
-    picture = targets.load(wanted, root)
+        run = dataclasses.replace(run, model=agreed(run.model, start.config, initial))
+    picture = targets.load(run.target, root)
     _prepare(threads)
-    run = RunConfig(model=model, target=wanted, train=settings)
     with files.alone():
         _complete(Run(run, picture, files, start.weights if start else None), preview, tensorboard)
 
@@ -246,6 +217,37 @@ def resume(
         if run.trainer.iteration == run.config.train.iterations:
             console.note(f"all {run.trainer.iteration} iterations are done; give --iterations more to go on")
         _complete(run, preview, tensorboard)
+
+
+@app.command(
+    epilog="Example:  ncatool sweep --target chestmnist --filter sobel,scharr --loss l1,l2 --damage both --out matrix"
+)
+@o.with_settings_of(train)
+def sweep(
+    plan: o.SweepFile = None,
+    out: o.SweepOut = Path("sweep"),
+    jobs: o.Jobs = 0,
+    scheduler: o.Scheduler = None,
+    most: o.Most = 1000,
+    dry_run: o.DryRun = False,
+    compare: o.Compare = True,
+    root: o.Root = None,
+    force: o.Force = False,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+    **settings: str | bool | None,
+) -> None:
+    """Train many models: every combination of settings, on all processors or on a cluster.
+
+    A setting with several values, by commas, is varied. The same command again does only what is missing.
+    """
+    from ncatool import sweep_cli
+
+    wish = sweep_cli.Wish(plan, out, jobs, scheduler, most, dry_run, compare, root, force)
+    code = sweep_cli.run(wish, sweep_cli.flags_of(settings))
+    if code is not ExitCode.DONE:
+        raise typer.Exit(code)
 
 
 def _pair(flag: str, text: str, separator: str) -> tuple[int, int]:
@@ -435,17 +437,10 @@ def import_(
 
 def _prepare(threads: int) -> None:
     """Settings of torch that belong to the process."""
-    import torch
-
     from ncatool import compiler, native
 
-    if native.available():
-        native.set_threads(threads or torch.get_num_threads())
-    else:
+    if not native.prepare(threads):
         console.note(compiler.MISSING)
-        torch.set_num_threads(threads or torch.get_num_threads())
-    # Decaying states go denormal, which slows a CPU down many times over.
-    torch.set_flush_denormal(True)
 
 
 def _complete(run: Run, preview: bool, tensorboard: Path | None) -> None:

@@ -280,21 +280,22 @@ def _finite(number: float) -> float | None:
 def as_csv(entries: Sequence[Entry]) -> str:
     """A row a model: what it is, then each measure's median and quartiles; empty for never."""
     text = io.StringIO()
-    rows = [_flat(plain(entry)) for entry in entries]
+    rows = [flat(entry) for entry in entries]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
 
 
-def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
+def flat(entry: Entry) -> dict[str, Any]:
+    """A model's row of the CSV."""
+    row: dict[str, Any] = {}
+    for name, value in plain(entry).items():
         if isinstance(value, dict):
-            flat.update({name: value["median"], f"{name}_q25": value["q25"], f"{name}_q75": value["q75"]})
+            row.update({name: value["median"], f"{name}_q25": value["q25"], f"{name}_q75": value["q75"]})
         else:
-            flat[name] = "; ".join(value) if isinstance(value, list) else value
-    return flat
+            row[name] = "; ".join(value) if isinstance(value, list) else value
+    return row
 
 
 def strip(entry: Entry) -> Image.Image:

@@ -48,18 +48,26 @@ class Wish:
 
 def run(names: Sequence[str], trial: Trial, wish: Wish) -> bool:
     """Compares, prints and writes; False where a model could not be loaded."""
+    entries, failed = measured(names, trial)
+    if wish.sort is not None:
+        entries = compare.ordered(entries, wish.sort)
+    _print(entries, wish.metric, trial, failed)
+    _write(entries, wish, trial, failed)
+    return not failed
+
+
+def measured(names: Sequence[str], trial: Trial) -> tuple[list[Entry], dict[Path, NcatoolError]]:
+    """Puts models to the test, with a progress bar; and what was wrong with those that could not be loaded.
+
+    Raises NcatoolError where none could.
+    """
     contenders, failed = compare.load(compare.model_paths(names))
     for error in failed.values():
         console.note(f"not compared: {error.what}")
     if not contenders:
         raise NcatoolError(f"none of {len(failed)} models can be loaded", "name model files that ncatool has written")
     with console.progress(len(contenders) * trial.total, "steps") as update:
-        entries = _measured(contenders, trial, update)
-    if wish.sort is not None:
-        entries = compare.ordered(entries, wish.sort)
-    _print(entries, wish.metric, trial, failed)
-    _write(entries, wish, trial, failed)
-    return not failed
+        return _measured(contenders, trial, update), failed
 
 
 def _measured(contenders: Sequence[Contender], trial: Trial, update: console.Update) -> list[Entry]:
@@ -87,6 +95,11 @@ def _print(entries: Sequence[Entry], metric: Metric, trial: Trial, failed: Mappi
             }
         )
         return
+    show(entries, metric)
+
+
+def show(entries: Sequence[Entry], metric: Metric) -> None:
+    """The table, and what its reader should know."""
     columns = compare.columns(metric)
     headings = ["model", "filter", "loss", "damage", "target", *(column.heading for column in columns)]
     best = {column.name: compare.best(entries, column) for column in columns}
@@ -119,14 +132,20 @@ def _write(entries: Sequence[Entry], wish: Wish, trial: Trial, failed: Mapping[P
         with replacing(wish.picture) as partial:
             compare.picture(entries).save(partial, "PNG")
     if wish.report is not None:
-        from ncatool import report  # which loads matplotlib
-
-        columns = compare.columns(wish.metric)
-        write(wish.report, report.page(entries, columns, trial, failed, _facts()).encode())
+        write_report(wish.report, entries, wish.metric, trial, failed)
     if wish.animation is not None:
         count = len(plan(compare.ANIMATION))
         contenders = [entry.contender for entry in entries]
         compare.animate(contenders, str(wish.animation), lambda passing: console.watched(passing, count, "frames"))
+
+
+def write_report(
+    path: Path, entries: Sequence[Entry], metric: Metric, trial: Trial, failed: Mapping[Path, NcatoolError]
+) -> None:
+    """Writes the page of numbers, curves and pictures."""
+    from ncatool import report  # which loads matplotlib
+
+    write(path, report.page(entries, compare.columns(metric), trial, failed, _facts()).encode())
 
 
 def _facts() -> dict[str, str]:

@@ -257,22 +257,6 @@ class TrainConfig:
             )
 
 
-def natural_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]:
-    """Fewest and most steps of a rollout for a picture of this longer side.
-
-    What grows from the middle moves by at most one cell each time that a cell fires, so the edge is
-    side / (2 fire_rate) steps away; a little more than half as much again lets it take shape, and as
-    much again lets wounds close.
-    """
-    low = max(24, round((1.0 if regime is Regime.REGENERATING else 0.8) * side / fire_rate))
-    return low, low + 31
-
-
-def natural_iterations(side: int, regime: Regime) -> int:
-    """Iterations for a picture of this longer side: 100 a cell, and three quarters more to learn to heal."""
-    return side * (175 if regime is Regime.REGENERATING else 100)
-
-
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
     """All settings of a run: the tables of its record."""
@@ -294,14 +278,15 @@ def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
             close = difflib.get_close_matches(name, fields, 1)
             mend = f"did you mean {close[0]}?" if close else f"choose from {', '.join(fields)}"
             raise UsageError(f"{where}: unknown setting {brief(name)}", mend)
-        values[name] = _typed(fields[name], name, value, where)
+        values[name] = typed(fields[name], name, value, where)
     try:
         return kind(**values)
     except UsageError as error:
         raise UsageError(f"{where}: {error.what}", error.mend) from None
 
 
-def _typed(default: Any, name: str, value: Any, where: str) -> Any:
+def typed(default: Any, name: str, value: Any, where: str) -> Any:
+    """A value as one of the type of `default`; UsageError where it is none."""
     kind = type(default)
     if issubclass(kind, StrEnum):
         if value not in list(kind):

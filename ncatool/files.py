@@ -16,6 +16,11 @@ import tomli_w
 
 from ncatool.errors import NcatoolError, UsageError, brief
 
+LOCK_SECONDS = 3.0
+"""A lock that a dead process left without its name is believed for two seconds."""
+LEASE_SECONDS = 60.0
+"""Without a sign of life, after which the holder of a lease is taken for dead."""
+
 
 def check_writable(paths: list[Path], force: bool) -> None:
     """Refuses, before any work is done, outputs that exist and folders that cannot be written."""
@@ -65,6 +70,31 @@ def remove_partials(path: Path) -> None:
     """Removes what processes that were killed left half-written of a file; nobody else may be writing it."""
     for partial in path.parent.glob(f".{glob.escape(path.name[:200])}.*.partial"):
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def held(lock_file: Path, what: str, leased: bool = False) -> Iterator[None]:
+    """Keeps every other process from writing `what`, as long as all ask for the same lock.
+
+    A process that died gives way, if it was on this machine; one that leased the lock does on any machine, as it
+    has to renew the lease. Raises NcatoolError, naming the process, where one is at it.
+    """
+    from filelock import SoftFileLease, SoftFileLock, Timeout
+
+    lock = SoftFileLease(lock_file, lease_duration=LEASE_SECONDS) if leased else SoftFileLock(lock_file)
+    try:
+        lock.acquire(timeout=LOCK_SECONDS + (LEASE_SECONDS if leased else 0))
+    except Timeout:
+        holder = f"process {lock.pid}" if lock.pid else "another process"
+        raise NcatoolError(
+            f"{holder} is writing {what}", f"wait for it, give another name, or remove {lock.lock_file}"
+        ) from None
+    except OSError as error:
+        raise unwritable(lock_file.parent, error) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _flush_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def _signals() -> Iterator[Callable[[], int | None]]:
+def signals() -> Iterator[Callable[[], int | None]]:
     """Gives a function that says which signal has asked to stop; a second one ends at once."""
     caught: int | None = None
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -60,7 +60,7 @@ def follow(run: Run, preview: bool, log: Callable[[Report], None] | None = None)
     """
     total = run.config.train.iterations
     extra = (lambda: _preview(run)) if preview else None
-    with _signals() as stopped, console.progress(total, "iterations", extra) as update:
+    with signals() as stopped, console.progress(total, "iterations", extra) as update:
         for report in run.reports(lambda: stopped() is not None):
             update(report.iteration, f"loss {report.loss:.3g}  PSNR {psnr(report.mse):.1f} dB")
             if log is not None:

@@ -112,6 +112,15 @@ def set_threads(count: int) -> None:
     torch.set_num_threads(1)
 
 
+def prepare(threads: int) -> bool:
+    """Settings of this process, and of this thread; 0 threads: all there are. False without the compiled rollout."""
+    count = threads or torch.get_num_threads()
+    (set_threads if available() else torch.set_num_threads)(count)
+    # Decaying states go denormal, which slows a CPU down many times over.
+    torch.set_flush_denormal(True)
+    return available()
+
+
 @cache
 def _executor(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="rollout")

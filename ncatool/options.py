@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -28,6 +31,8 @@ from ncatool.config import (
 from ncatool.console import manner
 from ncatool.errors import UsageError
 from ncatool.files import read_toml
+
+Command = TypeVar("Command", bound=Callable[..., None])
 
 TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE, DOWNLOAD, SAMPLES, MEASURES = (
     "Target", "Training", "The rule", "Output", "Running", "Picture", "Download", "Samples", "Measures",
@@ -70,6 +75,33 @@ def _use_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is not None:
         context.default_map = {**(context.default_map or {}), **_settings(path)}
     return path
+
+
+def with_settings_of(train: Callable[..., None]) -> Callable[[Command], Command]:
+    """Gives a command that takes **settings each flag of `train` that it lacks, for several values by commas."""
+
+    def extended(command: Command) -> Command:
+        own = inspect.signature(command, eval_str=True)
+        ours = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+        skipped = {one.name for one in ours} | {"preview", "tensorboard", "config"}
+        theirs = inspect.signature(train, eval_str=True).parameters.values()
+        several = [_several(one) for one in theirs if one.name not in skipped]
+        command.__signature__ = own.replace(parameters=[*ours, *several])  # type: ignore[attr-defined]
+        return command
+
+    return extended
+
+
+def _several(parameter: inspect.Parameter) -> inspect.Parameter:
+    option = copy.copy(parameter.annotation.__metadata__[0])
+    if parameter.name == "checkpoint":  # nothing to vary
+        return parameter.replace(annotation=Annotated[bool | None, option], default=None)
+    option.metavar = "VALUE,..."
+    if parameter.name == "damage":
+        option.help, option.metavar = "Whether states are damaged: yes, no, both.", "yes|no|both"
+    if not isinstance(option.show_default, str):
+        option.show_default = str(parameter.default)
+    return parameter.replace(annotation=Annotated[str | None, option], default=None)
 
 
 def _be_quiet(value: bool) -> bool:
@@ -367,3 +399,37 @@ SheetOut = Annotated[
     show_default="FLAG-SPLIT[-INDEX].png"),
 ]  # fmt: skip
 Random = Annotated[bool, typer.Option("--random", help="Choose at random, by --seed.", rich_help_panel=SAMPLES)]
+
+SweepFile = Annotated[
+    Path | None,
+    typer.Argument(
+        help="Plan: TOML with [base], [grid], [[runs]], [replicates].", metavar="SWEEP.toml", show_default=False
+    ),
+]
+SweepOut = Annotated[Path, _option(OUTPUT, "out", "Folder of all files of the sweep.", "-o", metavar="FOLDER")]
+Jobs = Annotated[
+    int,
+    _option(
+        RUN, "jobs", "Runs at a time.", "-j", min=0, max=1024,
+        show_default="one for each processor, as far as runs and memory go",
+    ),
+]  # fmt: skip
+Scheduler = Annotated[
+    str | None,
+    _option(
+        RUN, "scheduler", "Have the runs done by a Dask cluster: address or file of its scheduler.",
+        metavar="tcp://HOST:8786", show_default=False,
+    ),
+]  # fmt: skip
+Most = Annotated[int, _option(RUN, "most", "Runs that may be meant; more are taken for a mistake.", min=1)]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Print the runs and, by a short trial, how long they take.", rich_help_panel=RUN),
+]
+Compare = Annotated[
+    bool,
+    typer.Option(
+        "--compare/--no-compare", help="At the end, compare all models as `ncatool compare` does.",
+        rich_help_panel=OUTPUT,
+    ),
+]  # fmt: skip

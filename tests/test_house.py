@@ -16,12 +16,26 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 README = (ROOT / "README.md").read_text()
 
 ROWS = [
-    *("errors", "config", "files", "npz", "download", "dataset", "fetch", "target", "state", "model", "compiler"),
+    *(
+        "errors",
+        "config",
+        "settings",
+        "files",
+        "npz",
+        "download",
+        "dataset",
+        "fetch",
+        "target",
+        "state",
+        "model",
+        "compiler",
+    ),
     *("native", "rollout", "loss", "checkpoint", "guard", "train", "evaluate", "view", "curve", "restore", "run"),
     *("script", "film", "canvas", "animation", "video", "render", "trial", "chart", "compare", "report"),
     *("export.common", "export.arrays", "export.article", "export.html", "export.pt2", "export.onnx"),
+    *("sweep.plan", "sweep.job", "sweep.folder", "sweep.local", "sweep.cluster", "sweep"),
     *("export.header", "export", "convert", "board", "console", "gallery", "player", "compare_cli", "export_cli"),
-    *("fetch_cli", "live", "options", "cli", "__main__"),
+    *("fetch_cli", "live", "sweep_cli", "options", "cli", "__main__"),
 ]
 """A module imports only from those before it; data flows one way."""
 
@@ -109,6 +123,7 @@ def test_readme_mentions_no_flag_that_does_not_exist():
         for flag in parameter.opts + parameter.secondary_opts
     }
     known |= {"--help", "--version", "--install-completion", "--show-completion"}
+    known |= {"--nworkers", "--nthreads", "--scheduler-file", "--ntasks"}  # of Dask and Slurm
     for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", README):
         assert flag in known, flag
 

@@ -9,7 +9,8 @@ import sys
 SCRIPT = """
 import resource, sys, time
 from ncatool import target as targets
-from ncatool.config import Regime, RunConfig, TargetConfig, TrainConfig, natural_steps
+from ncatool.config import Regime, RunConfig, TargetConfig, TrainConfig
+from ncatool.settings import natural_steps
 from ncatool.train import Trainer
 import torch
 size, padding, iterations = map(int, sys.argv[1:])

@@ -1,0 +1,218 @@
+"""Runs on a Dask cluster that somebody has started: the scheduler places them, we follow them."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import queue
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from ncatool.errors import NcatoolError, UsageError
+from ncatool.sweep import job as jobs
+from ncatool.sweep.job import Job, Lost, Message, Told
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+CONNECT_SECONDS = 10.0
+PATIENCE = 120.0
+"""Seconds for which a scheduler that has gone may come back."""
+AHEAD = 16
+"""Jobs that wait at the scheduler beside two for each thread of its workers, so that a cluster can see to grow."""
+MISSING = "a cluster needs Dask, which is not installed"
+INSTALL = "run: pip install 'ncatool[cluster]'"
+
+_stopping: set[str] = set()
+"""Sweeps whose runs are to save everything and end; in a worker."""
+
+
+def _stop(token: str) -> None:
+    _stopping.add(token)
+
+
+def _versions() -> str:
+    """What a worker computes with."""
+    return f"ncatool {version('ncatool')}, torch {version('torch')}"
+
+
+def _work(job: Job) -> jobs.Outcome:
+    """In a worker: does a job, until the sweep is stopped, the worker closes, or nobody waits for the job any more."""
+    from distributed import Status, get_worker
+
+    worker = get_worker()
+    task = worker.state.tasks[worker.get_current_task()]
+
+    def stopped() -> bool:
+        return job.token in _stopping or worker.status is not Status.running or task.state == "cancelled"
+
+    def tell(told: Told) -> None:
+        worker.log_event(job.token, (told.name, told.iteration, told.loss, told.mse))
+
+    return jobs.work(job, stopped, tell, leased=True)
+
+
+class Cluster:
+    """The workers of a Dask scheduler."""
+
+    def __init__(self, address: str, token: str, note: Callable[[str], object]) -> None:
+        """Raises NcatoolError where no scheduler answers, or a worker has not what we have."""
+        self._address, self._token, self._note = address, token, note
+        self._messages: queue.Queue[Message] = queue.Queue()
+        self._futures: dict[str, Future[Any]] = {}
+        self._begun: set[str] = set()
+        self._keys: list[str] = []
+        self._lost_since: float | None = None
+        self._client = self._connected()
+        self._check_workers()
+
+    def _connected(self) -> Client:
+        try:
+            from distributed import Client
+            from distributed.comm.addressing import parse_address
+            from distributed.comm.registry import get_backend
+        except ModuleNotFoundError:
+            raise NcatoolError(MISSING, INSTALL) from None
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters we say ourselves
+        warnings.filterwarnings("ignore", "Sending large graph", UserWarning)  # checkpoints travel
+        where = {"scheduler_file": self._address} if self._address.endswith(".json") else {"address": self._address}
+        try:
+            if "address" in where:
+                get_backend(parse_address(self._address)[0])  # a client that fails at this later hangs at its end
+            client = Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            why = next(iter(str(error).splitlines()), "no answer")
+            raise NcatoolError(
+                f"no scheduler answers at {self._address} ({why})",
+                "start one with: dask scheduler; and give its address, as tcp://HOST:8786",
+            ) from None
+        client.subscribe_topic(self._token, self._heard)
+        return client
+
+    def _heard(self, event: tuple[float, Any]) -> None:
+        told = Told(*event[1])
+        self._begun.add(told.name)
+        self._messages.put(told)
+
+    def _check_workers(self) -> None:
+        """Refuses workers that could not do the runs, or would do them another way."""
+        answers: dict[str, Any] = self._client.run(_versions, on_error="return")
+        for worker, answer in answers.items():
+            if isinstance(answer, BaseException):
+                raise UsageError(
+                    f"worker {worker} has no ncatool that works: {answer}", "install ncatool on all workers"
+                )
+            if answer != _versions():
+                raise UsageError(
+                    f"worker {worker} has {answer}, but here is {_versions()}", "install the same on all workers"
+                )
+        if not answers:
+            self._note(f"the scheduler at {self._address} has no workers yet: the runs wait for some")
+
+    def slots(self) -> int:
+        """Jobs that are done at the same time: one for each thread of a worker."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return sum(int(worker["nthreads"]) for worker in workers)
+
+    def room(self) -> int:
+        """How many more jobs may be submitted now."""
+        if not self._usable():
+            return 0
+        return 2 * self.slots() + AHEAD - len(self._futures)
+
+    def _usable(self) -> bool:
+        """Whether there is a connection; where there is none, tries to make a new one.
+
+        Raises NcatoolError where the scheduler has been away for too long.
+        """
+        if self._client.status == "running":
+            return True
+        if self._lost_since is None:
+            self._lost_since = time.monotonic()
+            self._note(f"the scheduler at {self._address} has gone; waiting for it")
+            with contextlib.suppress(Exception):
+                self._client.close(timeout=1)  # all its jobs are lost with it
+        try:
+            self._client = self._connected()
+        except NcatoolError:
+            if time.monotonic() - self._lost_since < PATIENCE:
+                return False
+            raise NcatoolError(
+                f"the scheduler at {self._address} has been away for {PATIENCE:.0f} s",
+                "start it again, then give the same command: what is done stays done",
+            ) from None
+        self._lost_since = None
+        self._note(f"the scheduler at {self._address} is there again")
+        self._check_workers()
+        return True
+
+    def submit(self, job: Job) -> None:
+        """Hands a job to the scheduler."""
+        self._keys.append(job.key)
+        try:
+            future = self._client.submit(_work, job, pure=False, key=f"{job.name}-{self._token}-{len(self._keys)}")
+        except Exception as error:  # whatever a connection that is about to break raises
+            self._messages.put(Lost(job.name, f"it could not be handed over: {error}", blamed=0))
+            return
+        self._futures[job.name] = future
+        future.add_done_callback(partial(self._ended, job.name))
+
+    def _ended(self, name: str, future: Future[Any]) -> None:
+        self._messages.put(_ending(name, future))
+
+    def messages(self, timeout: float) -> Iterator[Message]:
+        """What the workers have to say, within so many seconds."""
+        self._usable()
+        try:
+            message = self._messages.get(timeout=timeout)
+        except queue.Empty:
+            return
+        while True:
+            if not isinstance(message, Told):
+                self._futures.pop(message.name, None)
+                self._begun.discard(message.name)
+            yield message
+            try:
+                message = self._messages.get_nowait()
+            except queue.Empty:
+                return
+
+    def stop(self) -> None:
+        """Has all runs save everything and end; what has not begun does not begin."""
+        for name, future in list(self._futures.items()):
+            if name not in self._begun:
+                with contextlib.suppress(Exception):
+                    future.cancel()
+        with contextlib.suppress(Exception):
+            self._client.run(_stop, self._token)
+
+    def close(self) -> None:
+        """Leaves the cluster as it was."""
+        with contextlib.suppress(Exception):  # it may have gone
+            if self._client.status == "running":
+                self._client.run(jobs.forget, self._keys)
+        with contextlib.suppress(Exception):
+            self._client.close(timeout=2)
+
+
+def _ending(name: str, future: Future[Any]) -> Message:
+    """What became of a job, by its future, which is done."""
+    from distributed import KilledWorker
+
+    if future.cancelled():
+        return Lost(name, "the connection to the scheduler was lost", blamed=0)
+    try:
+        outcome: jobs.Outcome = future.result(timeout=60)
+    except (concurrent.futures.CancelledError, asyncio.CancelledError, OSError):
+        return Lost(name, "the connection to the scheduler was lost", blamed=0)
+    except KilledWorker as error:
+        return Lost(name, f"it has ended every worker that tried it: {error}", blamed=3)
+    except Exception as error:
+        return Lost(name, f"{type(error).__name__}: {error}")
+    return outcome

@@ -1,0 +1,221 @@
+"""What a worker does for one run of a sweep, whichever process on whichever machine it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import shutil
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+
+from ncatool import native, restore
+from ncatool.checkpoint import RunFiles, checkpoint_tables, weights_named
+from ncatool.config import Regime, RunConfig
+from ncatool.errors import NcatoolError
+from ncatool.model import Weights
+from ncatool.run import Run
+from ncatool.target import Target
+from ncatool.train import Trainer
+
+TOLD_EVERY = 0.5
+"""Seconds between two words of a run on how it goes."""
+TRIAL_ITERATIONS = 3
+
+
+class Ending(StrEnum):
+    """How a worker's time with a run ended."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run needs, wherever it is done: no file of the user's has to be on that machine."""
+
+    name: str
+    config: RunConfig
+    target: Target
+    initial: dict[str, Any] | None
+    """Weights to start from by name, as numpy arrays; None: fresh ones."""
+    folder: Path
+    """Where its files belong."""
+    token: str
+    """What the sweep has written into that folder: a worker that finds it there writes into the folder itself."""
+    threads: int
+    files: dict[str, bytes] = field(default_factory=dict)
+    """Its checkpoint by the file's name, for a worker that does not see the folder."""
+    trial: bool = False
+    """Whether only to measure how long an iteration takes."""
+
+    @property
+    def key(self) -> str:
+        """The same for the same run of the same plan."""
+        digest = hashlib.sha256(repr((self.name, self.config, sorted(self.initial or {}))).encode())
+        digest.update(self.target.pixels.tobytes())
+        for _, array in sorted((self.initial or {}).items()):
+            digest.update(array.tobytes())
+        return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a run goes."""
+
+    name: str
+    iteration: int
+    loss: float
+    mse: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a job."""
+
+    name: str
+    ending: Ending
+    what: str = ""
+    mend: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    """The run's files by name, where the worker did not see the folder."""
+    seconds: float = 0.0
+    """An iteration's, of a trial."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A job whose worker has gone."""
+
+    name: str
+    what: str
+    blamed: int = 1
+    """How many failures of the run this counts for; none where it was not its fault."""
+
+
+Message = Told | Outcome | Lost
+Tell = Callable[[Told], object]
+
+
+def token_path(folder: Path, token: str) -> Path:
+    """The file by which a worker knows that it sees the sweep's folder."""
+    return folder / f".sweep-{token}"
+
+
+def same_training(one: RunConfig, other: RunConfig) -> bool:
+    """Whether two configurations train the same way; the target is compared by its pixels."""
+    trains = [dataclasses.replace(config.train, threads=0, checkpoint_every=0) for config in (one, other)]
+    return one.model == other.model and trains[0] == trains[1]
+
+
+def same_picture(record: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two `[target]` tables are of the same pixels on the same grid."""
+    return all(record.get(name) == other.get(name) for name in ("sha256", "padding"))
+
+
+def resumable(config: RunConfig, target: Target, path: Path) -> bool:
+    """Whether a checkpoint is there, can be read, and is of this run."""
+    try:
+        facts, record = checkpoint_tables(path)
+        return same_training(config, restore.configuration(facts, str(path))) and same_picture(record, target.record())
+    except NcatoolError:
+        return False
+
+
+def scratch(key: str) -> Path:
+    """A folder for a run whose own cannot be seen: the same for the same run, on all machines that share a home."""
+    return platformdirs.user_cache_path("ncatool") / "sweeps" / key
+
+
+def forget(keys: list[str]) -> None:
+    """Removes what runs have left on this machine, once it has been delivered."""
+    for key in keys:
+        shutil.rmtree(scratch(key), ignore_errors=True)
+
+
+def work(job: Job, stopped: Callable[[], bool], tell: Tell, leased: bool = False) -> Outcome:
+    """Begins a run or goes on with it, until the end or until `stopped`; whatever goes wrong is told, not raised."""
+    native.prepare(job.threads)
+    try:
+        if job.trial:
+            return Outcome(job.name, Ending.FINISHED, seconds=seconds_an_iteration(job))
+        if stopped():
+            return Outcome(job.name, Ending.STOPPED)
+        if token_path(job.folder, job.token).exists():
+            return Outcome(job.name, _done(job, job.folder, stopped, tell, leased))
+        folder = scratch(job.key)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in job.files.items():
+            if not (folder / name).exists():
+                (folder / name).write_bytes(content)
+        ending = _done(job, folder, stopped, tell, leased)
+        return Outcome(job.name, ending, files=contents(folder, job.name))
+    except NcatoolError as error:
+        return Outcome(job.name, Ending.FAILED, error.what, error.mend)
+    except Exception as error:  # the other runs go on
+        return Outcome(job.name, Ending.FAILED, f"{type(error).__name__}: {error}", "look at this run's settings")
+
+
+def contents(folder: Path, name: str) -> dict[str, bytes]:
+    """A run's files by name."""
+    return {path.name: path.read_bytes() for path in RunFiles(folder / f"{name}.safetensors").all() if path.exists()}
+
+
+def _done(job: Job, folder: Path, stopped: Callable[[], bool], tell: Tell, leased: bool) -> Ending:
+    files = RunFiles(folder / f"{job.name}.safetensors")
+    with files.alone(leased):
+        run, last = _begun(job, files), 0.0
+        for report in run.reports(stopped):
+            now = time.monotonic()
+            if now - last >= TOLD_EVERY or report.iteration == job.config.train.iterations:
+                tell(Told(job.name, report.iteration, report.loss, report.mse))
+                last = now
+        if run.trainer.iteration < job.config.train.iterations:
+            return Ending.STOPPED
+        run.finish()
+        return Ending.FINISHED
+
+
+def _begun(job: Job, files: RunFiles) -> Run:
+    """The run where its checkpoint left it, if there is a whole one; else from the start."""
+    if resumable(job.config, job.target, files.checkpoint):
+        train = job.config.train
+        try:
+            return Run.resumed(files, threads=train.threads, checkpoint_every=train.checkpoint_every)
+        except NcatoolError:
+            pass  # a changed byte that only its checksum tells: none of it is believed
+    for path in files.all():
+        path.unlink(missing_ok=True)
+    return Run(job.config, job.target, files, _initial(job))
+
+
+def _initial(job: Job) -> Weights | None:
+    if job.initial is None:
+        return None
+    return weights_named({name: torch.from_numpy(array.copy()) for name, array in job.initial.items()})
+
+
+def seconds_an_iteration(job: Job) -> float:
+    """Median time of an iteration once the picture has grown, measured on a pool of states that look like it.
+
+    A run's first iterations would tell little: from an untrained seed nothing grows, and nothing costs nothing.
+    """
+    train = dataclasses.replace(job.config.train, regime=Regime.PERSISTENT, pool_size=job.config.train.batch_size)
+    trainer = Trainer(dataclasses.replace(job.config, train=train), job.target, _initial(job))
+    grown = torch.zeros_like(trainer.pool.states)
+    grown[..., :4] = torch.from_numpy(job.target.premultiplied())
+    seconds = []
+    for _ in range(1 + TRIAL_ITERATIONS):  # the first one warms up
+        trainer.pool.states.copy_(grown)
+        start = time.monotonic()
+        next(trainer.run())
+        seconds.append(time.monotonic() - start)
+    return statistics.median(seconds[1:])

@@ -1,0 +1,437 @@
+"""`ncatool sweep` on the terminal: the plan, the progress of all runs, what came of them."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import secrets
+import statistics
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ncatool import compare, compare_cli, console, live, native
+from ncatool import target as targets
+from ncatool.checkpoint import Model, load_model, named_weights
+from ncatool.config import Metric, RunConfig, TargetConfig
+from ncatool.errors import ExitCode, NcatoolError, UsageError
+from ncatool.files import read_toml, write
+from ncatool.loss import psnr
+from ncatool.settings import agreed
+from ncatool.sweep import Failure, Workers, carry_out
+from ncatool.sweep import plan as plans
+from ncatool.sweep.cluster import Cluster
+from ncatool.sweep.folder import Folder, Found, State
+from ncatool.sweep.job import Ending, Job, Outcome, Told, token_path
+from ncatool.sweep.local import Local, cores, memory
+from ncatool.sweep.plan import Planned
+from ncatool.target import Target
+from ncatool.trial import Trial
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+BASE_BYTES = 0.35 * 2**30
+"""Memory of a process that trains, without its pool; see tests/benchmarks/memory.py."""
+POOLS = 3
+"""Copies of the pool that are in memory when a checkpoint is written."""
+SHOWN = 20
+"""Runs that the display tells of at a time."""
+RESULTS = ("iterations", "loss", "mse", "mse_at_96", "mse_at_500", "psnr_at_500", "seconds")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks for, beside settings."""
+
+    plan: Path | None
+    out: Path
+    jobs: int
+    scheduler: str | None
+    most: int
+    dry_run: bool
+    compare: bool
+    root: Path | None
+    force: bool
+
+    def check(self) -> None:
+        """Refuses what contradicts itself."""
+        if self.jobs and self.scheduler:
+            raise UsageError("--jobs is for this machine, --scheduler for a cluster", "give one of them")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A planned run with all that belongs to it."""
+
+    plan: Planned
+    target: Target
+    start: Model | None
+    found: Found
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
+    @property
+    def config(self) -> RunConfig:
+        return self.plan.config
+
+    @property
+    def to_do(self) -> bool:
+        return self.found.state is not State.FINISHED
+
+    @property
+    def left(self) -> int:
+        """Iterations that are not done yet."""
+        return self.config.train.iterations - self.found.iteration
+
+    @property
+    def cost(self) -> tuple[Any, ...]:
+        """The same for runs whose iterations take as long."""
+        train, model = self.config.train, self.config.model
+        visible = int(self.target.visible.sum())
+        return self.target.shape, visible, model, train.batch_size, train.min_steps, train.max_steps, train.loss
+
+    def memory(self) -> float:
+        """Bytes that training it takes."""
+        height, width = self.target.shape
+        return BASE_BYTES + POOLS * 4 * self.config.train.pool_size * height * width * self.config.model.channels
+
+    def job(self, folder: Folder, token: str, threads: int, trial: bool = False) -> Job:
+        """What a worker is told."""
+        weights = named_weights(self.start.weights) if self.start else {}
+        initial = {name: tensor.numpy() for name, tensor in weights.items()} or None
+        where = folder.path.resolve()
+        return Job(self.name, self.config, self.target, initial, where, token, threads, trial=trial)
+
+
+def run(wish: Wish, flags: Mapping[str, str | bool | None]) -> ExitCode:
+    """Plans, looks, runs, sums up."""
+    wish.check()
+    folder = Folder(wish.out)
+    planned = _planned(wish, flags)
+    folder.check(wish.force)
+    if wish.dry_run:
+        items = _items(planned, wish.root, folder)
+        _refuse_stale(items, wish.force)
+        return _rehearse(items, folder, wish)
+    with folder.alone():
+        items = _items(planned, wish.root, folder)
+        _refuse_stale(items, wish.force)
+        with _token(folder) as token, _workers(items, folder, token, wish) as (workers, threads):
+            folder.plan(planned)
+            failed, number = _follow(items, folder, token, workers, threads)
+        if number is not None:
+            left = sum(1 for item in items if item.to_do and not _is_there(folder, item))
+            console.note(f"stopped, everything saved; {left} of {len(items)} runs are left: the same command goes on")
+            return ExitCode(128 + number)
+        native.prepare(cores())
+        return _sum_up(items, failed, folder, wish)
+
+
+def _planned(wish: Wish, flags: Mapping[str, str | bool | None]) -> list[Planned]:
+    tables = read_toml(wish.plan) if wish.plan is not None else {}
+    where = str(wish.plan) if wish.plan is not None else "the command line"
+    given = plans.from_flags(flags)
+    base = tables.get("base", {})
+    if "target" not in given and isinstance(base, dict) and "target" not in base:
+        tables = {**tables, "base": {**base, "target": targets.default_source(wish.root)}}
+    return plans.load(tables, where, given, wish.most)
+
+
+def _items(planned: Sequence[Planned], root: Path | None, folder: Folder) -> list[Item]:
+    """Each run with its target, the model it starts from, and what there is of it."""
+    pictures: dict[TargetConfig, Target] = {}
+    models: dict[str, Model] = {}
+    before = folder.planned()
+    items = []
+    for plan in planned:
+        wanted, source = plan.config.target, plan.config.train.initial
+        if wanted not in pictures:
+            pictures[wanted] = targets.load(wanted, root)
+        if source and source not in models:
+            models[source] = load_model(Path(source))
+        start = models.get(source)
+        if start is not None:
+            rule = agreed(plan.config.model, start.config, source)
+            plan = dataclasses.replace(plan, config=dataclasses.replace(plan.config, model=rule))
+        found = folder.look(plan, pictures[wanted], before.get(plan.name))
+        items.append(Item(plan, pictures[wanted], start, found))
+    gone = [name for name in before if name not in {plan.name for plan in planned}]
+    if gone:
+        console.note(f"no longer planned, and left alone: {console.one_line(', '.join(gone), 200)}")
+    return items
+
+
+def _refuse_stale(items: Sequence[Item], force: bool) -> None:
+    stale = [item for item in items if item.found.state is State.STALE]
+    for item in stale:
+        console.note(f"stale: {item.name} ({item.found.why})")
+    if stale and not force:
+        names = console.one_line(", ".join(item.name for item in stale), 120)
+        raise UsageError(
+            f"{len(stale)} of {len(items)} runs are there with other settings than planned: {names}",
+            "give --force to train them anew, another --out to keep them, or the plan that they were trained by",
+        )
+
+
+@contextmanager
+def _token(folder: Folder) -> Iterator[str]:
+    """Something in the folder by which workers know that they see it."""
+    token = secrets.token_hex(8)
+    for stray in folder.path.glob(token_path(Path(), "*").name):
+        stray.unlink(missing_ok=True)
+    path = token_path(folder.path, token)
+    write(path, b"")
+    try:
+        yield token
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _workers(items: Sequence[Item], folder: Folder, token: str, wish: Wish) -> Iterator[tuple[Workers, int]]:
+    """Where the runs are done, and with how many threads each."""
+    to_do = [item for item in items if item.to_do]
+    workers: Workers
+    if wish.scheduler is not None and to_do:
+        workers, threads = Cluster(wish.scheduler, token, console.note), 1
+    else:
+        jobs = wish.jobs or best_jobs(to_do)
+        workers, threads = Local(jobs), max(1, cores() // jobs)
+    try:
+        yield workers, threads
+    finally:
+        workers.close()
+
+
+def best_jobs(items: Sequence[Item]) -> int:
+    """As many processes as there are processors for the threads of one, runs to do, and memory to do them in."""
+    threads = max([item.config.train.threads or 1 for item in items], default=1)
+    largest = max([item.memory() for item in items], default=BASE_BYTES)
+    return max(1, min(cores() // threads, len(items), int(min(memory() / largest, 10**6))))
+
+
+class _Board:
+    """How all runs stand, as the display shows it."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.total = {item.name: item.config.train.iterations for item in items}
+        self.done = {item.name: item.found.iteration for item in items}
+        self.ended = {item.name for item in items if not item.to_do}
+        self.running: dict[str, Told] = {}
+
+    def told(self, told: Told) -> None:
+        self.done[told.name] = told.iteration
+        self.running[told.name] = told
+
+    def over(self, name: str, finished: bool) -> None:
+        self.running.pop(name, None)
+        if finished:
+            self.ended.add(name)
+            self.done[name] = self.total[name]
+
+    def line(self) -> str:
+        return f"{len(self.ended)}/{len(self.total)} runs"
+
+    def table(self) -> RenderableType:
+        """A row for each run that is at work."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table.grid(padding=(0, 2))
+        room = max(1, min(SHOWN, console.stderr().height - 4))
+        running = sorted(self.running.items())
+        for name, told in running[:room]:
+            at = f"{told.iteration}/{self.total[name]}"
+            table.add_row(
+                Text(console.one_line(name, 40)), at, f"loss {told.loss:.3g}", f"PSNR {psnr(told.mse):.1f} dB"
+            )
+        if len(running) > room:
+            table.add_row(f"and {len(running) - room} more")
+        return table
+
+
+def _follow(
+    items: Sequence[Item], folder: Folder, token: str, workers: Workers, threads: int
+) -> tuple[dict[str, Failure], int | None]:
+    """Does what is to be done; the runs that were given up, and the signal that stopped the others."""
+    to_do = [item for item in items if item.to_do]
+    board, failed = _Board(items), dict[str, Failure]()
+    jobs = [item.job(folder, token, item.config.train.threads or threads) for item in to_do]
+    if isinstance(workers, Cluster):
+        jobs = [dataclasses.replace(job, files=_saved(folder, job.name)) for job in jobs]
+    total = sum(board.total.values())
+    with live.signals() as stopped, console.progress(total, "iterations", board.table) as update:
+        for event in carry_out(jobs, workers, lambda: stopped() is not None):
+            if isinstance(event, Told):
+                board.told(event)
+            elif isinstance(event, Outcome):
+                folder.deliver(event.files)
+                board.over(event.name, event.ending is Ending.FINISHED)
+            else:
+                board.over(event.name, False)
+                if stopped() is None:
+                    _tell(event)
+                if event.final:
+                    failed[event.name] = event
+            update(sum(board.done.values()), board.line())
+        finished = len(board.ended) + len(failed) == len(items)
+        return failed, None if finished else stopped()
+
+
+def _tell(failure: Failure) -> None:
+    what = console.one_line(failure.what, 300)
+    after = "it goes on elsewhere" if not failure.failures else f"failure {failure.failures}"
+    console.note(f"{failure.name}: {what} ({'given up' if failure.final else f'{after}; it is tried again'})")
+
+
+def _saved(folder: Folder, name: str) -> dict[str, bytes]:
+    """A run's checkpoint, for a worker that may not see the folder."""
+    path = folder.run(name).checkpoint
+    return {path.name: path.read_bytes()} if path.exists() else {}
+
+
+def _is_there(folder: Folder, item: Item) -> bool:
+    return folder.look(item.plan, item.target, item.config).state is State.FINISHED
+
+
+def _sum_up(items: Sequence[Item], failed: Mapping[str, Failure], folder: Folder, wish: Wish) -> ExitCode:
+    """Compares, writes summary and report, prints; what was given up makes the exit code."""
+    done = [item for item in items if item.name not in failed]
+    rows = [_row(item, failed, folder) for item in items]
+    entries: list[compare.Entry] = []
+    if wish.compare and done:
+        entries, lost = compare_cli.measured([str(folder.run(item.name).model) for item in done], Trial())
+        measures = {entry.contender.path.stem: compare.flat(entry) for entry in entries}
+        for row in rows:
+            row.update({k: v for k, v in measures.get(row["run"], {}).items() if k not in ("model", "path", *row)})
+        compare_cli.write_report(folder.report, entries, Metric.MSE, Trial(), lost)
+    write(folder.summary, as_csv(rows).encode())
+    wrote = [str(folder.summary), *([str(folder.report)] if entries else [])]
+    if console.manner.as_json:
+        models = {"models": [compare.plain(entry) for entry in entries]} if entries else {}
+        console.result({"wrote": wrote, "finished": len(done), "failed": len(failed), "runs": rows, **models})
+    else:
+        _print(rows, entries)
+        console.note(f"wrote {' and '.join(wrote)}")
+    for failure in failed.values():
+        console.note(f"failed: {failure.name}: {console.one_line(failure.what, 300)}")
+    if failed:
+        console.note(f"{len(failed)} of {len(items)} runs failed; the same command tries them again")
+    return ExitCode.FAILED if failed else ExitCode.DONE
+
+
+def _row(item: Item, failed: Mapping[str, Failure], folder: Folder) -> dict[str, Any]:
+    """What the summary says of a run: what it was, and how training ended."""
+    failure = failed.get(item.name)
+    record = {} if failure else read_toml(folder.run(item.name).record)
+    result = record.get("result", {})
+    told = {"run": item.name, "state": "failed" if failure else "finished", "error": failure.what if failure else ""}
+    return {
+        **told,
+        **_plain(item.plan.varied),
+        **{name: result.get(name) for name in RESULTS if name not in item.plan.varied},
+    }
+
+
+def _plain(varied: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value if isinstance(value, bool | int | float) else str(value) for name, value in varied.items()}
+
+
+def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows that need not have the same columns."""
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _print(rows: Sequence[Mapping[str, Any]], entries: Sequence[compare.Entry]) -> None:
+    if entries:
+        return compare_cli.show(entries, Metric.MSE)
+    shown = ("run", "state", "iterations", "mse_at_96", "mse_at_500", "seconds")
+    cells = [
+        [compare.shown(row[name]) if isinstance(row[name], float) else str(row[name]) for name in shown] for row in rows
+    ]
+    return console.table(list(shown), cells)
+
+
+def _rehearse(items: Sequence[Item], folder: Folder, wish: Wish) -> ExitCode:
+    """Says what would be done, and how long it would take by a short trial of each kind of run."""
+    to_do = [item for item in items if item.to_do]
+    with tempfile.TemporaryDirectory() as nowhere:
+        elsewhere = Folder(Path(nowhere))
+        with _workers(items, elsewhere, secrets.token_hex(8), wish) as (workers, threads):
+            slots = workers.slots() if isinstance(workers, Cluster) else workers.room()
+            costs = _costs(to_do, elsewhere, workers, threads, slots)
+    seconds = {item.name: item.left * costs[item.cost] for item in to_do}
+    at_once = max(1, min(slots, len(to_do)))
+    total = max([sum(seconds.values()) / at_once, *seconds.values()]) if seconds else 0.0
+    rows = [_prospect(item, seconds) for item in items]
+    facts = {
+        "runs": len(items),
+        "to_do": len(to_do),
+        "at_once": at_once,
+        "threads": threads,
+        "seconds": round(total, 1),
+    }
+    if console.manner.as_json:
+        console.result({**facts, "plan": rows})
+        return ExitCode.DONE
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    console.table(names, [[str(row.get(name, "")) for name in names] for row in rows])
+    console.note(f"{len(items)} runs, {len(to_do)} of them to do: about {_duration(total)}, {at_once} at a time")
+    return ExitCode.DONE
+
+
+def _costs(
+    items: Sequence[Item], folder: Folder, workers: Workers, threads: int, slots: int
+) -> dict[tuple[Any, ...], float]:
+    """Seconds of an iteration by kind of run, measured while every worker is as busy as it will be."""
+    kinds = list({item.cost: item for item in items}.items())
+    copies = -(-min(slots, len(items)) // len(kinds)) if kinds else 0
+    asked: dict[str, tuple[Any, ...]] = {}
+    jobs = []
+    for i, (cost, item) in enumerate(kinds * copies):
+        job = item.job(folder, "trial", item.config.train.threads or threads, trial=True)
+        jobs.append(dataclasses.replace(job, name=f"trial{i}"))
+        asked[f"trial{i}"] = cost
+    found: dict[tuple[Any, ...], list[float]] = {cost: [] for cost, _ in kinds}
+    with console.progress(len(jobs), "trials") as update:
+        for done, event in enumerate(carry_out(jobs, workers, lambda: False), 1):
+            if isinstance(event, Failure):
+                raise NcatoolError(f"a trial failed: {event.what}", event.mend or "look at the plan")
+            if isinstance(event, Outcome):
+                found[asked[event.name]].append(event.seconds)
+            update(done, "")
+    return {cost: statistics.median(values) for cost, values in found.items()}
+
+
+def _prospect(item: Item, seconds: Mapping[str, float]) -> dict[str, Any]:
+    state = item.found.state.value
+    if item.found.state is State.UNFINISHED and item.found.iteration:
+        state = f"{state} at {item.found.iteration}"
+    told = {"run": item.name, **_plain(item.plan.varied), "iterations": item.config.train.iterations}
+    return {**told, "state": state, "takes": _duration(seconds[item.name]) if item.to_do else "–"}
+
+
+def _duration(seconds: float) -> str:
+    """Seconds, minutes or hours, as a person would say them."""
+    for size, unit in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def flags_of(settings: Mapping[str, Any]) -> dict[str, str | bool | None]:
+    """Settings as the command line gives them, under the plan's names."""
+    named = {"initial": "from"}
+    return {named.get(name, name): value for name, value in settings.items()}

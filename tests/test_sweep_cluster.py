@@ -1,0 +1,186 @@
+"""Sweeps on a real Dask scheduler with real workers, each a process of its own on the loopback address."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.conftest import ncatool
+from tests.test_sweep import BASE, QUICK, TWELVE, begin, history, twelve, wait_until, weights  # noqa: F401 - a fixture
+
+ROOT = Path(__file__).parents[1]
+
+
+def free_port():
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return asked.getsockname()[1]
+
+
+class Cluster:
+    """A scheduler and workers that can be killed and started again."""
+
+    def __init__(self, folder):
+        self.folder, self.port, self.processes = folder, free_port(), []
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.scheduler = None
+
+    def _start(self, *arguments, **environment):
+        (self.folder / "dask").mkdir(exist_ok=True)
+        paths = {"PYTHONPATH": str(ROOT), "HOME": str(self.folder / "dask"), **environment}
+        log = (self.folder / f"dask{len(self.processes)}.log").open("w")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dask", *map(str, arguments)],
+            env={**os.environ, **paths}, cwd=self.folder / "dask", stdout=log, stderr=log,
+        )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def start_scheduler(self):
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", self.port, "--no-dashboard")
+
+    def start_worker(self, **environment):
+        options = ("--nthreads", 1, "--no-nanny", "--no-dashboard", "--death-timeout", 60, "--host", "127.0.0.1")
+        return self._start("worker", self.address, *options, **environment)
+
+    def end(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def running(folder, workers=2, **environment):
+    cluster = Cluster(folder)
+    try:
+        cluster.start_scheduler()
+        for _ in range(workers):
+            cluster.start_worker(**environment)
+        yield cluster
+    finally:
+        cluster.end()
+
+
+def checkpoints(folder="sweep"):
+    return len(list(Path(folder).glob("*.checkpoint.safetensors")))
+
+
+def test_twelve_runs_by_two_workers_give_the_same_bytes(twelve, tmp_path):  # noqa: F811
+    with running(tmp_path) as cluster:
+        done = ncatool("sweep", *TWELVE, "--iterations", 400, "--no-compare", "--scheduler", cluster.address)
+    assert done.returncode == 0, done.stderr
+    assert weights() == twelve
+    assert not list(Path("sweep").glob(".*")), "nothing of the work is left"
+
+
+def test_workers_that_do_not_see_the_folder_nor_the_target(data, tmp_path):
+    """The picture travels with the run, the files come back; here the folder's mark is hidden from the workers."""
+    flags = [*BASE, *QUICK, "--target", data / "reference" / "chest.png", "--filter", "sobel,mean"]
+    assert ncatool("sweep", *flags, "--out", "here").returncode == 0
+    hidden = tmp_path / "sitecustomize.py"
+    hidden.write_text(
+        "import pathlib\nreal = pathlib.Path.exists\n"
+        "pathlib.Path.exists = lambda self: '.sweep-' not in self.name and real(self)\n"
+    )
+    cache = tmp_path / "afar"
+    environment = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "XDG_CACHE_HOME": str(cache)}
+    with running(tmp_path, **environment) as cluster:
+        done = ncatool("sweep", *flags, "--out", "there", "--scheduler", cluster.address)
+    assert done.returncode == 0, done.stderr
+    assert weights("there") == weights("here")
+    assert {path.name for path in Path("there").iterdir()} == {path.name for path in Path("here").iterdir()}
+    assert list(cache.glob("ncatool/rollout-*.so")), "they were other places"
+    assert not list(cache.glob("ncatool/sweeps/*")), "nothing is left there"
+
+
+def test_everything_dies_and_nothing_is_lost(twelve, tmp_path):  # noqa: F811
+    """A worker is killed, then the scheduler, then the command; it is all started again."""
+    command = ["sweep", *TWELVE, "--iterations", 400, "--no-compare", "--checkpoint-every", 20]
+    with running(tmp_path) as cluster:
+        process = begin(*command, "--scheduler", cluster.address)
+        wait_until(lambda: checkpoints() >= 2, process)
+        cluster.processes[1].kill()
+        cluster.start_worker()
+        wait_until(lambda: len(list(Path("sweep").glob("*.png"))) >= 2, process)
+        cluster.scheduler.kill()
+        cluster.scheduler.wait()
+        time.sleep(1)
+        cluster.start_scheduler()
+        cluster.start_worker()
+        cluster.start_worker()
+        count = len(list(Path("sweep").glob("*.png")))
+        wait_until(lambda: len(list(Path("sweep").glob("*.png"))) > count, process)
+        process.kill()
+        _, errors = process.communicate()
+        assert "has gone; waiting for it" in errors
+        assert "is there again" in errors
+        done = ncatool(*command, "--scheduler", cluster.address)
+    assert done.returncode == 0, done.stderr
+    assert weights() == twelve
+    for events in history().values():
+        assert events.count("started") == 1, "none twice"
+        assert events[-1] == "finished"
+
+
+def test_a_signal_stops_all_in_order(tmp_path):
+    command = ["sweep", *TWELVE, "--iterations", 10**5, "--no-compare"]
+    with running(tmp_path) as cluster:
+        process = begin(*command, "--scheduler", cluster.address)
+        wait_until(lambda: checkpoints() == 2, process)
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130, errors
+        assert [events[-1] for events in history().values()] == ["stopped"] * 2
+        assert checkpoints() == 2, "what waits does not begin"
+
+
+def test_a_worker_of_another_version_is_refused_before_anything_starts(tmp_path):
+    with running(tmp_path, workers=1, PYTHONPATH=str(another_version(tmp_path))) as cluster:
+        wait_until_workers(cluster)
+        done = ncatool("sweep", *BASE, *QUICK, "--target", "phantom", "--seed", "0,1", "--scheduler", cluster.address)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 3
+    assert "has ncatool 9.9.9, torch" in done.stderr
+    assert "install the same on all workers" in done.stderr
+    assert not weights()
+
+
+def another_version(tmp_path):
+    folder = tmp_path / "other"
+    (folder / "ncatool-9.9.9.dist-info").mkdir(parents=True)
+    (folder / "ncatool-9.9.9.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: ncatool\nVersion: 9.9.9\n"
+    )
+    (folder / "ncatool").symlink_to(ROOT / "ncatool")
+    return folder
+
+
+def wait_until_workers(cluster):
+    from distributed import Client
+
+    with Client(cluster.address, timeout=60, set_as_default=False) as client:
+        client.wait_for_workers(1, timeout=60)
+
+
+def test_a_dry_run_asks_the_cluster(tmp_path):
+    with running(tmp_path, workers=1) as cluster:
+        done = ncatool("sweep", *TWELVE, "--dry-run", "--scheduler", cluster.address)
+    assert done.returncode == 0, done.stderr
+    assert "12 runs, 12 of them to do: about" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["distributed"])
+def test_without_dask_it_says_what_to_install(module, tmp_path):
+    (tmp_path / module).mkdir()
+    (tmp_path / module / "__init__.py").write_text(f"raise ModuleNotFoundError('no {module}')")
+    paths = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = ncatool(
+        "sweep", *BASE, "--target", "phantom", "--seed", "0,1", "--scheduler", "tcp://127.0.0.1:9", env=paths
+    )
+    assert done.returncode == 1
+    assert "pip install 'ncatool[cluster]'" in done.stderr
