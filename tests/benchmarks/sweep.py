@@ -1,0 +1,88 @@
+"""What a sweep costs: twelve runs of 28x28 by numbers of processes and threads, and the overhead of many tiny runs.
+
+Run: python -m tests.benchmarks.sweep [--runs 1000] [--cluster] [--no-speed-up]
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.cluster import running
+from tests.conftest import SMALL
+
+TWELVE = [*("--target", "phantom", "--filter", "sobel,scharr,mean", "--loss", "l1,l2", "--damage", "both")]
+ITERATIONS = 40
+REPEATS = 3
+
+
+def sweep(*arguments):
+    """Seconds that the command takes, and the weights that it leaves."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.monotonic()
+        command = [
+            sys.executable,
+            "-m",
+            "ncatool",
+            "sweep",
+            *map(str, arguments),
+            "--no-compare",
+            "-q",
+            "--out",
+            folder,
+        ]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds = time.monotonic() - start
+        models = [path for path in sorted(Path(folder).glob("*.safetensors")) if ".checkpoint" not in path.name]
+        return seconds, [path.read_bytes() for path in models]
+
+
+def speed_up():
+    """One process with all threads, and one a processor with one thread each, in turn."""
+    cores = len(os.sched_getaffinity(0))
+    ways = {f"1 job, {cores} threads": (1, cores), f"{cores} jobs, 1 thread": (cores, 1)}
+    seconds = {way: [] for way in ways}
+    made = []
+    for _ in range(REPEATS):
+        for way, (jobs, threads) in ways.items():
+            took, models = sweep(*TWELVE, "--iterations", ITERATIONS, "--jobs", jobs, "--threads", threads)
+            seconds[way].append(took)
+            made.append(models)
+    assert all(models == made[0] for models in made), "the bytes differ"
+    first = statistics.median(next(iter(seconds.values())))
+    for way, values in seconds.items():
+        median = statistics.median(values)
+        spread = f"({min(values):.1f}-{max(values):.1f})"
+        print(f"12 runs, {ITERATIONS} iterations, {way}: {median:.1f} s {spread}, {first / median:.2f}x", flush=True)
+
+
+def overhead(runs, *where):
+    """Seconds a run beside what the same number of iterations takes in the least time, which is next to nothing."""
+    flags = list(itertools.chain(SMALL, ["--target", "phantom", "--seed", ",".join(map(str, range(runs)))]))
+    took, models = sweep(*flags, "--most", runs, *where)
+    assert len(models) == runs
+    place = " ".join(map(str, where)) or "local"
+    print(f"{runs} runs of 6 iterations, {place}: {took:.1f} s, {1000 * took / runs:.0f} ms a run", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--cluster", action="store_true", help="the overhead on a Dask cluster of two workers, too")
+    parser.add_argument("--no-speed-up", action="store_true", help="leave out the twelve runs")
+    wish = parser.parse_args()
+    if not wish.no_speed_up:
+        speed_up()
+    overhead(wish.runs)
+    if wish.cluster:
+        with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cluster:
+            overhead(wish.runs, "--scheduler", cluster.address)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""A Dask scheduler and workers on the loopback address, each a process of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def free_port():
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        return asked.getsockname()[1]
+
+
+class Cluster:
+    """A scheduler and workers that can be killed and started again."""
+
+    def __init__(self, folder):
+        self.folder, self.port, self.processes = folder, free_port(), []
+        self.address = f"tcp://127.0.0.1:{self.port}"
+        self.scheduler = None
+
+    def _start(self, *arguments, **environment):
+        (self.folder / "dask").mkdir(exist_ok=True)
+        paths = {"PYTHONPATH": str(ROOT), "HOME": str(self.folder / "dask"), **environment}
+        log = (self.folder / f"dask{len(self.processes)}.log").open("w")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dask", *map(str, arguments)],
+            env={**os.environ, **paths}, cwd=self.folder / "dask", stdout=log, stderr=log,
+        )  # fmt: skip
+        self.processes.append(process)
+        return process
+
+    def start_scheduler(self):
+        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", self.port, "--no-dashboard")
+
+    def start_worker(self, **environment):
+        options = ("--nthreads", 1, "--no-nanny", "--no-dashboard", "--death-timeout", 60, "--host", "127.0.0.1")
+        return self._start("worker", self.address, *options, **environment)
+
+    def end(self):
+        for process in self.processes:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def running(folder, workers=2, **environment):
+    cluster = Cluster(folder)
+    try:
+        cluster.start_scheduler()
+        for _ in range(workers):
+            cluster.start_worker(**environment)
+        yield cluster
+    finally:
+        cluster.end()
