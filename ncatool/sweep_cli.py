@@ -6,8 +6,6 @@ import csv
 import dataclasses
 import io
 import secrets
-import statistics
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,29 +14,24 @@ from typing import TYPE_CHECKING, Any
 
 from ncatool import compare, compare_cli, console, live, native
 from ncatool import target as targets
-from ncatool.checkpoint import Model, load_model, named_weights
-from ncatool.config import Metric, RunConfig, TargetConfig
-from ncatool.errors import ExitCode, NcatoolError, UsageError
+from ncatool.config import Metric
+from ncatool.errors import ExitCode, UsageError
 from ncatool.files import read_toml, write
 from ncatool.loss import psnr
-from ncatool.settings import agreed
+from ncatool.rehearsal import rehearse
 from ncatool.sweep import Failure, Workers, carry_out
 from ncatool.sweep import plan as plans
 from ncatool.sweep.cluster import Cluster
-from ncatool.sweep.folder import Folder, Found, State
-from ncatool.sweep.job import Ending, Job, Outcome, Told, token_path
-from ncatool.sweep.local import Local, cores, memory
-from ncatool.sweep.plan import Planned
-from ncatool.target import Target
+from ncatool.sweep.folder import Folder, State
+from ncatool.sweep.item import Item, best_jobs, prepared
+from ncatool.sweep.job import Ending, Outcome, Told, token_path
+from ncatool.sweep.local import Local, cores
+from ncatool.sweep.plan import Planned, plain
 from ncatool.trial import Trial
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-BASE_BYTES = 0.35 * 2**30
-"""Memory of a process that trains, without its pool; see tests/benchmarks/memory.py."""
-POOLS = 3
-"""Copies of the pool that are in memory when a checkpoint is written."""
 SHOWN = 20
 """Runs that the display tells of at a time."""
 RESULTS = ("iterations", "loss", "mse", "mse_at_96", "mse_at_500", "psnr_at_500", "seconds")
@@ -64,52 +57,6 @@ class Wish:
             raise UsageError("--jobs is for this machine, --scheduler for a cluster", "give one of them")
 
 
-@dataclass(frozen=True)
-class Item:
-    """A planned run with all that belongs to it."""
-
-    plan: Planned
-    target: Target
-    start: Model | None
-    found: Found
-
-    @property
-    def name(self) -> str:
-        return self.plan.name
-
-    @property
-    def config(self) -> RunConfig:
-        return self.plan.config
-
-    @property
-    def to_do(self) -> bool:
-        return self.found.state is not State.FINISHED
-
-    @property
-    def left(self) -> int:
-        """Iterations that are not done yet."""
-        return self.config.train.iterations - self.found.iteration
-
-    @property
-    def cost(self) -> tuple[Any, ...]:
-        """The same for runs whose iterations take as long."""
-        train, model = self.config.train, self.config.model
-        visible = int(self.target.visible.sum())
-        return self.target.shape, visible, model, train.batch_size, train.min_steps, train.max_steps, train.loss
-
-    def memory(self) -> float:
-        """Bytes that training it takes."""
-        height, width = self.target.shape
-        return BASE_BYTES + POOLS * 4 * self.config.train.pool_size * height * width * self.config.model.channels
-
-    def job(self, folder: Folder, token: str, threads: int, trial: bool = False) -> Job:
-        """What a worker is told."""
-        weights = named_weights(self.start.weights) if self.start else {}
-        initial = {name: tensor.numpy() for name, tensor in weights.items()} or None
-        where = folder.path.resolve()
-        return Job(self.name, self.config, self.target, initial, where, token, threads, trial=trial)
-
-
 def run(wish: Wish, flags: Mapping[str, str | bool | None]) -> ExitCode:
     """Plans, looks, runs, sums up."""
     wish.check()
@@ -117,13 +64,13 @@ def run(wish: Wish, flags: Mapping[str, str | bool | None]) -> ExitCode:
     planned = _planned(wish, flags)
     folder.check(wish.force)
     if wish.dry_run:
-        items = _items(planned, wish.root, folder)
-        _refuse_stale(items, wish.force)
-        return _rehearse(items, folder, wish)
+        items = _looked_up(planned, folder, wish)
+        with _workers(items, secrets.token_hex(8), wish) as (workers, threads):
+            rehearse(items, folder, workers, threads)
+        return ExitCode.DONE
     with folder.alone():
-        items = _items(planned, wish.root, folder)
-        _refuse_stale(items, wish.force)
-        with _token(folder) as token, _workers(items, folder, token, wish) as (workers, threads):
+        items = _looked_up(planned, folder, wish)
+        with _token(folder) as token, _workers(items, token, wish) as (workers, threads):
             folder.plan(planned)
             failed, number = _follow(items, folder, token, workers, threads)
         if number is not None:
@@ -144,28 +91,15 @@ def _planned(wish: Wish, flags: Mapping[str, str | bool | None]) -> list[Planned
     return plans.load(tables, where, given, wish.most)
 
 
-def _items(planned: Sequence[Planned], root: Path | None, folder: Folder) -> list[Item]:
-    """Each run with its target, the model it starts from, and what there is of it."""
-    pictures: dict[TargetConfig, Target] = {}
-    models: dict[str, Model] = {}
+def _looked_up(planned: Sequence[Planned], folder: Folder, wish: Wish) -> list[Item]:
+    """What there is of each run; what of other runs is told, what is of other settings refused."""
     before = folder.planned()
-    items = []
-    for plan in planned:
-        wanted, source = plan.config.target, plan.config.train.initial
-        if wanted not in pictures:
-            pictures[wanted] = targets.load(wanted, root)
-        if source and source not in models:
-            models[source] = load_model(Path(source))
-        start = models.get(source)
-        if start is not None:
-            rule = agreed(plan.config.model, start.config, source)
-            plan = dataclasses.replace(plan, config=dataclasses.replace(plan.config, model=rule))
-        found = folder.look(plan, pictures[wanted], before.get(plan.name))
-        items.append(Item(plan, pictures[wanted], start, found))
+    found = prepared(planned, wish.root, folder, before)
     gone = [name for name in before if name not in {plan.name for plan in planned}]
     if gone:
         console.note(f"no longer planned, and left alone: {console.one_line(', '.join(gone), 200)}")
-    return items
+    _refuse_stale(found, wish.force)
+    return found
 
 
 def _refuse_stale(items: Sequence[Item], force: bool) -> None:
@@ -195,7 +129,7 @@ def _token(folder: Folder) -> Iterator[str]:
 
 
 @contextmanager
-def _workers(items: Sequence[Item], folder: Folder, token: str, wish: Wish) -> Iterator[tuple[Workers, int]]:
+def _workers(items: Sequence[Item], token: str, wish: Wish) -> Iterator[tuple[Workers, int]]:
     """Where the runs are done, and with how many threads each."""
     to_do = [item for item in items if item.to_do]
     workers: Workers
@@ -208,13 +142,6 @@ def _workers(items: Sequence[Item], folder: Folder, token: str, wish: Wish) -> I
         yield workers, threads
     finally:
         workers.close()
-
-
-def best_jobs(items: Sequence[Item]) -> int:
-    """As many processes as there are processors for the threads of one, runs to do, and memory to do them in."""
-    threads = max([item.config.train.threads or 1 for item in items], default=1)
-    largest = max([item.memory() for item in items], default=BASE_BYTES)
-    return max(1, min(cores() // threads, len(items), int(min(memory() / largest, 10**6))))
 
 
 class _Board:
@@ -335,13 +262,9 @@ def _row(item: Item, failed: Mapping[str, Failure], folder: Folder) -> dict[str,
     told = {"run": item.name, "state": "failed" if failure else "finished", "error": failure.what if failure else ""}
     return {
         **told,
-        **_plain(item.plan.varied),
+        **plain(item.plan.varied),
         **{name: result.get(name) for name in RESULTS if name not in item.plan.varied},
     }
-
-
-def _plain(varied: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value if isinstance(value, bool | int | float) else str(value) for name, value in varied.items()}
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -362,73 +285,6 @@ def _print(rows: Sequence[Mapping[str, Any]], entries: Sequence[compare.Entry]) 
         [compare.shown(row[name]) if isinstance(row[name], float) else str(row[name]) for name in shown] for row in rows
     ]
     return console.table(list(shown), cells)
-
-
-def _rehearse(items: Sequence[Item], folder: Folder, wish: Wish) -> ExitCode:
-    """Says what would be done, and how long it would take by a short trial of each kind of run."""
-    to_do = [item for item in items if item.to_do]
-    with tempfile.TemporaryDirectory() as nowhere:
-        elsewhere = Folder(Path(nowhere))
-        with _workers(items, elsewhere, secrets.token_hex(8), wish) as (workers, threads):
-            slots = workers.slots() if isinstance(workers, Cluster) else workers.room()
-            costs = _costs(to_do, elsewhere, workers, threads, slots)
-    seconds = {item.name: item.left * costs[item.cost] for item in to_do}
-    at_once = max(1, min(slots, len(to_do)))
-    total = max([sum(seconds.values()) / at_once, *seconds.values()]) if seconds else 0.0
-    rows = [_prospect(item, seconds) for item in items]
-    facts = {
-        "runs": len(items),
-        "to_do": len(to_do),
-        "at_once": at_once,
-        "threads": threads,
-        "seconds": round(total, 1),
-    }
-    if console.manner.as_json:
-        console.result({**facts, "plan": rows})
-        return ExitCode.DONE
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    console.table(names, [[str(row.get(name, "")) for name in names] for row in rows])
-    console.note(f"{len(items)} runs, {len(to_do)} of them to do: about {_duration(total)}, {at_once} at a time")
-    return ExitCode.DONE
-
-
-def _costs(
-    items: Sequence[Item], folder: Folder, workers: Workers, threads: int, slots: int
-) -> dict[tuple[Any, ...], float]:
-    """Seconds of an iteration by kind of run, measured while every worker is as busy as it will be."""
-    kinds = list({item.cost: item for item in items}.items())
-    copies = -(-min(slots, len(items)) // len(kinds)) if kinds else 0
-    asked: dict[str, tuple[Any, ...]] = {}
-    jobs = []
-    for i, (cost, item) in enumerate(kinds * copies):
-        job = item.job(folder, "trial", item.config.train.threads or threads, trial=True)
-        jobs.append(dataclasses.replace(job, name=f"trial{i}"))
-        asked[f"trial{i}"] = cost
-    found: dict[tuple[Any, ...], list[float]] = {cost: [] for cost, _ in kinds}
-    with console.progress(len(jobs), "trials") as update:
-        for done, event in enumerate(carry_out(jobs, workers, lambda: False), 1):
-            if isinstance(event, Failure):
-                raise NcatoolError(f"a trial failed: {event.what}", event.mend or "look at the plan")
-            if isinstance(event, Outcome):
-                found[asked[event.name]].append(event.seconds)
-            update(done, "")
-    return {cost: statistics.median(values) for cost, values in found.items()}
-
-
-def _prospect(item: Item, seconds: Mapping[str, float]) -> dict[str, Any]:
-    state = item.found.state.value
-    if item.found.state is State.UNFINISHED and item.found.iteration:
-        state = f"{state} at {item.found.iteration}"
-    told = {"run": item.name, **_plain(item.plan.varied), "iterations": item.config.train.iterations}
-    return {**told, "state": state, "takes": _duration(seconds[item.name]) if item.to_do else "–"}
-
-
-def _duration(seconds: float) -> str:
-    """Seconds, minutes or hours, as a person would say them."""
-    for size, unit in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
 
 
 def flags_of(settings: Mapping[str, Any]) -> dict[str, str | bool | None]:

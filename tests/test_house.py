@@ -33,9 +33,9 @@ ROWS = [
     *("native", "rollout", "loss", "checkpoint", "guard", "train", "evaluate", "view", "curve", "restore", "run"),
     *("script", "film", "canvas", "animation", "video", "render", "trial", "chart", "compare", "report"),
     *("export.common", "export.arrays", "export.article", "export.html", "export.pt2", "export.onnx"),
-    *("sweep.plan", "sweep.job", "sweep.folder", "sweep.local", "sweep.cluster", "sweep"),
+    *("sweep.plan", "sweep.job", "sweep.folder", "sweep.local", "sweep.item", "sweep.cluster", "sweep"),
     *("export.header", "export", "convert", "board", "console", "gallery", "player", "compare_cli", "export_cli"),
-    *("fetch_cli", "live", "sweep_cli", "options", "cli", "__main__"),
+    *("fetch_cli", "live", "rehearsal", "sweep_cli", "options", "cli", "__main__"),
 ]
 """A module imports only from those before it; data flows one way."""
 

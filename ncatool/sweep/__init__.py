@@ -19,6 +19,9 @@ PAUSE = 0.25
 class Workers(Protocol):
     """Where jobs are done."""
 
+    def slots(self) -> int:
+        """How many jobs are done at the same time."""
+
     def room(self) -> int:
         """How many more jobs may be submitted now."""
 

@@ -73,6 +73,10 @@ class Local:
         self._idle: list[_Slot] = []
         self._busy: list[_Slot] = []
 
+    def slots(self) -> int:
+        """How many jobs are done at the same time."""
+        return self._jobs
+
     def room(self) -> int:
         """How many more jobs can begin now."""
         return self._jobs - len(self._busy)

@@ -218,3 +218,8 @@ def tables_of(plans: Sequence[Planned]) -> dict[str, Any]:
         for plan, one in zip(plans, each, strict=True)
     ]
     return {"base": base, "runs": runs}
+
+
+def plain(varied: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON and CSV have them."""
+    return {name: value if isinstance(value, bool | int | float) else str(value) for name, value in varied.items()}
