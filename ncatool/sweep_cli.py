@@ -98,7 +98,7 @@ def _looked_up(planned: Sequence[Planned], folder: Folder, wish: Wish) -> list[I
     gone = [name for name in before if name not in {plan.name for plan in planned}]
     if gone:
         console.note(f"no longer planned, and left alone: {console.one_line(', '.join(gone), 200)}")
-    _refuse_stale(found, wish.force)
+    _refuse_stale(found, wish.force or wish.dry_run)
     return found
 
 
@@ -191,7 +191,7 @@ def _follow(
     to_do = [item for item in items if item.to_do]
     board, failed = _Board(items), dict[str, Failure]()
     jobs = [item.job(folder, token, item.config.train.threads or threads) for item in to_do]
-    if isinstance(workers, Cluster):
+    if isinstance(workers, Cluster) and not workers.see(token_path(folder.path.resolve(), token)):
         jobs = [dataclasses.replace(job, files=_saved(folder, job.name)) for job in jobs]
     total = sum(board.total.values())
     with live.signals() as stopped, console.progress(total, "iterations", board.table) as update:

@@ -160,6 +160,8 @@ def test_a_changed_plan_says_what_it_makes_stale():
     assert "error: 1 of 2 runs are there with other settings than planned: sobel" in done.stderr
     assert "--force" in done.stderr
     assert weights() == before
+    told = json.loads(ncatool(*other, "--dry-run", "--json").stdout)
+    assert {row["run"]: row["state"] for row in told["plan"]} == {"sobel": "stale", "scharr": "new"}
     assert ncatool(*other, "--force").returncode == 0
     assert weights()["mean.safetensors"] == before["mean.safetensors"]
     assert weights()["sobel.safetensors"] != before["sobel.safetensors"]

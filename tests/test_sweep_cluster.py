@@ -84,15 +84,30 @@ def test_a_signal_stops_all_in_order(tmp_path):
         assert checkpoints() == 2, "what waits does not begin"
 
 
-def test_a_worker_of_another_version_is_refused_before_anything_starts(tmp_path):
+def test_a_worker_that_would_do_it_another_way_is_refused_before_anything_starts(tmp_path):
     with running(tmp_path, workers=1, PYTHONPATH=str(another_version(tmp_path))) as cluster:
         wait_until_workers(cluster)
-        done = ncatool("sweep", *BASE, *QUICK, "--target", "phantom", "--seed", "0,1", "--scheduler", cluster.address)
-    assert done.returncode == 2
-    assert len(done.stderr.splitlines()) == 3
-    assert "has ncatool 9.9.9, torch" in done.stderr
-    assert "install the same on all workers" in done.stderr
-    assert not weights()
+        command = ["sweep", *BASE, *QUICK, "--target", "phantom", "--seed", "0,1", "--scheduler", cluster.address]
+        other = ncatool(*command)
+        cluster.processes[1].kill()
+        cluster.start_worker(PYTHONPATH=str(broken(tmp_path)))
+        time.sleep(3)
+        wait_until_workers(cluster)
+        lacking = ncatool(*command)
+    for done in (other, lacking):
+        assert done.returncode == 2, done.stderr
+        assert len(done.stderr.splitlines()) == 3, done.stderr
+    assert "has ncatool 9.9.9, torch" in other.stderr
+    assert "install the same on all workers" in other.stderr
+    assert "has no ncatool that works" in lacking.stderr
+    assert not Path("sweep").exists()
+
+
+def broken(tmp_path):
+    folder = tmp_path / "broken"
+    (folder / "ncatool").mkdir(parents=True)
+    (folder / "ncatool" / "__init__.py").write_text("raise ImportError('this is no ncatool')")
+    return folder
 
 
 def another_version(tmp_path):

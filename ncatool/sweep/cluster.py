@@ -6,12 +6,14 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import os
 import queue
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ncatool.errors import NcatoolError, UsageError
@@ -114,6 +116,11 @@ class Cluster:
                 )
         if not answers:
             self._note(f"the scheduler at {self._address} has no workers yet: the runs wait for some")
+
+    def see(self, path: Path) -> bool:
+        """Whether all workers that there are see a file of ours."""
+        answers = self._client.run(os.path.exists, str(path))
+        return bool(answers) and all(answers.values())
 
     def slots(self) -> int:
         """Jobs that are done at the same time: one for each thread of a worker."""
