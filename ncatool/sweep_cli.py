@@ -237,7 +237,7 @@ def _sum_up(items: Sequence[Item], failed: Mapping[str, Failure], folder: Folder
         entries, lost = compare_cli.measured([str(folder.run(item.name).model) for item in done], Trial())
         measures = {entry.contender.path.stem: compare.flat(entry) for entry in entries}
         for row in rows:
-            row.update({k: v for k, v in measures.get(row["run"], {}).items() if k not in ("model", "path", *row)})
+            row.update(_beside(row, measures.get(row["run"], {})))
         compare_cli.write_report(folder.report, entries, Metric.MSE, Trial(), lost)
     write(folder.summary, as_csv(rows).encode())
     wrote = [str(folder.summary), *([str(folder.report)] if entries else [])]
@@ -264,6 +264,15 @@ def _row(item: Item, failed: Mapping[str, Failure], folder: Folder) -> dict[str,
         **told,
         **plain(item.plan.varied),
         **{name: result.get(name) for name in RESULTS if name not in item.plan.varied},
+    }
+
+
+def _beside(row: Mapping[str, Any], measures: Mapping[str, Any]) -> dict[str, Any]:
+    """What a comparison adds to a row: more rollouts than training's own measures, so where both know, it counts."""
+    return {
+        name: value
+        for name, value in measures.items()
+        if name not in ("model", "path") and (name in RESULTS or name not in row)
     }
 
 

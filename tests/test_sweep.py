@@ -186,6 +186,7 @@ def test_table_summary_and_report(browser):
         ("sobel", "finished", "sobel"), ("mean", "finished", "mean"),
     ]  # fmt: skip
     assert float(rows[0]["mse_later"]) >= 0
+    assert float(rows[0]["mse_at_96_q25"]) <= float(rows[0]["mse_at_96"]) <= float(rows[0]["mse_at_96_q75"])
     assert float(rows[0]["mse_at_500"]) >= 0
     page = browser.new_page()
     page.goto((Path.cwd() / "sweep/report.html").as_uri())

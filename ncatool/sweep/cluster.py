@@ -69,7 +69,9 @@ class Cluster:
         self._messages: queue.Queue[Message] = queue.Queue()
         self._futures: dict[str, Future[Any]] = {}
         self._begun: set[str] = set()
-        self._keys: list[str] = []
+        self._keys: dict[str, str] = {}
+        self._delivered: list[str] = []
+        self._count = 0
         self._lost_since: float | None = None
         self._client = self._connected()
         self._check_workers()
@@ -161,9 +163,10 @@ class Cluster:
 
     def submit(self, job: Job) -> None:
         """Hands a job to the scheduler."""
-        self._keys.append(job.key)
+        self._keys[job.name] = job.key
+        self._count += 1
         try:
-            future = self._client.submit(_work, job, pure=False, key=f"{job.name}-{self._token}-{len(self._keys)}")
+            future = self._client.submit(_work, job, pure=False, key=f"{job.name}-{self._token}-{self._count}")
         except Exception as error:  # whatever a connection that is about to break raises
             self._messages.put(Lost(job.name, f"it could not be handed over: {error}", blamed=0))
             return
@@ -184,6 +187,8 @@ class Cluster:
             if not isinstance(message, Told):
                 self._futures.pop(message.name, None)
                 self._begun.discard(message.name)
+            if isinstance(message, jobs.Outcome) and message.ending is not jobs.Ending.FAILED:
+                self._delivered.append(self._keys[message.name])
             yield message
             try:
                 message = self._messages.get_nowait()
@@ -203,7 +208,7 @@ class Cluster:
         """Leaves the cluster as it was."""
         with contextlib.suppress(Exception):  # it may have gone
             if self._client.status == "running":
-                self._client.run(jobs.forget, self._keys)
+                self._client.run(jobs.forget, self._delivered)
         with contextlib.suppress(Exception):
             self._client.close(timeout=2)
 
