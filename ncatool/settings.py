@@ -45,15 +45,17 @@ def checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
 
     Raises UsageError for a name that does not exist (with the nearest that does) or a value of the wrong type.
     """
-    values = {}
-    for key, value in settings.items():
-        name = key.replace("-", "_")
-        if name not in SETTINGS:
-            close = difflib.get_close_matches(name, SETTINGS, 1)
-            mend = f"did you mean {close[0]}?" if close else f"choose from {', '.join(SETTINGS)}"
-            raise UsageError(f"{where}: unknown setting {brief(key)}", mend)
-        values[name] = typed(SETTINGS[name], name, value, where)
-    return values
+    return dict(checked_one(key, value, where) for key, value in settings.items())
+
+
+def checked_one(key: str, value: Any, where: str) -> tuple[str, Any]:
+    """One setting's own name, and its value; as `checked`."""
+    name = key.replace("-", "_")
+    if name not in SETTINGS:
+        close = difflib.get_close_matches(name, SETTINGS, 1)
+        mend = f"did you mean {close[0]}?" if close else f"choose from {', '.join(SETTINGS)}"
+        raise UsageError(f"{where}: unknown setting {brief(key)}", mend)
+    return name, typed(SETTINGS[name], name, value, where)
 
 
 def configured(settings: Mapping[str, Any]) -> RunConfig:

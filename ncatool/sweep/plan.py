@@ -15,7 +15,7 @@ from typing import Any
 
 from ncatool.config import RunConfig
 from ncatool.errors import UsageError, brief
-from ncatool.settings import SETTINGS, checked, configured, flattened
+from ncatool.settings import SETTINGS, checked, checked_one, configured, flattened
 
 TABLES = ("base", "grid", "runs", "replicates")
 RESERVED = ("summary", "sweep")
@@ -65,7 +65,7 @@ def _value(name: str, text: str) -> Any:
     except ValueError:
         choices = {bool: "yes, no or both", int: "whole numbers", float: "numbers"}[kind]
         raise UsageError(f"--{flag} is {brief(text)}", f"give {choices}") from None
-    return checked({name: value}, "the command line")[name]
+    return checked_one(name, value, "the command line")[1]
 
 
 def load(tables: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[Any]], most: int) -> list[Planned]:
@@ -74,11 +74,7 @@ def load(tables: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[Any
     A flag with one value holds for every run; one with several becomes a list of the grid.
     Raises UsageError for a plan that cannot be meant, or asks for more than `most` runs.
     """
-    strange = set(tables) - set(TABLES) - {"format"}
-    if strange:
-        close = difflib.get_close_matches(min(strange), TABLES, 1)
-        mend = f"did you mean [{close[0]}]?" if close else "choose from [base], [grid], [[runs]], [replicates]"
-        raise UsageError(f"{where}: unknown table [{min(strange)}]", mend)
+    _refuse_strange(tables, where)
     several = {name: list(values) for name, values in flags.items() if len(values) > 1}
     fixed = {name: values[0] for name, values in flags.items() if len(values) == 1}
     base = _over(checked(_table(tables, "base", where), f"{where} [base]"), fixed)
@@ -91,14 +87,26 @@ def load(tables: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[Any
     if not grid and not singles and not seeds:
         raise UsageError(f"{where} names no runs", "give [grid] lists of settings, or flags with several values")
     crossed = math.prod(map(len, grid.values())) if grid or not singles else 0
-    count = (crossed + len(singles)) * max(1, len(seeds))
+    _refuse_many((crossed + len(singles)) * max(1, len(seeds)), most, where)
+    combinations = itertools.product(*grid.values()) if crossed else []
+    variants = [("", dict(zip(grid, values, strict=True))) for values in combinations] + singles
+    return _planned(base, [one for each in variants for one in _replicated(*each, seeds)], fixed, where)
+
+
+def _refuse_strange(tables: Mapping[str, Any], where: str) -> None:
+    strange = set(tables) - set(TABLES) - {"format"}
+    if strange:
+        close = difflib.get_close_matches(min(strange), TABLES, 1)
+        mend = f"did you mean [{close[0]}]?" if close else "choose from [base], [grid], [[runs]], [replicates]"
+        raise UsageError(f"{where}: unknown table [{min(strange)}]", mend)
+
+
+def _refuse_many(count: int, most: int, where: str) -> None:
+    """Before any of them is made: a slip of the pen asks for billions."""
     if count > most:
         raise UsageError(
             f"{where} asks for {count:,} runs, more than {most:,}", f"if so many are meant: --most {count}"
         )
-    combinations = itertools.product(*grid.values()) if crossed else []
-    variants = [("", dict(zip(grid, values, strict=True))) for values in combinations] + singles
-    return _planned(base, [one for each in variants for one in _replicated(*each, seeds)], fixed, where)
 
 
 def _table(tables: Mapping[str, Any], name: str, where: str) -> Settings:
@@ -118,9 +126,8 @@ def _grid(tables: Mapping[str, Any], where: str) -> dict[str, list[Any]]:
         if not values:
             raise UsageError(f"{where} [grid]: {name} is an empty list", "give it values, or leave it out")
         for value in values:
-            grid.setdefault(name.replace("-", "_"), []).append(
-                next(iter(checked({name: value}, f"{where} [grid]").values()))
-            )
+            own_name, own_value = checked_one(name, value, f"{where} [grid]")
+            grid.setdefault(own_name, []).append(own_value)
     return grid
 
 

@@ -1,6 +1,6 @@
 """What a sweep costs: twelve runs of 28x28 by numbers of processes and threads, and the overhead of many tiny runs.
 
-Run: python -m tests.benchmarks.sweep [--runs 1000] [--cluster] [--no-speed-up]
+Run: python -m tests.benchmarks.sweep [--runs 1000] [--no-speed-up]
 """
 
 import argparse
@@ -73,15 +73,13 @@ def overhead(runs, *where):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=1000)
-    parser.add_argument("--cluster", action="store_true", help="the overhead on a Dask cluster of two workers, too")
     parser.add_argument("--no-speed-up", action="store_true", help="leave out the twelve runs")
     wish = parser.parse_args()
     if not wish.no_speed_up:
         speed_up()
     overhead(wish.runs)
-    if wish.cluster:
-        with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cluster:
-            overhead(wish.runs, "--scheduler", cluster.address)
+    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cluster:
+        overhead(wish.runs, "--scheduler", cluster.address)
 
 
 if __name__ == "__main__":
