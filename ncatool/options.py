@@ -77,6 +77,13 @@ def _use_config(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
+_OTHERWISE = {
+    "damage": "Whether states are damaged.",
+    "threads": "CPU threads of each run; 0: as many as are left for it.",
+}
+"""What flags of `train` mean where there are many runs."""
+
+
 def with_settings_of(train: Callable[..., None]) -> Callable[[Command], Command]:
     """Gives a command that takes **settings each flag of `train` that it lacks, for several values by commas."""
 
@@ -97,8 +104,9 @@ def _several(parameter: inspect.Parameter) -> inspect.Parameter:
     if parameter.name == "checkpoint":  # nothing to vary
         return parameter.replace(annotation=Annotated[bool | None, option], default=None)
     option.metavar = "VALUE,..."
+    option.help = _OTHERWISE.get(parameter.name, option.help)
     if parameter.name == "damage":
-        option.help, option.metavar = "Whether states are damaged: yes, no, both.", "yes|no|both"
+        option.metavar = "yes|no|both"
     if not isinstance(option.show_default, str):
         option.show_default = str(parameter.default)
     return parameter.replace(annotation=Annotated[str | None, option], default=None)
@@ -403,7 +411,9 @@ Random = Annotated[bool, typer.Option("--random", help="Choose at random, by --s
 SweepFile = Annotated[
     Path | None,
     typer.Argument(
-        help="Plan: TOML with [base], [grid], [[runs]], [replicates].", metavar="SWEEP.toml", show_default=False
+        help="Plan: TOML with \\[base], \\[grid], \\[\\[runs]], \\[replicates].",
+        metavar="SWEEP.toml",
+        show_default=False,
     ),
 ]
 SweepOut = Annotated[Path, _option(OUTPUT, "out", "Folder of all files of the sweep.", "-o", metavar="FOLDER")]
