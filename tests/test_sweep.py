@@ -19,6 +19,7 @@ from tests.conftest import SMALL, ncatool, small_run
 
 BASE = [word for i, word in enumerate(SMALL) if "--iterations" not in (word, SMALL[i - 1])]
 TWELVE = [*BASE, "--target", "phantom", "--filter", "sobel,scharr,mean", "--loss", "l1,l2", "--damage", "both"]
+ONE = ["--jobs", 1]
 QUICK = ["--iterations", 4, "--no-compare"]
 
 
@@ -55,14 +56,14 @@ def wait_until(condition, process=None, seconds=90):
 def twelve(tmp_path_factory):
     """The weights of a sweep of twelve that nothing disturbed, done by one process."""
     folder = tmp_path_factory.mktemp("twelve") / "sweep"
-    done = ncatool("sweep", *TWELVE, "--iterations", 400, "--no-compare", "--jobs", 1, "--out", folder)
+    done = ncatool("sweep", *TWELVE, "--iterations", 250, "--no-compare", "--jobs", 1, "--out", folder)
     assert done.returncode == 0, done.stderr
     assert len(weights(folder)) == 12
     return weights(folder)
 
 
 def test_two_jobs_give_the_same_bytes(twelve):
-    done = ncatool("sweep", *TWELVE, "--iterations", 400, "--no-compare", "--jobs", 2, "--json", "--quiet")
+    done = ncatool("sweep", *TWELVE, "--iterations", 250, "--no-compare", "--jobs", 2, "--json", "--quiet")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     told = json.loads(done.stdout)
@@ -73,7 +74,7 @@ def test_two_jobs_give_the_same_bytes(twelve):
 
 def test_a_killed_process_and_a_killed_command_lose_nothing(twelve):
     """As many kills as it takes: of a process that trains, then of the command."""
-    command = ["sweep", *TWELVE, "--iterations", 400, "--no-compare", "--jobs", 2, "--checkpoint-every", 20]
+    command = ["sweep", *TWELVE, "--iterations", 250, "--no-compare", "--jobs", 2, "--checkpoint-every", 20]
     process = begin(*command)
     wait_until(lambda: len(list(Path("sweep").glob("*.checkpoint.safetensors"))) == 2, process)
     (child, *_) = [int(pid) for pid in children(process.pid)]
@@ -128,7 +129,7 @@ def test_a_signal_stops_all_in_order(number, code):
 
 
 def test_the_same_command_again_does_only_what_is_missing():
-    command = ["sweep", *TWELVE, *QUICK]
+    command = ["sweep", *TWELVE, *QUICK, *ONE]
     assert ncatool(*command).returncode == 0
     before = times()
     assert ncatool(*command).returncode == 0
@@ -150,9 +151,9 @@ def test_the_same_command_again_does_only_what_is_missing():
 
 
 def test_a_changed_plan_says_what_it_makes_stale():
-    assert ncatool("sweep", *BASE, *QUICK, "--target", "phantom", "--filter", "sobel,mean").returncode == 0
+    assert ncatool("sweep", *BASE, *QUICK, *ONE, "--target", "phantom", "--filter", "sobel,mean").returncode == 0
     before = weights()
-    other = ["sweep", *BASE, "--iterations", 5, "--no-compare", "--target", "phantom", "--filter", "sobel,scharr"]
+    other = ["sweep", *BASE, "--iterations", 5, "--no-compare", *ONE, "--target", "phantom", "--filter", "sobel,scharr"]
     done = ncatool(*other)
     assert done.returncode == 2
     assert "no longer planned, and left alone: mean" in done.stderr
@@ -171,14 +172,14 @@ def test_a_changed_plan_says_what_it_makes_stale():
 def test_somebodys_own_file_is_not_overwritten():
     Path("sweep").mkdir()
     Path("sweep/sobel.csv").write_text("mine")
-    done = ncatool("sweep", *BASE, *QUICK, "--target", "phantom", "--filter", "sobel,mean")
+    done = ncatool("sweep", *BASE, *QUICK, *ONE, "--target", "phantom", "--filter", "sobel,mean")
     assert done.returncode == 2
     assert "sobel" in done.stderr
     assert [path.name for path in Path("sweep").iterdir()] == ["sobel.csv"]
 
 
 def test_table_summary_and_report(browser):
-    done = ncatool("sweep", *BASE, "--iterations", 4, "--target", "phantom", "--filter", "sobel,mean")
+    done = ncatool("sweep", *BASE, "--iterations", 4, *ONE, "--target", "phantom", "--filter", "sobel,mean")
     assert done.returncode == 0, done.stderr
     assert "MSE 200+" in done.stdout
     rows = list(csv.DictReader(Path("sweep/summary.csv").read_text().splitlines()))
@@ -195,7 +196,7 @@ def test_table_summary_and_report(browser):
 
 
 def test_a_sweep_repeats_from_its_own_plan():
-    assert ncatool("sweep", *BASE, *QUICK, "--target", "phantom", "--filter", "sobel,mean").returncode == 0
+    assert ncatool("sweep", *BASE, *QUICK, *ONE, "--target", "phantom", "--filter", "sobel,mean").returncode == 0
     assert ncatool("sweep", "sweep/sweep.toml", "--no-compare", "--out", "again").returncode == 0
     assert weights("again") == weights("sweep")
 
@@ -211,7 +212,7 @@ def test_dry_run_does_nothing():
 def test_a_run_that_fails_three_times_leaves_the_others_alone():
     """A folder stands where the model of one of them should be written."""
     Path("sweep/mean.safetensors").mkdir(parents=True)
-    done = ncatool("sweep", *BASE, *QUICK, "--target", "phantom", "--filter", "sobel,mean,scharr", "--force")
+    done = ncatool("sweep", *BASE, *QUICK, *ONE, "--target", "phantom", "--filter", "sobel,mean,scharr", "--force")
     assert done.returncode == 1
     assert "it is tried again" in done.stderr
     assert "(given up)" in done.stderr
@@ -225,11 +226,11 @@ def test_a_run_that_fails_three_times_leaves_the_others_alone():
 
 def test_it_starts_from_another_model():
     assert ncatool("train", *SMALL, "--target", "phantom", "--filter", "mean", "-q").returncode == 0
-    done = ncatool("sweep", *BASE, *QUICK, "--target", "phantom", "--from", "model.safetensors", "--seed", "0,1")
+    done = ncatool("sweep", *BASE, *QUICK, *ONE, "--target", "phantom", "--from", "model.safetensors", "--seed", "0,1")
     assert done.returncode == 0, done.stderr
     assert tomllib.loads(Path("sweep/seed0.toml").read_text())["model"]["filter"] == "mean"
     done = ncatool(
-        "sweep", *BASE, *QUICK, "--target", "phantom", "--from", "model.safetensors", "--filter", "scharr,mean"
+        "sweep", *BASE, *QUICK, *ONE, "--target", "phantom", "--from", "model.safetensors", "--filter", "scharr,mean"
     )
     assert "filter is scharr, but model.safetensors has mean" in done.stderr
 
