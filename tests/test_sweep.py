@@ -56,14 +56,14 @@ def wait_until(condition, process=None, seconds=90):
 def twelve(tmp_path_factory):
     """The weights of a sweep of twelve that nothing disturbed, done by one process."""
     folder = tmp_path_factory.mktemp("twelve") / "sweep"
-    done = ncatool("sweep", *TWELVE, "--iterations", 250, "--no-compare", "--jobs", 1, "--out", folder)
+    done = ncatool("sweep", *TWELVE, "--iterations", 400, "--no-compare", "--jobs", 1, "--out", folder)
     assert done.returncode == 0, done.stderr
     assert len(weights(folder)) == 12
     return weights(folder)
 
 
 def test_two_jobs_give_the_same_bytes(twelve):
-    done = ncatool("sweep", *TWELVE, "--iterations", 250, "--no-compare", "--jobs", 2, "--json", "--quiet")
+    done = ncatool("sweep", *TWELVE, "--iterations", 400, "--no-compare", "--jobs", 2, "--json", "--quiet")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     told = json.loads(done.stdout)
@@ -74,7 +74,7 @@ def test_two_jobs_give_the_same_bytes(twelve):
 
 def test_a_killed_process_and_a_killed_command_lose_nothing(twelve):
     """As many kills as it takes: of a process that trains, then of the command."""
-    command = ["sweep", *TWELVE, "--iterations", 250, "--no-compare", "--jobs", 2, "--checkpoint-every", 20]
+    command = ["sweep", *TWELVE, "--iterations", 400, "--no-compare", "--jobs", 2, "--checkpoint-every", 20]
     process = begin(*command)
     wait_until(lambda: len(list(Path("sweep").glob("*.checkpoint.safetensors"))) == 2, process)
     (child, *_) = [int(pid) for pid in children(process.pid)]

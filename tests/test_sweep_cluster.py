@@ -16,7 +16,7 @@ def checkpoints(folder="sweep"):
 
 def test_twelve_runs_by_two_workers_give_the_same_bytes(twelve, tmp_path):  # noqa: F811
     with running(tmp_path) as cluster:
-        done = ncatool("sweep", *TWELVE, "--iterations", 250, "--no-compare", "--scheduler", cluster.address)
+        done = ncatool("sweep", *TWELVE, "--iterations", 400, "--no-compare", "--scheduler", cluster.address)
     assert done.returncode == 0, done.stderr
     assert weights() == twelve
     assert not list(Path("sweep").glob(".*")), "nothing of the work is left"
@@ -44,7 +44,7 @@ def test_workers_that_do_not_see_the_folder_nor_the_target(data, tmp_path):
 
 def test_everything_dies_and_nothing_is_lost(twelve, tmp_path):  # noqa: F811
     """A worker is killed, then the scheduler, then the command; it is all started again."""
-    command = ["sweep", *TWELVE, "--iterations", 250, "--no-compare", "--checkpoint-every", 20]
+    command = ["sweep", *TWELVE, "--iterations", 400, "--no-compare", "--checkpoint-every", 20]
     with running(tmp_path) as cluster:
         process = begin(*command, "--scheduler", cluster.address)
         wait_until(lambda: checkpoints() >= 2, process)
