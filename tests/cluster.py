@@ -42,10 +42,13 @@ class Cluster:
         options = ("--nthreads", 1, "--no-nanny", "--no-dashboard", "--death-timeout", 60, "--host", "127.0.0.1")
         return self._start("worker", self.address, *options, **environment)
 
+    def kill(self, process):
+        process.kill()
+        process.wait()  # or it stays in the list of processes, and what it locked seems to be held
+
     def end(self):
         for process in self.processes:
-            process.kill()
-            process.wait()
+            self.kill(process)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import SMALL, ncatool
 
-KILLS = 15
+KILLS = 30
 FLAGS = [*SMALL, "--target", "phantom", "--pool-size", 512, "--iterations", 2000, "--checkpoint-every", 3, "--quiet"]
 """Half of the time goes into checkpoints, so that half of the kills hit one."""
 

@@ -48,11 +48,10 @@ def test_everything_dies_and_nothing_is_lost(twelve, tmp_path):  # noqa: F811
     with running(tmp_path) as cluster:
         process = begin(*command, "--scheduler", cluster.address)
         wait_until(lambda: checkpoints() >= 2, process)
-        cluster.processes[1].kill()
+        cluster.kill(cluster.processes[1])
         cluster.start_worker()
         wait_until(lambda: len(list(Path("sweep").glob("*.png"))) >= 2, process)
-        cluster.scheduler.kill()
-        cluster.scheduler.wait()
+        cluster.kill(cluster.scheduler)
         time.sleep(1)
         cluster.start_scheduler()
         cluster.start_worker()
@@ -89,7 +88,7 @@ def test_a_worker_that_would_do_it_another_way_is_refused_before_anything_starts
         wait_until_workers(cluster)
         command = ["sweep", *BASE, *QUICK, "--target", "phantom", "--seed", "0,1", "--scheduler", cluster.address]
         other = ncatool(*command)
-        cluster.processes[1].kill()
+        cluster.kill(cluster.processes[1])
         cluster.start_worker(PYTHONPATH=str(broken(tmp_path)))
         time.sleep(3)
         wait_until_workers(cluster)
