@@ -5,6 +5,8 @@ import signal
 import time
 from pathlib import Path
 
+from PIL import Image
+
 from tests.cluster import ROOT, running
 from tests.conftest import ncatool
 from tests.test_sweep import BASE, QUICK, TWELVE, begin, history, twelve, wait_until, weights  # noqa: F401 - a fixture
@@ -22,9 +24,10 @@ def test_twelve_runs_by_two_workers_give_the_same_bytes(twelve, tmp_path):  # no
     assert not list(Path("sweep").glob(".*")), "nothing of the work is left"
 
 
-def test_workers_that_do_not_see_the_folder_nor_the_target(data, tmp_path):
+def test_workers_that_do_not_see_the_folder_nor_the_target(tmp_path):
     """The picture travels with the run, the files come back; here the folder's mark is hidden from the workers."""
-    flags = [*BASE, *QUICK, "--target", data / "reference" / "chest.png", "--filter", "sobel,mean"]
+    Image.radial_gradient("L").save("mine.png")
+    flags = [*BASE, *QUICK, "--target", "mine.png", "--filter", "sobel,mean"]
     assert ncatool("sweep", *flags, "--out", "here").returncode == 0
     hidden = tmp_path / "sitecustomize.py"
     hidden.write_text(
