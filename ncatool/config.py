@@ -69,6 +69,13 @@ class Device(StrEnum):
     MPS = "mps"
 
 
+class Precision(StrEnum):
+    """Of the factors of the network's products; sums, states and gradients are float32 either way."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 class Damage(StrEnum):
     """Shapes that damage erases."""
 

@@ -8,6 +8,8 @@ https://distill.pub/2020/growing-ca; the kernels: https://github.com/erikhelmut/
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -26,6 +28,10 @@ _KERNELS: dict[Filter, tuple[tuple[tuple[float, float, float], ...], float]] = {
     Filter.LAPLACIAN: (((0, 1, 0), (1, -4, 1), (0, 1, 0)), 8),
     Filter.MEAN: (((1, 1, 1), (1, 1, 1), (1, 1, 1)), 9),
 }
+
+
+Linear = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""A layer's products, by input, weight and bias, as `torch.nn.functional.linear`."""
 
 
 class Weights(NamedTuple):
@@ -54,6 +60,12 @@ def kernels(name: Filter) -> Float[Tensor, "2 3 3"]:
     rows, divisor = _KERNELS[name]
     kernel = torch.tensor(rows, dtype=torch.float32) / divisor
     return torch.stack([kernel, kernel.T])
+
+
+@cache
+def kernels_on(device: torch.device, dtype: torch.dtype, name: Filter) -> Float[Tensor, "2 3 3"]:
+    """The same on a device, brought there once: a transfer in each step would halt a GPU. Not to be written to."""
+    return kernels(name).to(device, dtype)
 
 
 def rotated(weights: Weights, model: ModelConfig, degrees: float) -> Weights:
@@ -93,17 +105,17 @@ def perceive(
     """What each cell sees: itself, the filter and the transposed filter over its neighbourhood."""
     channels = state.shape[-1]
     image = _padded(state.permute(0, 3, 1, 2), model.boundary)
-    kernel = kernels(model.filter).to(state)
+    kernel = kernels_on(state.device, state.dtype, model.filter)
     filtered = [F.conv2d(image, k.expand(channels, 1, 3, 3), groups=channels).permute(0, 2, 3, 1) for k in kernel]
     return torch.cat([state, *filtered], dim=-1)
 
 
 def update(
-    perception: Float[Tensor, "batch height width perception"], weights: Weights
+    perception: Float[Tensor, "batch height width perception"], weights: Weights, linear: Linear = F.linear
 ) -> Float[Tensor, "batch height width channel"]:
     """The change that the network wants for each cell."""
-    hidden = torch.relu(F.linear(perception, weights.hidden_weight, weights.hidden_bias))
-    return F.linear(hidden, weights.output_weight, weights.output_bias)
+    hidden = torch.relu(linear(perception, weights.hidden_weight, weights.hidden_bias))
+    return linear(hidden, weights.output_weight, weights.output_bias)
 
 
 def step(
@@ -111,8 +123,9 @@ def step(
     weights: Weights,
     model: ModelConfig,
     fire: Bool[Tensor, "batch height width"],
+    linear: Linear = F.linear,
 ) -> Float[Tensor, "batch height width channel"]:
     """One step: perceive, update the cells that `fire`, keep those alive both before and after."""
     pre = alive(state, model)
-    updated = state + update(perceive(state, model), weights) * fire.unsqueeze(-1)
+    updated = state + update(perceive(state, model), weights, linear) * fire.unsqueeze(-1)
     return updated * (pre & alive(updated, model))

@@ -1,30 +1,37 @@
 """The rule of `model`, many steps, forward and backward, fast.
 
 On the CPU the compiled rollout of `native` does the work, through only the cells that live and
-fire; elsewhere (and where there is no C compiler) the dense rule runs under autograd. Both give
-what `model.step` gives, and both bound their memory: where the steps of a rollout take too much,
-only some states are kept and the steps between them are repeated in the backward pass.
+fire; on a GPU the kernels of `gpu` do; elsewhere (and where no C compiler or no Triton is at hand) the
+dense rule runs under autograd. All give what `model.step` gives, and all bound their memory: where the
+steps of a rollout take too much, only some states are kept and the steps between them are repeated in
+the backward pass.
 """
 
 from __future__ import annotations
 
+import importlib
 from bisect import bisect_left
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from ncatool import native
-from ncatool.config import ModelConfig
-from ncatool.model import Weights, step
+from ncatool.config import ModelConfig, Precision
+from ncatool.model import Linear, Weights, initial_weights, step
 from ncatool.native import Fire, Parameters, State
 from ncatool.state import living
 
 MEMORY = 512 * 2**20
-"""Bytes that the steps kept for a backward pass may take."""
-
+"""Bytes that the steps kept for a backward pass may take; on a GPU a quarter of its own."""
+AGREED = 1e-4
+"""Largest difference from the dense rule, as a share of its largest value, with which kernels are trusted."""
 
 _DRAWN_AT_ONCE = 2**22
 """Random numbers held in memory at a time."""
@@ -38,6 +45,33 @@ class _Engine(Protocol):
     def reverse(self, tape: Any, gradient: State) -> tuple[State, Parameters]: ...
 
 
+class _RoundedLinear(torch.autograd.Function):
+    """A layer whose products take bfloat16 factors and sum in float32, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        values, weight = _rounded(values), _rounded(weight)
+        ctx.save_for_backward(values, weight)
+        return F.linear(values, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        values, weight = ctx.saved_tensors
+        flat, rounded = gradient.flatten(0, -2), _rounded(gradient)
+        return rounded @ weight, rounded.flatten(0, -2).T @ values.flatten(0, -2), flat.sum(0)
+
+
+def _rounded(values: Tensor) -> Tensor:
+    return values.to(torch.bfloat16).to(values.dtype)
+
+
+LINEAR: dict[Precision, Linear] = {
+    Precision.FLOAT32: F.linear,
+    Precision.BFLOAT16: _RoundedLinear.apply,
+}
+
+
 class _DenseTape(NamedTuple):
     start: State
     final: State
@@ -47,8 +81,11 @@ class _DenseTape(NamedTuple):
 class _Dense:
     """The dense rule and autograd: any device, any dtype."""
 
-    def __init__(self, model: ModelConfig, parameters: Parameters, height: int, width: int) -> None:
+    def __init__(
+        self, model: ModelConfig, parameters: Parameters, height: int, width: int, precision: Precision
+    ) -> None:
         self._model, self._parameters, self._cells = model, parameters, height * width
+        self._linear = LINEAR[precision]
 
     def step_bytes(self, batch: int) -> int:
         """Perception twice, hidden units before and after relu, a few states and masks."""
@@ -72,23 +109,73 @@ class _Dense:
 
     def _steps(self, state: State, weights: Weights, fire: Fire) -> State:
         for mask in fire:
-            state = step(state, weights, self._model, mask)
+            state = step(state, weights, self._model, mask, self._linear)
         return state
 
 
-def _engine(state: State, model: ModelConfig, parameters: Parameters) -> _Engine:
-    fast = state.device.type == "cpu" and state.dtype == torch.float32 and native.available()
-    return (native.Engine if fast else _Dense)(model, parameters, *state.shape[1:3])
+@cache
+def _gpu(device: torch.device) -> ModuleType | None:
+    """The kernels, where there is Triton, it can build for this device, and they do there what they should."""
+    try:
+        gpu = importlib.import_module("ncatool.gpu")
+        return gpu if _agrees(gpu.Engine, device) else None
+    except Exception:
+        # No Triton, no C compiler for its launcher, too old a GPU: there are many ways, none ours to mend.
+        return None
+
+
+def _agrees(engine: Callable[..., _Engine], device: torch.device) -> bool:
+    """Whether an engine comes to the dense rule's states and gradients, on a small grid of lively cells."""
+    model, generator = ModelConfig(), torch.Generator().manual_seed(0)
+    weights = initial_weights(model, generator)
+    output = 0.02 * torch.randn(weights.output_weight.shape, generator=generator)
+    w1, b1, w2, b2 = (t.to(device) for t in (*weights[:2], output, torch.zeros(model.channels)))
+    state = (0.4 * torch.randn(2, 9, 7, model.channels, generator=generator)).to(device)
+    fire = (torch.rand(3, 2, 9, 7, generator=generator) < model.fire_rate).to(device)
+    outcomes = []
+    for kind in (engine, _Dense):
+        one = kind(model, (w1, b1, w2, b2), 9, 7, Precision.FLOAT32)
+        tape = one.record(state, fire)
+        first, gradients = one.reverse(tape, state)
+        outcomes.append((tape.final.detach(), first, *gradients))
+    return all((a - b).abs().max() <= AGREED * b.abs().max() for a, b in zip(*outcomes, strict=True))
+
+
+def engine_name(device: torch.device, precision: Precision = Precision.FLOAT32) -> str:
+    """What does the rollouts of usual models there: "compiled", "triton" or "dense"."""
+    if device.type == "cpu":
+        return "compiled" if native.available() and precision is Precision.FLOAT32 else "dense"
+    return "triton" if device.type == "cuda" and _gpu(device) else "dense"
+
+
+def _engine(state: State, model: ModelConfig, parameters: Parameters, precision: Precision) -> _Engine:
+    name = engine_name(state.device, precision) if state.dtype == torch.float32 else "dense"
+    if name == "compiled":
+        return native.Engine(model, parameters, *state.shape[1:3])
+    gpu = _gpu(state.device) if name == "triton" else None
+    if gpu is not None and model.channels <= gpu.MOST_CHANNELS:
+        engine: _Engine = gpu.Engine(model, parameters, *state.shape[1:3], precision)
+        return engine
+    height, width = state.shape[1:3]
+    return _Dense(model, parameters, height, width, precision)
+
+
+def _memory(device: torch.device) -> int:
+    if device.type != "cuda":
+        return MEMORY
+    return torch.cuda.get_device_properties(device).total_memory // 4
 
 
 class _Rollout(torch.autograd.Function):
     """A whole rollout as one node of the graph."""
 
     @staticmethod
-    def forward(ctx: Any, state: Tensor, fire: Tensor, model: ModelConfig, *parameters: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, state: Tensor, fire: Tensor, model: ModelConfig, precision: Precision, *parameters: Tensor
+    ) -> Tensor:
         w1, b1, w2, b2 = parameters
-        ctx.engine = _engine(state, model, (w1, b1, w2, b2))
-        length = max(1, MEMORY // ctx.engine.step_bytes(len(state)))
+        ctx.engine = _engine(state, model, (w1, b1, w2, b2), precision)
+        length = max(1, _memory(state.device) // ctx.engine.step_bytes(len(state)))
         ctx.whole = length >= len(fire)
         if ctx.whole:
             ctx.tape = ctx.engine.record(state, fire)
@@ -107,12 +194,12 @@ class _Rollout(torch.autograd.Function):
         if ctx.whole:
             tape, ctx.tape = ctx.tape, None
             gradient, parameters = ctx.engine.reverse(tape, gradient)
-            return gradient, None, None, *parameters
+            return gradient, None, None, None, *parameters
         sums: list[Tensor] | None = None
         for start, part in zip(reversed(ctx.starts), reversed(ctx.parts), strict=True):
             gradient, parameters = ctx.engine.reverse(ctx.engine.record(start, part), gradient)
             sums = [a + b for a, b in zip(sums, parameters, strict=True)] if sums else list(parameters)
-        return gradient, None, None, *(sums or [])
+        return gradient, None, None, None, *(sums or [])
 
 
 def fire_masks(
@@ -132,6 +219,7 @@ def rollout(
     weights: Weights,
     model: ModelConfig,
     fire: Bool[Tensor, "steps batch height width"],
+    precision: Precision = Precision.FLOAT32,
 ) -> Float[Tensor, "batch height width channel"]:
     """The state after `len(fire)` steps; differentiable once, in the state and the weights."""
     bias = weights.output_bias
@@ -141,9 +229,9 @@ def rollout(
     if len(fire) == 0:
         return state
     if torch.is_grad_enabled() and any(t.requires_grad for t in (state, *parameters)):
-        final: Tensor = _Rollout.apply(state, fire, model, *parameters)  # type: ignore[no-untyped-call]
+        final: Tensor = _Rollout.apply(state, fire, model, precision, *parameters)  # type: ignore[no-untyped-call]
         return final
-    return _engine(state, model, parameters).run(state, fire)
+    return _engine(state, model, parameters, precision).run(state, fire)
 
 
 def steps_lived(
@@ -151,6 +239,7 @@ def steps_lived(
     weights: Weights,
     model: ModelConfig,
     fire: Bool[Tensor, "steps 1 height width"],
+    precision: Precision = Precision.FLOAT32,
 ) -> int:
     """Steps after which a state that dies within `len(fire)` steps still lives.
 
@@ -158,7 +247,7 @@ def steps_lived(
     """
 
     def dies(steps: int) -> bool:
-        return not living(rollout(state, weights, model, fire[:steps]), model.threshold).item()
+        return not living(rollout(state, weights, model, fire[:steps], precision), model.threshold).item()
 
     with torch.no_grad():
         return max(0, bisect_left(range(len(fire)), True, key=dies) - 1)

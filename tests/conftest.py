@@ -1,20 +1,26 @@
 """Shared fixtures; every shape in a signature is checked while tests run."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import torch
 from jaxtyping import install_import_hook
 
 import tests.typecheck  # noqa: F401 - named below
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # has to be there before Triton is loaded
+with contextlib.suppress(ImportError):
+    import ncatool.kernels  # Triton reads the sources of its functions, which the hook below would wrap
 
 install_import_hook("ncatool", "tests.typecheck.check")
 
 import numpy as np
 import pytest
-import torch
 from playwright.sync_api import sync_playwright
 
 from ncatool.config import ModelConfig, RunConfig, TargetConfig, TrainConfig
