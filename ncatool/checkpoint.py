@@ -41,6 +41,16 @@ class Model:
     config: ModelConfig
     target: Target
 
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.weights.hidden_weight.device
+
+    def on(self, device: torch.device) -> Model:
+        """The same on a device."""
+        weights = (None if tensor is None else tensor.to(device) for tensor in self.weights)
+        return dataclasses.replace(self, weights=Weights(*weights))  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
 class RunFiles:

@@ -21,6 +21,7 @@ from ncatool.config import (
     Device,
     Metric,
     ModelConfig,
+    Precision,
     TargetConfig,
     TrainConfig,
     View,
@@ -30,6 +31,8 @@ from ncatool.errors import ExitCode, NcatoolError, UsageError, brief
 from ncatool.settings import agreed, configured
 
 if TYPE_CHECKING:
+    import torch
+
     from ncatool.film import Film
     from ncatool.run import Run
 
@@ -134,6 +137,7 @@ def train(
     checkpoint: o.Checkpoint = TrainConfig.checkpoint,
     preview: o.Preview = False,
     tensorboard: o.Tensorboard = None,
+    precision: o.PrecisionOption = TrainConfig.precision,
     device: o.DeviceOption = Device.AUTO,
     threads: o.Threads = 0,
     seed: o.Seed = 0,
@@ -155,7 +159,7 @@ def train(
             "batch_size": batch_size, "pool_size": pool_size, "filter": filter, "channels": channels,
             "hidden": hidden, "fire_rate": fire_rate, "threshold": threshold, "boundary": boundary,
             "from": initial, "checkpoint_every": checkpoint_every, "checkpoint": checkpoint,
-            "device": device, "threads": threads, "seed": seed,
+            "precision": precision, "device": device, "threads": threads, "seed": seed,
         }
     )  # fmt: skip
 
@@ -175,7 +179,7 @@ def train(
     if start is not None:
         run = dataclasses.replace(run, model=agreed(run.model, start.config, initial))
     picture = targets.load(run.target, root)
-    _prepare(threads)
+    _prepare(threads, run.train.device, run.train.precision)
     with files.alone():
         _complete(Run(run, picture, files, start.weights if start else None), preview, tensorboard)
 
@@ -211,7 +215,7 @@ def resume(
         raise UsageError(f"there is no checkpoint {files.checkpoint}", "give the model file of a run that has left one")
     with files.alone():
         run = Run.resumed(files, **{name: value for name, value in wishes.items() if value is not None})
-        _prepare(run.config.train.threads)
+        _prepare(run.config.train.threads, run.config.train.device, run.config.train.precision)
         for difference in run.differences():
             console.note(f"not what it was: {difference}; the numbers may differ from an undisturbed run's")
         if run.trainer.iteration == run.config.train.iterations:
@@ -303,6 +307,7 @@ def render(
     at: o.At = None,
     rotate: o.Rotate = 0,
     force: o.Force = False,
+    device: o.DeviceOption = Device.AUTO,
     threads: o.Threads = 0,
     seed: o.Seed = 0,
     quiet: o.Quiet = False,
@@ -324,8 +329,8 @@ def render(
         at=tuple(_pair("--at", text, ",") for text in at or []), rotate=rotate,
     )  # fmt: skip
     rendering.check_outputs(outputs, force)
-    films = [Film(load_model(path), how, name) for path, name in zip(models, labels(models), strict=True)]
-    _prepare(threads)
+    place = _prepare(threads, device)
+    films = [Film(load_model(path).on(place), how, name) for path, name in zip(models, labels(models), strict=True)]
     if outputs:
         rendering.render(films, outputs, how, lambda passing: console.watched(passing, len(plan(how)), "frames"))
     else:
@@ -361,6 +366,7 @@ def compare(
     animation: o.Animation = None,
     report: o.Report = None,
     force: o.Force = False,
+    device: o.DeviceOption = Device.AUTO,
     threads: o.Threads = 0,
     seed: o.Seed = 0,
     quiet: o.Quiet = False,
@@ -374,8 +380,7 @@ def compare(
     trial = Trial(rollouts=rollouts, steps=steps, seed=seed)
     wish = compare_cli.Wish(metric, sort, csv, picture, animation, report)
     wish.check(force)
-    _prepare(threads)
-    if not compare_cli.run(models, trial, wish):
+    if not compare_cli.run(models, trial, wish, _prepare(threads, device)):
         raise typer.Exit(ExitCode.FAILED)
 
 
@@ -431,16 +436,23 @@ def import_(
         wanted = TargetConfig(
             source=target, size=size or TargetConfig.size, padding=padding, colormap=colormap, alpha=alpha
         )
-    _prepare(0)
+    _prepare(0, Device.CPU)
     export_cli.bring(file, out, wish, wanted, root, force)
 
 
-def _prepare(threads: int) -> None:
-    """Settings of torch that belong to the process."""
-    from ncatool import compiler, native
+def _prepare(threads: int, device: Device, precision: Precision = Precision.FLOAT32) -> torch.device:
+    """Settings of torch that belong to the process, and the device that a name means; says what makes it slow."""
+    from ncatool import compiler, native, rollout
+    from ncatool.device import resolve_device
 
-    if not native.prepare(threads):
+    compiled, place = native.prepare(threads), resolve_device(device)
+    if place.type == Device.CUDA and rollout.engine_name(place) == "dense":
+        console.note(rollout.NO_KERNELS)
+    if place.type == Device.CPU and not compiled:
         console.note(compiler.MISSING)
+    elif place.type == Device.CPU and precision is Precision.BFLOAT16:
+        console.note(rollout.SLOW_BFLOAT16)
+    return place
 
 
 def _complete(run: Run, preview: bool, tensorboard: Path | None) -> None:

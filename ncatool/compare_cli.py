@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import torch
+
 from ncatool import compare, console
 from ncatool.compare import Column, Contender, Entry
 from ncatool.config import Metric
@@ -46,9 +48,9 @@ class Wish:
         check_writable([path for path in (self.csv, self.picture, self.report) if path is not None], force)
 
 
-def run(names: Sequence[str], trial: Trial, wish: Wish) -> bool:
+def run(names: Sequence[str], trial: Trial, wish: Wish, device: torch.device) -> bool:
     """Compares, prints and writes; False where a model could not be loaded."""
-    entries, failed = measured(names, trial)
+    entries, failed = measured(names, trial, device)
     if wish.sort is not None:
         entries = compare.ordered(entries, wish.sort)
     _print(entries, wish.metric, trial, failed)
@@ -56,12 +58,12 @@ def run(names: Sequence[str], trial: Trial, wish: Wish) -> bool:
     return not failed
 
 
-def measured(names: Sequence[str], trial: Trial) -> tuple[list[Entry], dict[Path, NcatoolError]]:
+def measured(names: Sequence[str], trial: Trial, device: torch.device) -> tuple[list[Entry], dict[Path, NcatoolError]]:
     """Puts models to the test, with a progress bar; and what was wrong with those that could not be loaded.
 
     Raises NcatoolError where none could.
     """
-    contenders, failed = compare.load(compare.model_paths(names))
+    contenders, failed = compare.load(compare.model_paths(names), device)
     for error in failed.values():
         console.note(f"not compared: {error.what}")
     if not contenders:

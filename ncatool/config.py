@@ -61,7 +61,7 @@ class Schedule(StrEnum):
 
 
 class Device(StrEnum):
-    """Where training runs."""
+    """Where rollouts run."""
 
     AUTO = "auto"
     CPU = "cpu"
@@ -233,6 +233,8 @@ class TrainConfig:
     """CPU threads; 0: as many as the machine gives."""
     device: Device = Device.AUTO
     """Where the rollouts run."""
+    precision: Precision = Precision.FLOAT32
+    """Of the factors of the network's products."""
     checkpoint: bool = True
     """Whether checkpoints are written, so that the run can be resumed."""
     checkpoint_every: int = 0

@@ -20,8 +20,8 @@ STEPS = 500
 
 def draw(path: Path, model: Model, rows: Sequence[tuple[Any, ...]], generator: torch.Generator) -> None:
     """Writes the PNG; `rows` as in the run's CSV."""
-    start = seed(1, *model.target.shape, model.config.channels)
-    grown = advance(model, start, STEPS, generator)[0, ..., :4].numpy()
+    start = seed(1, *model.target.shape, model.config.channels).to(model.device)
+    grown = advance(model, start, STEPS, generator)[0, ..., :4].cpu().numpy()
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     curve, target, image = figure.subplots(1, 3, width_ratios=(2, 1, 1))
     iterations = [row[0] for row in rows]

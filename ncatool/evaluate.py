@@ -20,7 +20,7 @@ PIECE = 64
 
 
 def advance(model: Model, state: State, steps: int, generator: torch.Generator) -> State:
-    """`steps` more steps, without gradients."""
+    """`steps` more steps, without gradients, where model and state are; fire masks are drawn where `generator` is."""
     with torch.no_grad():
         for done in range(0, steps, PIECE):
             fire = fire_masks(min(PIECE, steps - done), state, model.config.fire_rate, generator)
@@ -32,18 +32,18 @@ def mse_at(
     model: Model, steps: Sequence[int], rollouts: int, generator: torch.Generator
 ) -> Float[Tensor, "steps rollouts"]:
     """MSE over RGBA of independent rollouts from the seed, at each of the ascending `steps`."""
-    wanted = torch.from_numpy(model.target.premultiplied())
-    state = seed(rollouts, *model.target.shape, model.config.channels)
+    wanted = torch.from_numpy(model.target.premultiplied()).to(model.device)
+    state = seed(rollouts, *model.target.shape, model.config.channels).to(model.device)
     values, done = [], 0
     for step in steps:
         state, done = advance(model, state, step - done, generator), step
         values.append(mse(error(state, wanted)))
-    return torch.stack(values)
+    return torch.stack(values).cpu()
 
 
 def figures(state: State, wanted: Float[np.ndarray, "height width 4"]) -> dict[str, float]:
     """MSE, PSNR in dB and the four losses of the first sample of a state."""
-    values = error(state[:1], torch.from_numpy(wanted))
+    values = error(state[:1].cpu(), torch.from_numpy(wanted))
     squared = mse(values).item()
     losses = {name.value: LOSSES[name](values, TrainConfig.margin).item() for name in Loss}
     return {"mse": squared, "psnr": psnr(squared), **losses}

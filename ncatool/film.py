@@ -109,7 +109,7 @@ class Film:
         _check_seeds(self.seeds, self.grid)
         self.wanted = wanted(model, self.grid, self.seeds, how.rotate)
         """What the state should look like."""
-        self.state: State = seed(1, *self.grid, model.config.channels, self.seeds)
+        self.state: State = seed(1, *self.grid, model.config.channels, self.seeds).to(model.device)
         self.step = 0
         self._picture = self._lies() if self.grid == model.target.shape else _everything(self.grid)
         self._box = _visible_box(self.wanted) if how.trim else _everything(self.grid)
@@ -127,14 +127,14 @@ class Film:
         """Sets the cells of an event to zero."""
         mask = self._masks[event] if event.what is not None else self._random_circle()
         self.state = self.state.clone()
-        self.state[:, mask] = 0
+        self.state[:, mask.to(self.state.device)] = 0
 
     def scene(self) -> Scene:
         """What there is to see, and what there was when it was last asked."""
         before, self._before = self._before, self.state
-        cells = self.state[0].numpy()
+        cells = self.state[0].cpu().numpy()
         mse = float(np.square(cells[..., :4] - self.wanted).mean())
-        return Scene(cells[self._box], before[0].numpy()[self._box], self.wanted[self._box], mse)
+        return Scene(cells[self._box], before[0].cpu().numpy()[self._box], self.wanted[self._box], mse)
 
     def _lies(self) -> tuple[slice, slice]:
         padding = self.model.target.padding

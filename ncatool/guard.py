@@ -28,7 +28,7 @@ class Verdict:
     """What came out of a rollout."""
 
     bad: Bool[Tensor, "batch"]
-    """Samples that must not go back to the pool."""
+    """Samples that must not go back to the pool; on the CPU."""
     trouble: str
     """What forbids to learn from this batch; empty where nothing does."""
 
@@ -40,12 +40,13 @@ class Verdict:
 def judge(
     states: Float[Tensor, "batch height width channel"], losses: Float[Tensor, "batch"], threshold: float
 ) -> Verdict:
-    """Looks at the final states of a batch and their losses."""
-    dead = ~living(states, threshold)
+    """Looks at the final states of a batch and their losses, once: a look makes a GPU wait."""
     # One that is not finite compares false, and counts as exploded.
-    exploded = ~(states.abs().amax(dim=(1, 2, 3)) <= EXPLODED)
+    exploding = ~(states.abs().amax(dim=(1, 2, 3)) <= EXPLODED)
+    looked_at = torch.stack([~living(states, threshold), exploding, torch.isfinite(losses)])
+    dead, exploded, finite = looked_at.cpu()
     trouble = ""
-    if not torch.isfinite(losses).all():
+    if not finite.all():
         trouble = "loss is not finite"
     elif exploded.any():
         trouble = f"{int(exploded.sum())} of {len(states)} states exploded"

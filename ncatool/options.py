@@ -21,6 +21,7 @@ from ncatool.config import (
     Metric,
     ModelConfig,
     Order,
+    Precision,
     Regime,
     Schedule,
     TargetConfig,
@@ -142,7 +143,10 @@ Traceback = Annotated[
 Force = Annotated[bool, _option(OUTPUT, "force", "Overwrite files that exist.", "-f")]
 Threads = Annotated[int, _option(RUN, "threads", "CPU threads; 0 takes all there are.")]
 Seed = Annotated[int, _option(RUN, "seed", "Seed of every random generator.")]
-DeviceOption = Annotated[Device, _option(RUN, "device", "Where to compute.")]
+DeviceOption = Annotated[Device, _option(RUN, "device", "Where to compute; auto: on a CUDA GPU if there is one.")]
+PrecisionOption = Annotated[
+    Precision, _option(TRAINING, "precision", "Of the factors of the network's products; all else is float32.")
+]
 
 TargetSpec = Annotated[
     str | None,

@@ -24,6 +24,7 @@ from torch.autograd.function import once_differentiable
 
 from ncatool import native
 from ncatool.config import ModelConfig, Precision
+from ncatool.device import share_of_memory
 from ncatool.model import Linear, Weights, initial_weights, step
 from ncatool.native import Fire, Parameters, State
 from ncatool.state import living
@@ -32,6 +33,11 @@ MEMORY = 512 * 2**20
 """Bytes that the steps kept for a backward pass may take; on a GPU a quarter of its own."""
 AGREED = 1e-4
 """Largest difference from the dense rule, as a share of its largest value, with which kernels are trusted."""
+NO_KERNELS = (
+    "Triton's kernels do not run on this GPU, so rollouts take the dense path, several times slower; "
+    "Triton comes with torch's CUDA builds on Linux (else: pip install triton) and needs a C compiler"
+)
+SLOW_BFLOAT16 = "bfloat16 is for GPUs: on the CPU it takes the dense path, several times slower than float32"
 
 _DRAWN_AT_ONCE = 2**22
 """Random numbers held in memory at a time."""
@@ -82,7 +88,12 @@ class _Dense:
     """The dense rule and autograd: any device, any dtype."""
 
     def __init__(
-        self, model: ModelConfig, parameters: Parameters, height: int, width: int, precision: Precision
+        self,
+        model: ModelConfig,
+        parameters: Parameters,
+        height: int,
+        width: int,
+        precision: Precision = Precision.FLOAT32,
     ) -> None:
         self._model, self._parameters, self._cells = model, parameters, height * width
         self._linear = LINEAR[precision]
@@ -148,7 +159,9 @@ def engine_name(device: torch.device, precision: Precision = Precision.FLOAT32) 
     return "triton" if device.type == "cuda" and _gpu(device) else "dense"
 
 
-def _engine(state: State, model: ModelConfig, parameters: Parameters, precision: Precision) -> _Engine:
+def _engine(
+    state: State, model: ModelConfig, parameters: Parameters, precision: Precision = Precision.FLOAT32
+) -> _Engine:
     name = engine_name(state.device, precision) if state.dtype == torch.float32 else "dense"
     if name == "compiled":
         return native.Engine(model, parameters, *state.shape[1:3])
@@ -160,12 +173,6 @@ def _engine(state: State, model: ModelConfig, parameters: Parameters, precision:
     return _Dense(model, parameters, height, width, precision)
 
 
-def _memory(device: torch.device) -> int:
-    if device.type != "cuda":
-        return MEMORY
-    return torch.cuda.get_device_properties(device).total_memory // 4
-
-
 class _Rollout(torch.autograd.Function):
     """A whole rollout as one node of the graph."""
 
@@ -175,7 +182,7 @@ class _Rollout(torch.autograd.Function):
     ) -> Tensor:
         w1, b1, w2, b2 = parameters
         ctx.engine = _engine(state, model, (w1, b1, w2, b2), precision)
-        length = max(1, _memory(state.device) // ctx.engine.step_bytes(len(state)))
+        length = max(1, share_of_memory(state.device, MEMORY) // ctx.engine.step_bytes(len(state)))
         ctx.whole = length >= len(fire)
         if ctx.whole:
             ctx.tape = ctx.engine.record(state, fire)
@@ -205,12 +212,12 @@ class _Rollout(torch.autograd.Function):
 def fire_masks(
     steps: int, state: State, fire_rate: float, generator: torch.Generator
 ) -> Bool[Tensor, "steps batch height width"]:
-    """Which cells update in which step; `generator` lives on the state's device."""
+    """Which cells update in which step, on the state's device; drawn where `generator` lives."""
     shape = state.shape[:3]
     fire = torch.empty((steps, *shape), dtype=torch.bool, device=state.device)
     at_once = max(1, _DRAWN_AT_ONCE // shape.numel())
     for part in fire.split(at_once):
-        part.copy_(torch.rand(part.shape, generator=generator, device=state.device) < fire_rate)
+        part.copy_(torch.rand(part.shape, generator=generator, device=generator.device) < fire_rate)
     return fire
 
 

@@ -24,15 +24,17 @@ from ncatool.checkpoint import (
     weights_named,
     write_record,
 )
-from ncatool.config import Device, RunConfig
+from ncatool.config import RunConfig
+from ncatool.device import resolve_device
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluate import mse_at
 from ncatool.files import replacing, write
 from ncatool.guard import below
 from ncatool.loss import psnr
 from ncatool.model import Weights
+from ncatool.rollout import engine_name
 from ncatool.target import Target
-from ncatool.train import Report, Trainer, resolve_device
+from ncatool.train import Report, Trainer
 
 COLUMNS = ("iteration", "loss", "mse", "learning_rate", "events")
 EVERY = 200
@@ -164,7 +166,7 @@ class Run:
 
     def finish(self) -> dict[str, Any]:
         """Measures the model, writes the final record and the picture; the `[result]` table."""
-        model = self.trainer.model()
+        model = self.trainer.model().on(self.trainer.device)
         generator = torch.Generator().manual_seed(self.config.train.seed + 2)
         at = mse_at(model, MEASURED_STEPS, MEASURED_ROLLOUTS, generator).median(dim=1).values.tolist()
         measures = {f"mse_at_{step}": value for step, value in zip(MEASURED_STEPS, at, strict=True)}
@@ -189,14 +191,13 @@ class Run:
         }
 
     def _environment(self) -> dict[str, Any]:
-        compiled = self.trainer.device.type == Device.CPU and native.available()
         return {
             **{name: version(name) for name in ("ncatool", "torch", "numpy")},
             "python": platform.python_version(),
             "platform": platform.platform(),
             "device": str(self.trainer.device),
             "threads": native.threads(),
-            "engine": "compiled" if compiled else "dense",
+            "engine": engine_name(self.trainer.device, self.config.train.precision),
         }
 
     def _csv(self) -> str:

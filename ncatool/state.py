@@ -110,8 +110,8 @@ class Pool:
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Int[Tensor, "batch"], State]:
         """Different entries, and copies of their states."""
         index = torch.randperm(len(self.states), generator=generator)[:batch]
-        return index, self.states[index]
+        return index, self.states[index.to(self.states.device)]
 
     def put(self, index: Int[Tensor, "batch"], states: State) -> None:
         """Writes states back to their entries."""
-        self.states[index] = states.detach().to(self.states)
+        self.states[index.to(self.states.device)] = states.detach().to(self.states)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ncatool import compare, compare_cli, console, live, native
 from ncatool import target as targets
-from ncatool.config import Metric
+from ncatool.config import Device, Metric
+from ncatool.device import resolve_device
 from ncatool.errors import ExitCode, UsageError
 from ncatool.files import read_toml, write
 from ncatool.loss import psnr
@@ -234,7 +235,9 @@ def _sum_up(items: Sequence[Item], failed: Mapping[str, Failure], folder: Folder
     rows = [_row(item, failed, folder) for item in items]
     entries: list[compare.Entry] = []
     if wish.compare and done:
-        entries, lost = compare_cli.measured([str(folder.run(item.name).model) for item in done], Trial())
+        entries, lost = compare_cli.measured(
+            [str(folder.run(item.name).model) for item in done], Trial(), resolve_device(Device.AUTO)
+        )
         measures = {entry.contender.path.stem: compare.flat(entry) for entry in entries}
         for row in rows:
             row.update(_beside(row, measures.get(row["run"], {})))
@@ -242,8 +245,8 @@ def _sum_up(items: Sequence[Item], failed: Mapping[str, Failure], folder: Folder
     write(folder.summary, as_csv(rows).encode())
     wrote = [str(folder.summary), *([str(folder.report)] if entries else [])]
     if console.manner.as_json:
-        models = {"models": [compare.plain(entry) for entry in entries]} if entries else {}
-        console.result({"wrote": wrote, "finished": len(done), "failed": len(failed), "runs": rows, **models})
+        compared = {"models": [compare.plain(entry) for entry in entries]} if entries else {}
+        console.result({"wrote": wrote, "finished": len(done), "failed": len(failed), "runs": rows, **compared})
     else:
         _print(rows, entries)
         console.note(f"wrote {' and '.join(wrote)}")

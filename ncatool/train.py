@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ncatool.checkpoint import Model, named_weights
-from ncatool.config import Device, Regime, RunConfig, Schedule
-from ncatool.errors import UsageError
+from ncatool.config import Regime, RunConfig, Schedule
+from ncatool.device import resolve_device, share_of_memory
 from ncatool.guard import Guard, Verdict, below, judge, load_optimiser, optimiser_tensors
 from ncatool.loss import LOSSES, error, mse
 from ncatool.model import Weights, initial_weights
@@ -81,20 +81,6 @@ def evened(losses: Float[Tensor, "batch"], progress: float, last: float) -> Floa
     return (losses + 1e-8).pow(1 - (1 - last) * progress).mean()
 
 
-def resolve_device(device: Device) -> torch.device:
-    """The device that a name means here.
-
-    Raises UsageError where torch does not see it.
-    """
-    usable = {Device.CUDA: torch.cuda.is_available(), Device.MPS: torch.backends.mps.is_available(), Device.CPU: True}
-    if device is Device.AUTO:
-        return torch.device("cuda" if usable[Device.CUDA] else "cpu")
-    if not usable[device]:
-        names = ", ".join(name for name, here in usable.items() if here)
-        raise UsageError(f"torch sees no {device} device on this machine", f"use --device {names}, or leave it out")
-    return torch.device(device)
-
-
 class Trainer:
     """All that changes during training: weights, optimiser, pool, guard, random generators, iteration."""
 
@@ -110,7 +96,7 @@ class Trainer:
         self.weights = self._on_device(weights or fresh)
         parameters = [tensor for tensor in self.weights if tensor is not None]
         self.optimiser = torch.optim.Adam(parameters, lr=train.learning_rate)
-        self.pool = Pool(self._seeds(0 if train.regime is Regime.GROWING else train.pool_size).cpu())
+        self.pool = self._pool(self._seeds(0 if train.regime is Regime.GROWING else train.pool_size))
         self.guard = Guard(parameters, self.optimiser)
         self.iteration = 0
         self.last: State = self._seeds(1)
@@ -121,6 +107,11 @@ class Trainer:
 
     def _seeds(self, count: int) -> State:
         return seed(count, *self.target.shape, self.config.model.channels).to(self.device)
+
+    def _pool(self, states: State) -> Pool:
+        """On the device, where it leaves room there for the rollouts."""
+        here = states.nbytes <= share_of_memory(self.device, 0)
+        return Pool(states.to(self.device if here else "cpu", copy=True))
 
     def model(self) -> Model:
         """The model as it is now, detached from training."""
@@ -150,7 +141,7 @@ class Trainer:
         index, start = self._batch()
         steps = int(torch.randint(train.min_steps, train.max_steps + 1, (), generator=self.draws))
         fire = fire_masks(steps, start, self.config.model.fire_rate, self.fire)
-        end = rollout(start, self.weights, self.config.model, fire)
+        end = rollout(start, self.weights, self.config.model, fire, train.precision)
         losses = self._losses(end)
         verdict = judge(end.detach(), losses.detach(), self.config.model.threshold)
         if verdict.good:
@@ -160,8 +151,9 @@ class Trainer:
         self._put_back(index, end.detach(), verdict)
         self.iteration += 1
         self.last = end.detach()[:1]
-        squared = mse(error(self.last if verdict.bad.all() else end.detach()[~verdict.bad], self.wanted))
-        return Report(self.iteration, losses.mean().item(), squared.mean().item(), rate, events, not verdict.good)
+        counted = self.last if verdict.bad.all() else end.detach()[~verdict.bad] if verdict.bad.any() else end.detach()
+        loss, squared = torch.stack([losses.mean(), mse(error(counted, self.wanted)).mean()]).tolist()
+        return Report(self.iteration, loss, squared, rate, events, not verdict.good)
 
     def _losses(self, state: State) -> Float[Tensor, "batch"]:
         return LOSSES[self.config.train.loss](error(state, self.wanted), self.config.train.margin)
@@ -178,12 +170,12 @@ class Trainer:
         The life mask leaves what is dead without a gradient: without this, nothing ever corrects weights
         under which the seed dies, and the pool, which lives on, hides it.
         """
-        each = list(losses.unbind())
+        each, precision = list(losses.unbind()), self.config.train.precision
         for i in dead.nonzero().flatten().tolist():
             one = slice(i, i + 1)
-            steps = steps_lived(start[one], self.weights, self.config.model, fire[:, one])
+            steps = steps_lived(start[one], self.weights, self.config.model, fire[:, one], precision)
             if steps > 0:
-                last = rollout(start[one], self.weights, self.config.model, fire[:steps, one])
+                last = rollout(start[one], self.weights, self.config.model, fire[:steps, one], precision)
                 cells = error(last, self.wanted)[last.detach().any(dim=-1)]
                 each[i] = LOSSES[self.config.train.loss](cells[None, None], self.config.train.margin)[0]
         return torch.stack(each)
@@ -197,8 +189,8 @@ class Trainer:
         states = states.to(self.device)
         losses = self._losses(states)
         replaced = self._replaced()
-        order = losses.argsort(descending=True).cpu()
-        index, states, losses = index[order], states[order], losses[order]
+        order = losses.argsort(descending=True)
+        index, states, losses = index[order.cpu()], states[order], losses[order]
         states[:replaced] = self._seeds(1)
         if train.regime is Regime.REGENERATING:
             self._damage(states, losses)
@@ -215,7 +207,7 @@ class Trainer:
     def _damage(self, states: State, losses: Float[Tensor, "batch"]) -> None:
         """Erases a circle of each of the best states, if it has grown: a wounded seed is only dead."""
         visible = torch.from_numpy(self.target.visible)
-        grown = losses < self._losses(self._seeds(1)) / 2
+        grown = (losses < self._losses(self._seeds(1)) / 2).tolist()
         for i in range(len(states) - self.config.train.damaged, len(states)):
             circle = random_circle(visible, self.draws)
             if grown[i]:
@@ -233,8 +225,10 @@ class Trainer:
     def _put_back(self, index: Int[Tensor, "batch"] | None, states: State, verdict: Verdict) -> None:
         if index is None:
             return
-        bad = verdict.bad.view(-1, 1, 1, 1)
-        self.pool.put(index, torch.where(bad, self._seeds(1), states))
+        if verdict.bad.any():
+            bad = verdict.bad.view(-1, 1, 1, 1).to(self.device)
+            states = torch.where(bad, self._seeds(1), states)
+        self.pool.put(index, states)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the coming iterations depend on, by name."""
@@ -242,7 +236,7 @@ class Trainer:
             **{f"weights.{name}": tensor.detach().cpu() for name, tensor in named_weights(self.weights).items()},
             **{f"optimiser.{name}": tensor for name, tensor in optimiser_tensors(self.optimiser).items()},
             **{f"guard.{name}": tensor for name, tensor in self.guard.tensors().items()},
-            "pool": self.pool.states,
+            "pool": self.pool.states.cpu(),
             "generator.draws": self.draws.get_state(),
             "generator.fire": self.fire.get_state(),
         }
@@ -259,7 +253,7 @@ class Trainer:
                 tensor.copy_(tensors[f"weights.{name}"])
         load_optimiser(self.optimiser, below(tensors, "optimiser."))
         self.guard.restore(below(tensors, "guard."), numbers["guard"])
-        self.pool = Pool(tensors["pool"].clone())
+        self.pool = self._pool(tensors["pool"])
         self.draws.set_state(tensors["generator.draws"])
         self.fire.set_state(tensors["generator.fire"])
         self.iteration = numbers["iteration"]

@@ -220,26 +220,30 @@ def _last(true: Bool[np.ndarray, "rollouts steps"]) -> Float[np.ndarray, "rollou
     return np.where(true.any(axis=1), np.where(true[:, -1], np.inf, after), 0.0)
 
 
-def _errors(state: State, wanted: Float[Tensor, "height width 4"]) -> Float[np.ndarray, "batch"]:
-    values = mse(error(state, wanted)).numpy().astype(np.float64)
-    return np.nan_to_num(values, nan=np.inf, posinf=np.inf)
+def _together(values: Sequence[Float[Tensor, "batch"]]) -> Float[np.ndarray, "batch moments"]:
+    """Numbers of every moment, fetched at once from where they are; what is no number counts as infinite."""
+    return np.nan_to_num(torch.stack([*values], dim=1).cpu().numpy().astype(np.float64), nan=np.inf, posinf=np.inf)
 
 
 def _visible(state: State) -> Float[np.ndarray, "batch height width 4"]:
-    return state[..., :4].numpy().copy()
+    return state[..., :4].cpu().numpy().copy()
+
+
+def _wanted(model: Model) -> Float[Tensor, "height width 4"]:
+    return torch.from_numpy(model.target.premultiplied()).to(model.device)
 
 
 def run_course(model: Model, trial: Trial, first: int, count: int, tick: Tick = lambda: None) -> tuple[Course, State]:
     """So many rollouts from the seed, counted from `first`; and the states that wounds are made to."""
     generator = torch.Generator().manual_seed(trial.seed + first)
-    wanted = torch.from_numpy(model.target.premultiplied())
-    state = settled = seed(count, *model.target.shape, model.config.channels)
-    errors, changes, shots, similar = [_errors(state, wanted)], [], {}, {}
-    exploded = torch.zeros(count, dtype=torch.bool)
+    wanted = _wanted(model)
+    state = settled = seed(count, *model.target.shape, model.config.channels).to(model.device)
+    errors, changes, shots, similar = [mse(error(state, wanted))], [], {}, {}
+    exploded = torch.zeros(count, dtype=torch.bool, device=model.device)
     for step in range(1, trial.steps + 1):
         before, state = state, advance(model, state, 1, generator)
-        errors.append(_errors(state, wanted))
-        changes.append((state[..., :4] - before[..., :4]).abs().mean(dim=(1, 2, 3)).numpy())
+        errors.append(mse(error(state, wanted)))
+        changes.append((state[..., :4] - before[..., :4]).abs().mean(dim=(1, 2, 3)))
         flat = state.flatten(1)
         exploded |= ~((flat.amin(dim=1) >= -EXPLODED) & (flat.amax(dim=1) <= EXPLODED))
         if step in (*SHOTS, trial.steps):
@@ -249,10 +253,10 @@ def run_course(model: Model, trial: Trial, first: int, count: int, tick: Tick = 
         settled = state if step == SETTLED else settled
         tick()
     course = Course(
-        mse=np.stack(errors, axis=1),
-        change=np.stack(changes, axis=1),
-        dead=~living(state, model.config.threshold).numpy(),
-        exploded=exploded.numpy(),
+        mse=_together(errors),
+        change=torch.stack(changes, dim=1).cpu().numpy(),
+        dead=~living(state, model.config.threshold).cpu().numpy(),
+        exploded=exploded.cpu().numpy(),
         ssim_grown=similar[GROWN],
         ssim_final=similar[trial.steps],
         shots=shots,
@@ -269,15 +273,15 @@ def shape_of(model: Model, shape: Damage) -> Mask:
 def wound(model: Model, settled: State, shape: Damage, number: int, tick: Tick = lambda: None) -> Wound:
     """Erases a shape from every state and watches what becomes of it, with fire masks of this number."""
     generator = torch.Generator().manual_seed(number + 2**32)
-    wanted = torch.from_numpy(model.target.premultiplied())
+    wanted = _wanted(model)
     state = settled.clone()
-    state[:, shape_of(model, shape)] = 0
-    damaged, errors = _visible(state[:1])[0], [_errors(state, wanted)]
+    state[:, shape_of(model, shape).to(model.device)] = 0
+    damaged, errors = _visible(state[:1])[0], [mse(error(state, wanted))]
     for _ in range(HEALING):
         state = advance(model, state, 1, generator)
-        errors.append(_errors(state, wanted))
+        errors.append(mse(error(state, wanted)))
         tick()
-    return Wound(_errors(settled, wanted), np.stack(errors, axis=1), (damaged, _visible(state[:1])[0]))
+    return Wound(_together([mse(error(settled, wanted))])[:, 0], _together(errors), (damaged, _visible(state[:1])[0]))
 
 
 def ssim(visible: Float[np.ndarray, "rollouts height width 4"], model: Model) -> list[float]:

@@ -147,7 +147,7 @@ class Idle:
 
 @pytest.mark.parametrize("memory", [2**40, 1])
 def test_a_rollout_neither_waits_nor_transfers(engine, memory, monkeypatch):
-    monkeypatch.setattr(rollout, "_memory", lambda device: memory)
+    monkeypatch.setattr(rollout, "share_of_memory", lambda device, otherwise: memory)
     model = ModelConfig(channels=6, hidden=10)
     state, weights, fire, direction = on_device(*make_case(model, (2, 5, 4), 5, 0.8, 0.1, 1))
     rollout.rollout(state, weights, model, fire)  # constants are brought over once
@@ -172,7 +172,7 @@ def test_rollouts_under_autograd_and_with_little_memory(engine, monkeypatch):
     state, weights, fire, direction = on_device(*case)
     expected = outcome(dense, case[0], case[1], model, case[2], case[3])
     for memory in (2**40, 1):
-        monkeypatch.setattr(rollout, "_memory", lambda device, memory=memory: memory)
+        monkeypatch.setattr(rollout, "share_of_memory", lambda *_, memory=memory: memory)
         found = outcome(rollout.rollout, state, weights, model, fire, direction)
         assert_close([t.cpu() for t in found], expected)
     assert_close([rollout.rollout(state, weights, model, fire).cpu()], expected[:1])

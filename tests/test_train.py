@@ -11,12 +11,13 @@ from ncatool import target as targets
 from ncatool import train as training
 from ncatool.checkpoint import Model
 from ncatool.config import Device, Loss, ModelConfig, Regime, RunConfig, Schedule, TargetConfig, TrainConfig
+from ncatool.device import resolve_device
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluate import mse_at
 from ncatool.model import step
 from ncatool.rollout import steps_lived
 from ncatool.state import living
-from ncatool.train import SCHEDULES, WARM_UP, Trainer, evened, resolve_device
+from ncatool.train import SCHEDULES, WARM_UP, Trainer, evened
 from tests.conftest import small_run
 
 
