@@ -14,13 +14,17 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 import triton
-from jaxtyping import Float, Int32, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from ncatool import kernels
 from ncatool import model as rule
 from ncatool.config import Boundary, Filter, ModelConfig, Precision
-from ncatool.native import Fire, Parameters, State
+from ncatool.native import Parameters, State
+
+Masks = Bool[Tensor, "steps batch height width"] | UInt8[Tensor, "steps batch height width"]
+"""Which cells update in which step; as bytes with HALTED for all cells of samples whose rollout is over."""
+HALTED: int = kernels.HALTED.value
 
 CELLS = 32
 """Cells that a program takes through the network together."""
@@ -51,7 +55,6 @@ class Tape(NamedTuple):
     states: Float[Tensor, "steps batch height width channel"]
     life: UInt8[Tensor, "moments batch height width"]
     fire: UInt8[Tensor, "steps batch height width"]
-    steps: Int32[Tensor, "model"]
 
 
 class Batch:
@@ -93,36 +96,38 @@ class Batch:
     def _grid(self, batch: int) -> tuple[int, int]:
         return triton.cdiv(self._height * self._width, CELLS), batch
 
-    def run(self, state: State, fire: Fire, steps: Int32[Tensor, "model"] | None = None) -> State:
-        """The state after all steps of `fire`, or as many of them as each model's `steps` says."""
-        return self._forward(state, fire, steps, keep=False).final
+    def step_bytes(self, batch: int) -> int:
+        """Memory that one step takes, of states and gradients by the network's output."""
+        return batch * self._height * self._width * (2 * 4 * self._channels + 2)
 
-    def record(self, state: State, fire: Fire, steps: Int32[Tensor, "model"] | None = None) -> Tape:
+    def run(self, state: State, fire: Masks) -> State:
+        """The state after all steps of `fire`."""
+        return self._forward(state, fire, keep=False).final
+
+    def record(self, state: State, fire: Masks) -> Tape:
         """As `run`, with what the backward pass needs."""
-        return self._forward(state, fire, steps, keep=True)
+        return self._forward(state, fire, keep=True)
 
-    def _forward(self, state: State, fire: Fire, steps: Int32[Tensor, "model"] | None, keep: bool) -> Tape:
+    def _forward(self, state: State, fire: Masks, keep: bool) -> Tape:
         state, masks = state.detach().contiguous(), fire.contiguous().view(torch.uint8)
         count, batch = masks.shape[:2]
-        if steps is None:
-            steps = torch.full((self._count,), count, dtype=torch.int32, device=state.device)
         kept = count if keep else 0
         states, life = state.new_empty(kept, *state.shape), masks.new_empty(kept + 1, *masks.shape[1:])
         shape = {**self._shape(batch), "threshold": self._threshold, "KEEP": keep}
         # Written in turn: what one step leaves, the next one reads.
         open_states = state.new_empty(2, *state.shape)
-        alive = masks.new_empty(2, *masks.shape[1:])
+        alive = masks.new_full((2, *masks.shape[1:]), kernels.MASKED.value)
         before = state
         for t in range(count):
             after = open_states[t % 2]
             kernels.forward[self._grid(batch)](
                 before, alive[1 - t % 2], masks, after, alive[t % 2], states, life, self._kernels, self._w1, self._b1,
-                self._w2, self._b2, steps, t, FIRST=t == 0, **shape, **self._network(UNITS),
+                self._w2, self._b2, t, **shape, **self._network(UNITS),
             )  # fmt: skip
             before = after
         final = torch.empty_like(state)
-        kernels.mask[self._grid(batch)](before, alive[(count - 1) % 2], final, life, steps, **shape)
-        return Tape(final, states, life, masks, steps)
+        kernels.mask[self._grid(batch)](before, alive[(count - 1) % 2], final, life, count, **shape)
+        return Tape(final, states, life, masks)
 
     def reverse(self, tape: Tape, gradient: State) -> tuple[State, Parameters]:
         """The gradients by the first state and by the parameters, from the one by the final state."""
@@ -134,7 +139,7 @@ class Batch:
         for t in reversed(range(count)):
             kernels.backward[self._grid(batch)](
                 given[1 - t % 2], given[t % 2], wanted, tape.states, tape.life, tape.fire, self._kernels, self._w1,
-                self._b1, self._w2, tape.steps, t, **shape, **self._network(UNITS),
+                self._b1, self._w2, t, **shape, **self._network(UNITS),
             )  # fmt: skip
         first = torch.empty_like(gradient, memory_format=torch.contiguous_format)
         kernels.fold[self._grid(batch)](given[0], first, self._kernels, **shape)
@@ -146,7 +151,7 @@ class Batch:
         sizes = [3 * self._cp * self._hp, self._hp * self._cp, self._hp, self._cp]
         sums = wanted.new_empty(PARTS, self._count, sum(sizes))
         kernels.weights[PARTS, self._hp // network["BH"], self._count](
-            wanted, tape.states, self._kernels, self._w1, self._b1, self._w2, sums, tape.steps,
+            wanted, tape.states, tape.fire, self._kernels, self._w1, self._b1, self._w2, sums, len(wanted),
             PARTS=PARTS, **self._shape(wanted.shape[1]), **network,
         )  # fmt: skip
         w1, w2, b1, b2 = sums.sum(0).split(sizes, dim=1)
@@ -164,12 +169,7 @@ class Engine:
     ) -> None:
         w1, b1, w2, b2 = (parameter.unsqueeze(0) for parameter in parameters)
         self._batch = Batch([model], (w1, b1, w2, b2), height, width, precision)
-        self._step_bytes = height * width * (2 * 4 * model.channels + 2)
-        self.run, self.record = self._batch.run, self._batch.record
-
-    def step_bytes(self, batch: int) -> int:
-        """Memory that one step takes, of states and gradients by the network's output."""
-        return batch * self._step_bytes
+        self.step_bytes, self.run, self.record = self._batch.step_bytes, self._batch.run, self._batch.record
 
     def reverse(self, tape: Tape, gradient: State) -> tuple[State, Parameters]:
         """As that of `Batch`."""

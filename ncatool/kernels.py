@@ -1,15 +1,20 @@
 """The rule as kernels for a GPU, in Triton: one for a step, one for a step back, one for all weights' gradients.
 
-A program takes some cells (BN) of one sample, and the weights, filter and number of steps of the sample's
-model. Channels and hidden units are padded to powers of two (CP, HP), hidden units taken BH at a time.
+A program takes some cells (BN) of one sample, and the weights and filter of the sample's model. Channels and
+hidden units are padded to powers of two (CP, HP), hidden units taken BH at a time.
+
 A step reads what the one before left without its life mask, and asks of every neighbour whether it lived
-on: so a step is one launch, and no program ever waits for another.
+on: so a step is one launch, and no program ever waits for another. `alive` says who was alive before that
+step; MASKED where no mask is left open. `fire` is HALTED for all cells of a sample whose rollout is over.
 """
 
 # mypy: ignore-errors
 
 import triton
 import triton.language as tl
+
+HALTED = tl.constexpr(2)
+MASKED = tl.constexpr(2)
 
 _SIZES = ["batch", "height", "width", "per_model", "t"]
 """Numbers that kernels are not built anew for."""
@@ -35,6 +40,14 @@ def _opaque_near(state, y, x, ok, threshold, height, width, C: tl.constexpr, WRA
         ny, nx, there = _neighbour(y, x, ok, i // 3 - 1, i % 3 - 1, height, width, WRAP)
         found = found | (tl.load(state + (ny * width + nx) * C + 3, mask=there, other=0.0) > threshold)
     return found
+
+
+@triton.jit
+def _lives(state, alive, y, x, ok, threshold, height, width, C: tl.constexpr, WRAP: tl.constexpr):
+    """Whether cells live once the open life mask is applied; and whether they are near an opaque one before it is."""
+    near = _opaque_near(state, y, x, ok, threshold, height, width, C, WRAP)
+    before = tl.load(alive + y * width + x, mask=ok, other=0)
+    return ok & ((before == MASKED) | (near & (before != 0))), near
 
 
 @triton.jit
@@ -111,9 +124,9 @@ def _change(
 
 @triton.jit(do_not_specialize=_SIZES)
 def forward(
-    state, alive, fire, out, out_alive, tape, life, kernel, w1, b1, w2, b2, steps, t, batch, height, width, threshold,
+    state, alive, fire, out, out_alive, tape, life, kernel, w1, b1, w2, b2, t, batch, height, width, threshold,
     per_model, C: tl.constexpr, CP: tl.constexpr, HP: tl.constexpr, BH: tl.constexpr, BN: tl.constexpr,
-    WRAP: tl.constexpr, FIRST: tl.constexpr, KEEP: tl.constexpr, DOT: tl.constexpr,
+    WRAP: tl.constexpr, KEEP: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
     """One step: from the state before its life mask, and who was alive a step earlier, to the same one step on."""
     sample = tl.program_id(1).to(tl.int64)
@@ -127,9 +140,13 @@ def forward(
     out += sample * cells * C
     out_alive += sample * cells
     now = t * batch + sample
-    if t >= tl.load(steps + model):
+    fire += now * cells
+    if tl.load(fire) == HALTED:
+        lived, _ = _lives(state, alive, y, x, inside, threshold, height, width, C, WRAP)
         _put(out, cell, inside, _values(state, cell, inside, C, CP), C, CP)
         tl.store(out_alive + cell, tl.load(alive + cell, mask=inside, other=0), mask=inside)
+        if KEEP:
+            tl.store(life + now * cells + cell, lived.to(tl.uint8), mask=inside)
     else:
         kernel += model * 18
         own = tl.zeros((BN, CP), tl.float32)
@@ -141,21 +158,18 @@ def forward(
         for i in tl.static_range(9):
             ny, nx, there = _neighbour(y, x, inside, i // 3 - 1, i % 3 - 1, height, width, WRAP)
             other = ny * width + nx
-            post = _opaque_near(state, ny, nx, there, threshold, height, width, C, WRAP)
-            lives = there
-            if not FIRST:
-                lives = post & (tl.load(alive + other, mask=there, other=0) != 0)
+            lives, opaque = _lives(state, alive, ny, nx, there, threshold, height, width, C, WRAP)
             value = _values(state, other, lives, C, CP)
             first += tl.load(kernel + i) * value
             second += tl.load(kernel + 9 + i) * value
             pre = pre | (tl.load(state + other * C + 3, mask=lives, other=0.0) > threshold)
-            near = near | post
+            near = near | opaque
             if i == 4:
                 own = value
                 lived = lives
         # A dead cell's update counts where it turns opaque beside a living one: so all that fire near
         # an opaque cell are updated, not only the living.
-        active = near & (tl.load(fire + now * cells + cell, mask=inside, other=0) != 0)
+        active = near & (tl.load(fire + cell, mask=inside, other=0) != 0)
         after = own
         if tl.max(active.to(tl.int32), 0) > 0:
             change = _change(
@@ -172,7 +186,7 @@ def forward(
 
 @triton.jit(do_not_specialize=_SIZES)
 def mask(
-    state, alive, out, life, steps, batch, height, width, threshold, per_model, C: tl.constexpr, CP: tl.constexpr,
+    state, alive, out, life, t, batch, height, width, threshold, per_model, C: tl.constexpr, CP: tl.constexpr,
     BN: tl.constexpr, WRAP: tl.constexpr, KEEP: tl.constexpr,
 ):  # fmt: skip
     """The life mask that the last step left open."""
@@ -181,12 +195,11 @@ def mask(
     cell = tl.program_id(0) * BN + tl.arange(0, BN)
     inside = cell < cells
     state += sample * cells * C
-    lives = _opaque_near(state, cell // width, cell % width, inside, threshold, height, width, C, WRAP)
-    lives = lives & (tl.load(alive + sample * cells + cell, mask=inside, other=0) != 0)
+    alive += sample * cells
+    lives, _ = _lives(state, alive, cell // width, cell % width, inside, threshold, height, width, C, WRAP)
     _put(out + sample * cells * C, cell, inside, _values(state, cell, lives, C, CP), C, CP)
     if KEEP:
-        now = tl.load(steps + sample // per_model) * batch + sample
-        tl.store(life + now * cells + cell, lives.to(tl.uint8), mask=inside)
+        tl.store(life + (t * batch + sample) * cells + cell, lives.to(tl.uint8), mask=inside)
 
 
 @triton.jit
@@ -204,7 +217,7 @@ def _gradient(given, size, cell, inside, kernel, height, width, C: tl.constexpr,
 
 @triton.jit(do_not_specialize=_SIZES)
 def backward(
-    given, out, wanted, tape, life, fire, kernel, w1, b1, w2, steps, t, batch, height, width, per_model,
+    given, out, wanted, tape, life, fire, kernel, w1, b1, w2, t, batch, height, width, per_model,
     C: tl.constexpr, CP: tl.constexpr, HP: tl.constexpr, BH: tl.constexpr, BN: tl.constexpr, WRAP: tl.constexpr,
     DOT: tl.constexpr,
 ):  # fmt: skip
@@ -218,7 +231,8 @@ def backward(
     given += sample * cells * C
     out += sample * cells * C
     now = t * batch + sample
-    if t >= tl.load(steps + model):
+    fire += now * cells
+    if tl.load(fire) == HALTED:
         for block in tl.static_range(3):
             _put(out + block * size, cell, inside, _values(given + block * size, cell, inside, C, CP), C, CP)
     else:
@@ -227,7 +241,7 @@ def backward(
         gradient = _gradient(given, size, cell, inside, kernel, height, width, C, CP, WRAP)
         lives = tl.load(life + (now + batch) * cells + cell, mask=inside, other=0) != 0
         gradient = tl.where(lives[:, None], gradient, 0.0)
-        active = lives & (tl.load(fire + now * cells + cell, mask=inside, other=0) != 0)
+        active = lives & (tl.load(fire + cell, mask=inside, other=0) != 0)
         output = tl.where(active[:, None], gradient, 0.0)
         _put(wanted + now * cells * C, cell, inside, output, C, CP)
         first_back = tl.zeros((BN, CP), tl.float32)
@@ -269,10 +283,14 @@ def fold(
 
 @triton.jit(do_not_specialize=_SIZES)
 def weights(
-    wanted, tape, kernel, w1, b1, w2, sums, steps, batch, height, width, per_model, C: tl.constexpr, CP: tl.constexpr,
-    HP: tl.constexpr, BH: tl.constexpr, BN: tl.constexpr, PARTS: tl.constexpr, WRAP: tl.constexpr, DOT: tl.constexpr,
+    wanted, tape, fire, kernel, w1, b1, w2, sums, t, batch, height, width, per_model, C: tl.constexpr,
+    CP: tl.constexpr, HP: tl.constexpr, BH: tl.constexpr, BN: tl.constexpr, PARTS: tl.constexpr, WRAP: tl.constexpr,
+    DOT: tl.constexpr,
 ):  # fmt: skip
-    """A part's sum of the gradients by some hidden units' weights: `sums` [parts, models, 4 CP HP + HP + CP]."""
+    """A part's sum, over `t` steps, of the gradients by some hidden units' weights.
+
+    `sums` is [parts, models, 4 CP HP + HP + CP].
+    """
     part, model = tl.program_id(0), tl.program_id(2)
     unit = tl.program_id(1) * BH + tl.arange(0, BH)
     channel = tl.arange(0, CP)
@@ -286,11 +304,11 @@ def weights(
     back_hidden_bias = tl.zeros((BH,), tl.float32)
     back_output_bias = tl.zeros((CP,), tl.float32)
     blocks = tl.cdiv(cells, BN)
-    for number in range(part, tl.load(steps + model) * per_model * blocks, PARTS):
+    for number in range(part, t * per_model * blocks, PARTS):
         sample = model * per_model + number // blocks % per_model
         now = (number // blocks // per_model * batch + sample).to(tl.int64)
         cell = number % blocks * BN + tl.arange(0, BN)
-        inside = cell < cells
+        inside = tl.load(fire + now * cells + cell, mask=cell < cells, other=HALTED) != HALTED
         output = _values(wanted + now * cells * C, cell, inside, C, CP)
         if tl.max(tl.max(tl.abs(output), 1), 0) != 0:
             state = tape + now * cells * C

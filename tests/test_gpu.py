@@ -106,13 +106,12 @@ def test_what_else_is_in_a_batch_changes_no_bit():
     states, weights, fires, directions = zip(*cases, strict=True)
     stacked = tuple(torch.stack(tensors) for tensors in zip(*weights, strict=True))
     batch = gpu.Batch(kinds, stacked, 5, 6, Precision.FLOAT32)
-    steps = torch.tensor(counts, dtype=torch.int32, device=DEVICE)
-    fire = torch.ones(3, 2, 5, 6, dtype=torch.bool, device=DEVICE)  # what comes after a model's own steps is ignored
+    fire = torch.full((3, 2, 5, 6), gpu.HALTED, dtype=torch.uint8, device=DEVICE)
     for n, masks in enumerate(fires):
         fire[: len(masks), n : n + 1] = masks
-    tape = batch.record(torch.cat(states), fire, steps)
+    tape = batch.record(torch.cat(states), fire)
     first, parameters = batch.reverse(tape, torch.cat(directions))
-    assert torch.equal(batch.run(torch.cat(states), fire, steps), tape.final)
+    assert torch.equal(batch.run(torch.cat(states), fire), tape.final)
     for n, (state, own, masks, direction) in enumerate(cases):
         alone = both_ways(gpu.Engine(kinds[n], tuple(own), 5, 6, Precision.FLOAT32), state, masks, direction)
         together = [tape.final[n : n + 1], first[n : n + 1], *(p[n] for p in parameters)]
@@ -214,9 +213,9 @@ from ncatool import gpu, kernels
 BYTES, WHOLE = {"alive", "fire", "out_alive", "life"}, set(kernels._SIZES)
 for units, kernel in ((gpu.UNITS, kernels.forward), (gpu.UNITS, kernels.backward), (gpu.SUMMED_UNITS, kernels.weights)):
     fixed = {"C": 16, "CP": 16, "HP": 128, "BH": units, "BN": gpu.CELLS, "PARTS": gpu.PARTS,
-             "WRAP": WRAP, "FIRST": False, "KEEP": True, "DOT": DOT}
+             "WRAP": WRAP, "KEEP": True, "DOT": DOT}
     kind = lambda name: ("constexpr" if name in fixed else "i32" if name in WHOLE else "fp32" if name == "threshold"
-                         else "*i32" if name == "steps" else "*u8" if name in BYTES else "*fp32")
+                         else "*u8" if name in BYTES else "*fp32")
     source = ASTSource(kernel, {name: kind(name) for name in kernel.arg_names},
                        {name: value for name, value in fixed.items() if name in kernel.arg_names})
     built = triton.compile(source, target=GPUTarget("cuda", CAPABILITY, 32))
