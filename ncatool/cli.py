@@ -231,6 +231,7 @@ def sweep(
     plan: o.SweepFile = None,
     out: o.SweepOut = Path("sweep"),
     jobs: o.Jobs = 0,
+    vectorise: o.Vectorise = False,
     scheduler: o.Scheduler = None,
     most: o.Most = 1000,
     dry_run: o.DryRun = False,
@@ -248,7 +249,7 @@ def sweep(
     """
     from ncatool import sweep_cli
 
-    wish = sweep_cli.Wish(plan, out, jobs, scheduler, most, dry_run, compare, root, force)
+    wish = sweep_cli.Wish(plan, out, jobs, vectorise, scheduler, most, dry_run, compare, root, force)
     code = sweep_cli.run(wish, sweep_cli.flags_of(settings))
     if code is not ExitCode.DONE:
         raise typer.Exit(code)

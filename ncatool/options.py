@@ -428,6 +428,10 @@ Jobs = Annotated[
         show_default="one for each processor, as far as runs and memory go",
     ),
 ]  # fmt: skip
+Vectorise = Annotated[
+    bool,
+    _option(RUN, "vectorise", "Train all runs at once in one process, as one batch of a GPU; --jobs says how many."),
+]
 Scheduler = Annotated[
     str | None,
     _option(

@@ -9,9 +9,10 @@ the backward pass.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -178,10 +179,10 @@ class _Rollout(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, state: Tensor, fire: Tensor, model: ModelConfig, precision: Precision, *parameters: Tensor
+        ctx: Any, state: Tensor, fire: Tensor, engine: Callable[[Parameters], _Engine], *parameters: Tensor
     ) -> Tensor:
         w1, b1, w2, b2 = parameters
-        ctx.engine = _engine(state, model, (w1, b1, w2, b2), precision)
+        ctx.engine = engine((w1, b1, w2, b2))
         length = max(1, share_of_memory(state.device, MEMORY) // ctx.engine.step_bytes(len(state)))
         ctx.whole = length >= len(fire)
         if ctx.whole:
@@ -201,12 +202,12 @@ class _Rollout(torch.autograd.Function):
         if ctx.whole:
             tape, ctx.tape = ctx.tape, None
             gradient, parameters = ctx.engine.reverse(tape, gradient)
-            return gradient, None, None, None, *parameters
+            return gradient, None, None, *parameters
         sums: list[Tensor] | None = None
         for start, part in zip(reversed(ctx.starts), reversed(ctx.parts), strict=True):
             gradient, parameters = ctx.engine.reverse(ctx.engine.record(start, part), gradient)
             sums = [a + b for a, b in zip(sums, parameters, strict=True)] if sums else list(parameters)
-        return gradient, None, None, None, *(sums or [])
+        return gradient, None, None, *(sums or [])
 
 
 def fire_masks(
@@ -221,6 +222,13 @@ def fire_masks(
     return fire
 
 
+def _parameters(weights: Weights) -> Parameters:
+    bias = weights.output_bias
+    if bias is None:
+        bias = weights.output_weight.new_zeros(len(weights.output_weight))
+    return weights.hidden_weight, weights.hidden_bias, weights.output_weight, bias
+
+
 def rollout(
     state: Float[Tensor, "batch height width channel"],
     weights: Weights,
@@ -229,16 +237,62 @@ def rollout(
     precision: Precision = Precision.FLOAT32,
 ) -> Float[Tensor, "batch height width channel"]:
     """The state after `len(fire)` steps; differentiable once, in the state and the weights."""
-    bias = weights.output_bias
-    if bias is None:
-        bias = weights.output_weight.new_zeros(model.channels)
-    parameters = (weights.hidden_weight, weights.hidden_bias, weights.output_weight, bias)
+    parameters = _parameters(weights)
     if len(fire) == 0:
         return state
     if torch.is_grad_enabled() and any(t.requires_grad for t in (state, *parameters)):
-        final: Tensor = _Rollout.apply(state, fire, model, precision, *parameters)  # type: ignore[no-untyped-call]
+        final: Tensor = _Rollout.apply(state, fire, lambda own: _engine(state, model, own, precision), *parameters)  # type: ignore[no-untyped-call]
         return final
     return _engine(state, model, parameters, precision).run(state, fire)
+
+
+class Task(NamedTuple):
+    """A rollout to be made: the arguments of `rollout`."""
+
+    state: State
+    weights: Weights
+    model: ModelConfig
+    fire: Fire
+    precision: Precision = Precision.FLOAT32
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """The same for rollouts that can be made as one batch."""
+        rule = dataclasses.replace(self.model, filter=ModelConfig.filter, fire_rate=ModelConfig.fire_rate)
+        return self.state.device, self.state.shape, rule, self.precision
+
+
+def rollouts(tasks: Sequence[Task]) -> list[State]:
+    """The final states of several models' rollouts; on a GPU those that can be are made as one batch.
+
+    Each is what `rollout` gives, to the last bit, and so are the gradients.
+    """
+    alike: dict[tuple[Any, ...], list[int]] = {}
+    for place, task in enumerate(tasks):
+        alike.setdefault(task.kind, []).append(place)
+    finals: dict[int, State] = {}
+    for places in alike.values():
+        finals.update(zip(places, _of_a_kind([tasks[place] for place in places]), strict=True))
+    return [finals[place] for place in range(len(tasks))]
+
+
+def _of_a_kind(tasks: Sequence[Task]) -> Sequence[State]:
+    state, _, model, _, precision = tasks[0]
+    gpu = _gpu(state.device) if engine_name(state.device, precision) == "triton" else None
+    if gpu is None or model.channels > gpu.MOST_CHANNELS or len(tasks) == 1:
+        return [rollout(*task) for task in tasks]
+    each = len(state)
+    fire = torch.full((max(len(task.fire) for task in tasks), each * len(tasks), *state.shape[1:3]), gpu.HALTED,
+                      dtype=torch.uint8, device=state.device)  # fmt: skip
+    for task, own in zip(tasks, fire.split(each, dim=1), strict=True):
+        own[: len(task.fire)] = task.fire
+    models = [task.model for task in tasks]
+    parameters = [torch.stack(same) for same in zip(*(_parameters(task.weights) for task in tasks), strict=True)]
+    final: Tensor = _Rollout.apply(  # type: ignore[no-untyped-call]
+        torch.cat([task.state for task in tasks]), fire,
+        lambda stacked: gpu.Batch(models, stacked, *state.shape[1:3], precision), *parameters,
+    )  # fmt: skip
+    return final.split(each)
 
 
 def steps_lived(

@@ -54,6 +54,7 @@ class Run:
         self.trainer = Trainer(config, target, initial)
         self.rows: list[tuple[Any, ...]] = []
         self.history: list[dict[str, Any]] = []
+        self.share = SHARE
         self._before = 0.0
         self._started = self._not_before = time.monotonic()
 
@@ -115,23 +116,37 @@ class Run:
 
         Raises NcatoolError where training failed for good; the last good model is saved all the same.
         """
-        self._log("resumed" if self.history else "started")
-        self._save_checkpoint()  # a new run can be resumed from now on
-        ending = "finished"
+        self.begin()
         try:
             for report in self.trainer.run():
-                self.rows.append((*dataclasses.astuple(report)[:4], "; ".join(report.events)))
+                self.note(report)
                 yield report
                 if stopped():
-                    ending = "stopped" if report.iteration < self.config.train.iterations else ending
                     break
-                if self._due(report.iteration):
-                    self.save()
+                self.save_if_due()
         except NcatoolError:
-            self._log("failed")
-            self.save()
+            self.end(failed=True)
             raise
-        self._log(ending)
+        self.end()
+
+    def begin(self) -> None:
+        """To be called before the first iteration: from now on the run can be resumed."""
+        self._log("resumed" if self.history else "started")
+        self._save_checkpoint()
+
+    def note(self, report: Report) -> None:
+        """Puts what an iteration did into the curve."""
+        self.rows.append((*dataclasses.astuple(report)[:4], "; ".join(report.events)))
+
+    def save_if_due(self) -> None:
+        """To be called after an iteration."""
+        if self._due(self.trainer.iteration):
+            self.save()
+
+    def end(self, failed: bool = False) -> None:
+        """Saves everything, and whether the run is over."""
+        done = self.trainer.iteration >= self.config.train.iterations
+        self._log("failed" if failed else "finished" if done else "stopped")
         self.save()
 
     def _due(self, iteration: int) -> bool:
@@ -147,7 +162,7 @@ class Run:
         write(self.files.curve, self._csv().encode())
         write_record(self.files.record, self.record({}))
         now = time.monotonic()
-        self._not_before = now + (now - start) / SHARE
+        self._not_before = now + (now - start) / self.share
 
     def _save_checkpoint(self) -> None:
         if not self.config.train.checkpoint:

@@ -20,6 +20,7 @@ from ncatool.errors import ExitCode, UsageError
 from ncatool.files import read_toml, write
 from ncatool.loss import psnr
 from ncatool.rehearsal import rehearse
+from ncatool.rollout import engine_name
 from ncatool.sweep import Failure, Workers, carry_out
 from ncatool.sweep import plan as plans
 from ncatool.sweep.cluster import Cluster
@@ -28,6 +29,7 @@ from ncatool.sweep.item import Item, best_jobs, prepared
 from ncatool.sweep.job import Ending, Outcome, Told, token_path
 from ncatool.sweep.local import Local, cores
 from ncatool.sweep.plan import Planned, plain
+from ncatool.sweep.vectorised import MOST, Vectorised
 from ncatool.trial import Trial
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Wish:
     plan: Path | None
     out: Path
     jobs: int
+    vectorise: bool
     scheduler: str | None
     most: int
     dry_run: bool
@@ -56,6 +59,8 @@ class Wish:
         """Refuses what contradicts itself."""
         if self.jobs and self.scheduler:
             raise UsageError("--jobs is for this machine, --scheduler for a cluster", "give one of them")
+        if self.vectorise and self.scheduler:
+            raise UsageError("--vectorise is for one GPU, --scheduler for a cluster", "give one of them")
 
 
 def run(wish: Wish, flags: Mapping[str, str | bool | None]) -> ExitCode:
@@ -66,7 +71,8 @@ def run(wish: Wish, flags: Mapping[str, str | bool | None]) -> ExitCode:
     folder.check(wish.force)
     if wish.dry_run:
         items = _looked_up(planned, folder, wish)
-        with _workers(items, secrets.token_hex(8), wish) as (workers, threads):
+        apart = dataclasses.replace(wish, vectorise=False)
+        with _workers(items, secrets.token_hex(8), apart) as (workers, threads):
             rehearse(items, folder, workers, threads)
         return ExitCode.DONE
     with folder.alone():
@@ -136,6 +142,11 @@ def _workers(items: Sequence[Item], token: str, wish: Wish) -> Iterator[tuple[Wo
     workers: Workers
     if wish.scheduler is not None and to_do:
         workers, threads = Cluster(wish.scheduler, token, console.note), 1
+    elif wish.vectorise and to_do:
+        threads = cores()
+        workers = Vectorised(wish.jobs or min(len(to_do), MOST), threads)
+        if not any(engine_name(resolve_device(item.config.train.device)) == "triton" for item in to_do):
+            console.note("without a GPU whose kernels run, --vectorise only takes turns: leave it out to be faster")
     else:
         jobs = wish.jobs or best_jobs(to_do)
         workers, threads = Local(jobs), max(1, cores() // jobs)

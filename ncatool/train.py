@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -49,6 +49,27 @@ class Report:
     """What the guard noticed and did."""
     restored: bool
     """Whether it had to go back to earlier weights."""
+
+
+class Attempt(NamedTuple):
+    """What an iteration starts from."""
+
+    entries: Int[Tensor, "batch"] | None
+    """Those of the pool that the states are of; None: there is no pool."""
+    start: State
+    fire: Bool[Tensor, "steps batch height width"]
+    rate: float
+    """The learning rate."""
+
+
+class Assessment(NamedTuple):
+    """What came of its rollout."""
+
+    end: State
+    losses: Float[Tensor, "batch"]
+    verdict: Verdict
+    objective: Float[Tensor, ""] | None
+    """What is descended; None: nothing can be learnt from this."""
 
 
 def _constant(progress: float) -> float:
@@ -136,24 +157,49 @@ class Trainer:
         return train.learning_rate * self.guard.caution * SCHEDULES[train.schedule](progress)
 
     def _iterate(self) -> Report:
+        attempt = self.begin()
+        end = rollout(attempt.start, self.weights, self.config.model, attempt.fire, self.config.train.precision)
+        assessment = self.assess(attempt, end)
+        if assessment.objective is not None:
+            assessment.objective.backward()
+        return self.conclude(attempt, assessment)
+
+    def begin(self) -> Attempt:
+        """First part of an iteration, before the rollout: its states and fire masks."""
         train = self.config.train
         rate = self.learning_rate()
         index, start = self._batch()
         steps = int(torch.randint(train.min_steps, train.max_steps + 1, (), generator=self.draws))
         fire = fire_masks(steps, start, self.config.model.fire_rate, self.fire)
-        end = rollout(start, self.weights, self.config.model, fire, train.precision)
+        self.optimiser.zero_grad()
+        return Attempt(index, start, fire, rate)
+
+    def assess(self, attempt: Attempt, end: State) -> Assessment:
+        """Second part, after the rollout: what is to be descended."""
+        train = self.config.train
         losses = self._losses(end)
         verdict = judge(end.detach(), losses.detach(), self.config.model.threshold)
+        objective = None
         if verdict.good:
-            instructive = self._of_the_living(losses, verdict.bad, start, fire)
-            self._descend(evened(instructive, self.iteration / train.iterations, LAST_POWER[train.regime]), rate)
+            instructive = self._of_the_living(losses, verdict.bad, attempt.start, attempt.fire)
+            objective = evened(instructive, self.iteration / train.iterations, LAST_POWER[train.regime])
+        return Assessment(end.detach(), losses.detach(), verdict, objective)
+
+    def conclude(self, attempt: Attempt, assessment: Assessment) -> Report:
+        """Last part, with the gradients of the objective where there is one: learns, guards, writes back.
+
+        Raises NcatoolError when training has failed for good; the weights are then the last good ones.
+        """
+        end, losses, verdict, objective = assessment
+        if objective is not None:
+            self._descend(attempt.rate)
         events = self.guard.act(verdict, self.iteration)
-        self._put_back(index, end.detach(), verdict)
+        self._put_back(attempt.entries, end, verdict)
         self.iteration += 1
-        self.last = end.detach()[:1]
-        counted = self.last if verdict.bad.all() else end.detach()[~verdict.bad] if verdict.bad.any() else end.detach()
+        self.last = end[:1]
+        counted = self.last if verdict.bad.all() else end[~verdict.bad] if verdict.bad.any() else end
         loss, squared = torch.stack([losses.mean(), mse(error(counted, self.wanted)).mean()]).tolist()
-        return Report(self.iteration, loss, squared, rate, events, not verdict.good)
+        return Report(self.iteration, loss, squared, attempt.rate, events, not verdict.good)
 
     def _losses(self, state: State) -> Float[Tensor, "batch"]:
         return LOSSES[self.config.train.loss](error(state, self.wanted), self.config.train.margin)
@@ -213,9 +259,7 @@ class Trainer:
             if grown[i]:
                 states[i, on_grid(circle, self.target.padding).to(self.device)] = 0
 
-    def _descend(self, loss: Float[Tensor, ""], rate: float) -> None:
-        self.optimiser.zero_grad()
-        loss.backward()
+    def _descend(self, rate: float) -> None:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
             for parameter in group["params"]:

@@ -172,7 +172,7 @@ def contents(folder: Path, name: str) -> dict[str, bytes]:
 def _done(job: Job, folder: Path, stopped: Callable[[], bool], tell: Tell, leased: bool) -> Ending:
     files = RunFiles(folder / f"{job.name}.safetensors")
     with files.alone(leased):
-        run, last = _begun(job, files), 0.0
+        run, last = begun(job, files), 0.0
         for report in run.reports(stopped):
             now = time.monotonic()
             if now - last >= TOLD_EVERY or report.iteration == job.config.train.iterations:
@@ -184,7 +184,7 @@ def _done(job: Job, folder: Path, stopped: Callable[[], bool], tell: Tell, lease
         return Ending.FINISHED
 
 
-def _begun(job: Job, files: RunFiles) -> Run:
+def begun(job: Job, files: RunFiles) -> Run:
     """The run where its checkpoint left it, if there is a whole one; else from the start."""
     if resumable(job.config, job.target, files.checkpoint):
         train = job.config.train

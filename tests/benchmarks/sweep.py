@@ -1,6 +1,9 @@
 """What a sweep costs: twelve runs of 28x28 by numbers of processes and threads, and the overhead of many tiny runs.
 
 Run: python -m tests.benchmarks.sweep [--runs 1000] [--no-speed-up]
+
+On a GPU: forty models, one after another, in several processes, and as one batch.
+Run: python -m tests.benchmarks.sweep --forty [--iterations 200] [--device cuda]
 """
 
 import argparse
@@ -61,6 +64,24 @@ def speed_up():
         print(f"12 runs, {ITERATIONS} iterations, {way}: {median:.1f} s {spread}, {first / median:.2f}x", flush=True)
 
 
+def forty(iterations, device):
+    """All filters, losses, with and without damage, 28x28: one after another, in eight processes, and as one batch."""
+    every = ["--filter", "sobel,scharr,gaussian,laplacian,mean", "--loss", "l1,l2,manhattan,hinge", "--damage", "both"]
+    flags = [*every, "--target", "phantom", "--batch-size", 8, "--device", device, "--iterations", iterations]
+    ways = {"one after another": ["--jobs", 1], "8 processes": ["--jobs", 8], "as one batch": ["--vectorise"]}
+    seconds, made = {way: [] for way in ways}, []
+    for _ in range(REPEATS):
+        for way, how in ways.items():
+            took, models = sweep(*flags, *how)
+            seconds[way].append(took)
+            made.append(models)
+    first = statistics.median(seconds["one after another"])
+    for way, values in seconds.items():
+        told = f"{statistics.median(values):.1f} s ({min(values):.1f}-{max(values):.1f})"
+        print(f"40 runs, {iterations} iterations, {way}: {told}, {first / statistics.median(values):.2f}x", flush=True)
+    print("the bytes of all are the same" if all(models == made[0] for models in made) else "the bytes differ")
+
+
 def overhead(runs, *where):
     """Seconds a run beside what the same number of iterations takes in the least time, which is next to nothing."""
     flags = list(itertools.chain(SMALL, ["--target", "phantom", "--seed", ",".join(map(str, range(runs)))]))
@@ -74,12 +95,18 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--no-speed-up", action="store_true", help="leave out the twelve runs")
+    parser.add_argument("--forty", action="store_true", help="only the forty models")
+    parser.add_argument("--iterations", type=int, default=200, help="of the forty")
+    parser.add_argument("--device", default="auto", help="of the forty")
     wish = parser.parse_args()
+    if wish.forty:
+        return forty(wish.iterations, wish.device)
     if not wish.no_speed_up:
         speed_up()
     overhead(wish.runs)
     with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cluster:
         overhead(wish.runs, "--scheduler", cluster.address)
+    return None
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Trains with a schedule made for that quality, measures the model, and times dense iterations of the seed
 project's recipe (80 steps, batch 8) before, between and after.
-Run: python -m tests.benchmarks.time_to_quality chest.png [--iterations 400] [--learning-rate 8e-3]
+Run: python -m tests.benchmarks.time_to_quality chest.png [--iterations 400] [--learning-rate 8e-3] [--device cuda]
+[--precision bfloat16]
 """
 
 import argparse
@@ -16,7 +17,8 @@ from pathlib import Path
 import torch
 
 from ncatool.checkpoint import load_model
-from ncatool.config import ModelConfig
+from ncatool.config import Device, ModelConfig
+from ncatool.device import resolve_device
 from ncatool.evaluate import mse_at
 from ncatool.model import initial_weights
 from ncatool.rollout import fire_masks
@@ -25,11 +27,12 @@ from tests.benchmarks.step_speed import STEPS, dense, seconds, square
 SEEDS = (0, 1, 2)
 
 
-def dense_seconds(rounds=5):
+def dense_seconds(device, rounds=5):
     model, generator = ModelConfig(), torch.Generator().manual_seed(0)
     weights = initial_weights(model, generator)
     weights = weights._replace(output_weight=0.001 * torch.randn(16, 128, generator=generator))
-    state = square(28, 28, model.channels, generator)
+    weights = weights._replace(**{name: getattr(weights, name).to(device) for name in weights._fields[:3]})
+    state = square(28, 28, model.channels, generator).to(device)
     fire = fire_masks(STEPS, state, model.fire_rate, generator)
     return [seconds(dense, state, weights, model, fire) for _ in range(rounds)]
 
@@ -39,14 +42,18 @@ def main():
     parser.add_argument("target")
     parser.add_argument("--iterations", default="400")
     parser.add_argument("--learning-rate", default="8e-3")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", default="float32")
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
-    slow = dense_seconds()[1:]
+    device = resolve_device(Device(arguments.device))
+    slow = dense_seconds(device)[1:]
     fast = []
     for number in SEEDS:
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "m.safetensors"
             flags = ["--iterations", arguments.iterations, "--learning-rate", arguments.learning_rate, "--seed", number]
+            flags += ["--device", arguments.device, "--precision", arguments.precision]
             command = [
                 sys.executable,
                 "-m",
@@ -63,7 +70,7 @@ def main():
             took = tomllib.loads(out.with_suffix(".toml").read_text())["result"]["seconds"]
             values = mse_at(load_model(out), [500], 8, torch.Generator().manual_seed(1))
         fast.append(took)
-        slow += dense_seconds(3)
+        slow += dense_seconds(device, 3)[1:]
         print(f"seed {number}: MSE at step 500 {values.median():.2e} after {took:.1f} s", flush=True)
     per_iteration = statistics.median(slow)
     print(f"dense: {per_iteration:.3f} s an iteration ({min(slow):.3f} to {max(slow):.3f})")
