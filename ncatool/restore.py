@@ -48,6 +48,7 @@ def numbers(facts: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
     return {
         "iteration": done,
         "bias": told.get("bias") is True,
+        "fire_bytes": _number(told, "fire_bytes", int, 1, 2**16),
         "guard": {
             "failures": _number(guard, "failures", int, 0, 100),
             "good": _number(guard, "good", int, 0, done),
@@ -62,7 +63,7 @@ def seconds(facts: Mapping[str, Any]) -> float:
     return float(_number(facts, "seconds", float, 0, math.inf))
 
 
-def tensors(config: RunConfig, target: Target, told: Mapping[str, Any], device: torch.device) -> Expected:
+def tensors(config: RunConfig, target: Target, told: Mapping[str, Any]) -> Expected:
     """Shape and dtype of every tensor of a run at this moment."""
     model, train = config.model, config.train
     weights: dict[str, tuple[int, ...]] = {
@@ -82,7 +83,7 @@ def tensors(config: RunConfig, target: Target, told: Mapping[str, Any], device: 
         **(_optimiser("optimiser", shapes) if stepped else {}),
         "pool": ((pool, *target.shape, model.channels), "F32"),
         "generator.draws": ((torch.Generator().get_state().numel(),), "U8"),
-        "generator.fire": ((torch.Generator(device).get_state().numel(),), "U8"),
+        "generator.fire": ((told["fire_bytes"],), "U8"),
         "rows": ((iteration, 4), "F64"),
     }
     for j, at in enumerate(guard["snapshots"]):

@@ -25,7 +25,6 @@ from ncatool.checkpoint import (
     write_record,
 )
 from ncatool.config import RunConfig
-from ncatool.device import resolve_device
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluate import mse_at
 from ncatool.files import replacing, write
@@ -70,8 +69,7 @@ class Run:
 
         def expected(facts: Mapping[str, Any], target: Target) -> Expected:
             config = restore.configuration(facts, str(path))
-            device = resolve_device(changed.get("device", config.train.device))
-            return restore.tensors(config, target, restore.numbers(facts, config), device)
+            return restore.tensors(config, target, restore.numbers(facts, config))
 
         tensors, target, facts = load_checkpoint(path, expected)
         config = restore.configuration(facts, str(path))

@@ -288,7 +288,8 @@ class Trainer:
     def numbers(self) -> dict[str, Any]:
         """Every number that the coming iterations depend on."""
         bias = self.weights.output_bias is not None
-        return {"iteration": self.iteration, "bias": bias, "guard": self.guard.numbers()}
+        fire_bytes = self.fire.get_state().numel()
+        return {"iteration": self.iteration, "bias": bias, "fire_bytes": fire_bytes, "guard": self.guard.numbers()}
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Goes back to the moment that `tensors` and `numbers` are of."""
@@ -299,5 +300,8 @@ class Trainer:
         self.guard.restore(below(tensors, "guard."), numbers["guard"])
         self.pool = self._pool(tensors["pool"])
         self.draws.set_state(tensors["generator.draws"])
-        self.fire.set_state(tensors["generator.fire"])
         self.iteration = numbers["iteration"]
+        if numbers["fire_bytes"] == self.fire.get_state().numel():
+            self.fire.set_state(tensors["generator.fire"])
+        else:  # a generator of another kind of device: its numbers cannot be gone on with here
+            self.fire.manual_seed(self.config.train.seed + 1 + self.iteration)

@@ -64,6 +64,25 @@ def test_a_resumed_run_ends_with_the_same_bytes(device, precision):
     assert run.finish()["mse_at_500"] == whole.finish()["mse_at_500"]
 
 
+def test_a_run_goes_on_on_another_device():
+    """Its generator of masks is then another, seeded by the iteration."""
+    run = trained(Device.CPU, "m", stop=5)
+
+    class Other(torch.Generator):
+        def get_state(self):
+            return torch.arange(16, dtype=torch.uint8)
+
+    run.trainer.fire = Other()
+    run.save()
+    left, found = Path("m.checkpoint.safetensors").read_bytes(), []
+    for _ in range(2):
+        Path("m.checkpoint.safetensors").write_bytes(left)
+        again = Run.resumed(RunFiles(Path("m.safetensors")))
+        assert len(list(again.reports(lambda: False))) == 7
+        found.append(Path("m.safetensors").read_bytes())
+    assert found[0] == found[1]
+
+
 def test_training_with_the_masks_of_the_processor_goes_as_it_does_there(device, monkeypatch):
     """One and the same draw of masks; ten iterations, between which rounding has little time to grow."""
     draws = iter([])
