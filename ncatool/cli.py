@@ -443,16 +443,13 @@ def import_(
 
 def _prepare(threads: int, device: Device, precision: Precision = Precision.FLOAT32) -> torch.device:
     """Settings of torch that belong to the process, and the device that a name means; says what makes it slow."""
-    from ncatool import compiler, native, rollout
+    from ncatool import native, rollout
     from ncatool.device import resolve_device
 
-    compiled, place = native.prepare(threads), resolve_device(device)
-    if place.type == Device.CUDA and rollout.engine_name(place) == "dense":
-        console.note(rollout.NO_KERNELS)
-    if place.type == Device.CPU and not compiled:
-        console.note(compiler.MISSING)
-    elif place.type == Device.CPU and precision is Precision.BFLOAT16:
-        console.note(rollout.SLOW_BFLOAT16)
+    place = resolve_device(device)
+    native.prepare(threads)
+    if slow := rollout.slowness(place, precision):
+        console.note(slow)
     return place
 
 
@@ -479,6 +476,11 @@ def main() -> None:
         _fail(error)
     except TyperException as error:
         _fail(_usage(error))
+    except RuntimeError as error:
+        if "out of memory" not in str(error) or console.manner.traceback:
+            raise
+        what = f"out of memory: {brief(str(error).splitlines()[0])}"
+        _fail(NcatoolError(what, "give a smaller --batch-size, --size or --pool-size, or --device cpu; resume goes on"))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(ExitCode.INTERRUPTED)
     else:

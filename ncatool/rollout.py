@@ -23,9 +23,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ncatool import native
+from ncatool import compiler, native
 from ncatool.config import ModelConfig, Precision
 from ncatool.device import share_of_memory
+from ncatool.errors import brief
 from ncatool.model import Linear, Weights, initial_weights, step
 from ncatool.native import Fire, Parameters, State
 from ncatool.state import living
@@ -34,12 +35,6 @@ MEMORY = 512 * 2**20
 """Bytes that the steps kept for a backward pass may take; on a GPU a quarter of its own."""
 AGREED = 1e-4
 """Largest difference from the dense rule, as a share of its largest value, with which kernels are trusted."""
-NO_KERNELS = (
-    "Triton's kernels do not run on this GPU, so rollouts take the dense path, several times slower; "
-    "Triton comes with torch's CUDA builds on Linux (else: pip install triton) and needs a C compiler"
-)
-SLOW_BFLOAT16 = "bfloat16 is for GPUs: on the CPU it takes the dense path, several times slower than float32"
-
 _DRAWN_AT_ONCE = 2**22
 """Random numbers held in memory at a time."""
 
@@ -126,14 +121,34 @@ class _Dense:
 
 
 @cache
-def _gpu(device: torch.device) -> ModuleType | None:
-    """The kernels, where there is Triton, it can build for this device, and they do there what they should."""
+def _tried(device: torch.device) -> ModuleType | str:
+    """The kernels, where Triton can build them for this device and they do there what they should; or why not."""
     try:
         gpu = importlib.import_module("ncatool.gpu")
-        return gpu if _agrees(gpu.Engine, device) else None
-    except Exception:
+        return gpu if _agrees(gpu.Engine, device) else "they come to other numbers than the dense rule"
+    except Exception as error:
         # No Triton, no C compiler for its launcher, too old a GPU: there are many ways, none ours to mend.
-        return None
+        return brief(f"{type(error).__name__}: {error}")
+
+
+def _gpu(device: torch.device) -> ModuleType | None:
+    found = _tried(device)
+    return None if isinstance(found, str) else found
+
+
+def slowness(device: torch.device, precision: Precision) -> str:
+    """What makes rollouts slow on a device, for people; empty where nothing does."""
+    why = _tried(device) if device.type == "cuda" else ""
+    if isinstance(why, str) and why:
+        return (
+            f"the kernels for GPUs do not run here ({why}), so rollouts take the dense path, several times slower; "
+            "they need Triton (in torch's CUDA builds on Linux, else: pip install triton) and a C compiler"
+        )
+    if device.type == "cpu" and not native.available():
+        return compiler.MISSING
+    if device.type == "cpu" and precision is Precision.BFLOAT16:
+        return "bfloat16 is for GPUs: on the CPU it takes the dense path, several times slower than float32"
+    return ""
 
 
 def _agrees(engine: Callable[..., _Engine], device: torch.device) -> bool:

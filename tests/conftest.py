@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
-from ncatool.config import ModelConfig, RunConfig, TargetConfig, TrainConfig
+from ncatool.config import Device, ModelConfig, RunConfig, TargetConfig, TrainConfig
 from tests.site import FLAGS, blood, serving, volumes, write_set
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -45,6 +45,7 @@ def _own_places(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(CACHE))
     monkeypatch.setenv("NCATOOL_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("NCATOOL_DEVICE", "cpu")  # what the tests expect; those of other devices name them
     for name in ("NO_COLOR", "NCATOOL_NO_PROGRESS", "CC"):
         monkeypatch.delenv(name, raising=False)
 
@@ -89,8 +90,16 @@ def browser():
 
 
 def small_run(**train):
-    """Settings of a run that takes a second."""
-    short = {"iterations": 6, "batch_size": 2, "pool_size": 4, "min_steps": 4, "max_steps": 8, "checkpoint_every": 2}
+    """Settings of a run that takes a second, on the processor unless told."""
+    short = {
+        "device": Device.CPU,
+        "iterations": 6,
+        "batch_size": 2,
+        "pool_size": 4,
+        "min_steps": 4,
+        "max_steps": 8,
+        "checkpoint_every": 2,
+    }
     return RunConfig(
         model=ModelConfig(channels=6, hidden=10),
         target=TargetConfig(size=10, padding=1),

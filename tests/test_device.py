@@ -1,5 +1,7 @@
 """Every command that takes a device does on it what it does on the processor."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -195,3 +197,25 @@ def test_an_unknown_precision_is_refused():
     assert done.returncode == 2
     assert "float32" in done.stderr
     assert "bfloat16" in done.stderr
+
+
+SCARCE = """
+import torch
+from ncatool import cli, run
+
+def exhausted(self, stopped):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\\nGPU 0 has ...")
+
+run.Run.reports = exhausted
+cli.main()
+"""
+
+
+def test_too_little_memory_is_one_line():
+    command = [sys.executable, "-c", SCARCE, "train", *SMALL, "--target", "phantom"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    what, empty, hint = done.stderr.splitlines()
+    assert what == "error: out of memory: 'CUDA out of memory. Tried to allocate 20.00 GiB.'"
+    assert empty == ""
+    assert "--batch-size" in hint

@@ -196,9 +196,12 @@ def test_kernels_are_trusted_only_where_they_come_to_the_dense_rules_numbers():
 
 def test_without_triton_the_dense_rule_runs(monkeypatch):
     monkeypatch.setitem(sys.modules, "ncatool.gpu", None)  # an import of it fails
-    rollout._gpu.cache_clear()
-    assert rollout.engine_name(torch.device("cuda")) == "dense"
-    rollout._gpu.cache_clear()
+    rollout._tried.cache_clear()
+    cuda = torch.device("cuda")
+    assert rollout.engine_name(cuda) == "dense"
+    assert "do not run here" in rollout.slowness(cuda, Precision.FLOAT32)
+    assert "ncatool.gpu" in rollout.slowness(cuda, Precision.FLOAT32)
+    rollout._tried.cache_clear()
     assert rollout.engine_name(torch.device("mps")) == "dense"
     assert rollout.engine_name(torch.device("cpu")) == ("compiled" if native.available() else "dense")
     assert rollout.engine_name(torch.device("cpu"), Precision.BFLOAT16) == "dense"
