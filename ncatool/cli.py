@@ -21,7 +21,7 @@ from ncatool.config import (
     Device,
     Metric,
     ModelConfig,
-    Precision,
+    RunConfig,
     TargetConfig,
     TrainConfig,
     View,
@@ -179,7 +179,7 @@ def train(
     if start is not None:
         run = dataclasses.replace(run, model=agreed(run.model, start.config, initial))
     picture = targets.load(run.target, root)
-    _prepare(threads, run.train.device, run.train.precision)
+    _prepare(threads, run.train.device, run)
     with files.alone():
         _complete(Run(run, picture, files, start.weights if start else None), preview, tensorboard)
 
@@ -215,7 +215,7 @@ def resume(
         raise UsageError(f"there is no checkpoint {files.checkpoint}", "give the model file of a run that has left one")
     with files.alone():
         run = Run.resumed(files, **{name: value for name, value in wishes.items() if value is not None})
-        _prepare(run.config.train.threads, run.config.train.device, run.config.train.precision)
+        _prepare(run.config.train.threads, run.config.train.device, run.config)
         for difference in run.differences():
             console.note(f"not what it was: {difference}; the numbers may differ from an undisturbed run's")
         if run.trainer.iteration == run.config.train.iterations:
@@ -441,14 +441,14 @@ def import_(
     export_cli.bring(file, out, wish, wanted, root, force)
 
 
-def _prepare(threads: int, device: Device, precision: Precision = Precision.FLOAT32) -> torch.device:
+def _prepare(threads: int, device: Device, run: RunConfig | None = None) -> torch.device:
     """Settings of torch that belong to the process, and the device that a name means; says what makes it slow."""
-    from ncatool import native, rollout
+    from ncatool import engine, native
     from ncatool.device import resolve_device
 
-    place = resolve_device(device)
+    place, run = resolve_device(device), run or RunConfig()
     native.prepare(threads)
-    if slow := rollout.slowness(place, precision):
+    if slow := engine.slowness(place, run.model, run.train.precision):
         console.note(slow)
     return place
 

@@ -34,8 +34,8 @@ SUMMED_UNITS = 64
 """The same, where gradients by the weights are summed."""
 PARTS = 64
 """Programs that share a model's sum; fixed, as the order of the sum is."""
-MOST_CHANNELS = 64
-"""Of a model: the registers end there."""
+MOST_CHANNELS = 32
+"""Of a model: more would take more shared memory than small GPUs have."""
 
 
 @cache

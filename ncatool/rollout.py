@@ -10,183 +10,27 @@ the backward pass.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from functools import cache
-from types import ModuleType
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from ncatool import compiler, native
 from ncatool.config import ModelConfig, Precision
 from ncatool.device import share_of_memory
-from ncatool.errors import brief
-from ncatool.model import Linear, Weights, initial_weights, step
+from ncatool.engine import Engine, engine_for, kernels_for
+from ncatool.model import Weights
 from ncatool.native import Fire, Parameters, State
 from ncatool.state import living
 
 MEMORY = 512 * 2**20
 """Bytes that the steps kept for a backward pass may take; on a GPU a quarter of its own."""
-AGREED = 1e-4
-"""Largest difference from the dense rule, as a share of its largest value, with which kernels are trusted."""
+
 _DRAWN_AT_ONCE = 2**22
 """Random numbers held in memory at a time."""
-
-
-@runtime_checkable
-class _Engine(Protocol):
-    def step_bytes(self, batch: int) -> int: ...
-    def run(self, state: State, fire: Fire) -> State: ...
-    def record(self, state: State, fire: Fire) -> Any: ...
-    def reverse(self, tape: Any, gradient: State) -> tuple[State, Parameters]: ...
-
-
-class _RoundedLinear(torch.autograd.Function):
-    """A layer whose products take bfloat16 factors and sum in float32, forward and backward."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        values, weight = _rounded(values), _rounded(weight)
-        ctx.save_for_backward(values, weight)
-        return F.linear(values, weight, bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        values, weight = ctx.saved_tensors
-        flat, rounded = gradient.flatten(0, -2), _rounded(gradient)
-        return rounded @ weight, rounded.flatten(0, -2).T @ values.flatten(0, -2), flat.sum(0)
-
-
-def _rounded(values: Tensor) -> Tensor:
-    return values.to(torch.bfloat16).to(values.dtype)
-
-
-LINEAR: dict[Precision, Linear] = {
-    Precision.FLOAT32: F.linear,
-    Precision.BFLOAT16: _RoundedLinear.apply,
-}
-
-
-class _DenseTape(NamedTuple):
-    start: State
-    final: State
-    parameters: Parameters
-
-
-class _Dense:
-    """The dense rule and autograd: any device, any dtype."""
-
-    def __init__(
-        self,
-        model: ModelConfig,
-        parameters: Parameters,
-        height: int,
-        width: int,
-        precision: Precision = Precision.FLOAT32,
-    ) -> None:
-        self._model, self._parameters, self._cells = model, parameters, height * width
-        self._linear = LINEAR[precision]
-
-    def step_bytes(self, batch: int) -> int:
-        """Perception twice, hidden units before and after relu, a few states and masks."""
-        values = 10 * self._model.channels + 2 * self._model.hidden
-        return batch * self._cells * values * self._parameters[0].element_size()
-
-    def run(self, state: State, fire: Fire) -> State:
-        with torch.no_grad():
-            return self._steps(state, Weights(*self._parameters), fire)
-
-    def record(self, state: State, fire: Fire) -> _DenseTape:
-        start = state.detach().requires_grad_()
-        w1, b1, w2, b2 = (parameter.detach().requires_grad_() for parameter in self._parameters)
-        with torch.enable_grad():
-            final = self._steps(start, Weights(w1, b1, w2, b2), fire)
-        return _DenseTape(start, final, (w1, b1, w2, b2))
-
-    def reverse(self, tape: _DenseTape, gradient: State) -> tuple[State, Parameters]:
-        first, w1, b1, w2, b2 = torch.autograd.grad(tape.final, (tape.start, *tape.parameters), gradient)
-        return first, (w1, b1, w2, b2)
-
-    def _steps(self, state: State, weights: Weights, fire: Fire) -> State:
-        for mask in fire:
-            state = step(state, weights, self._model, mask, self._linear)
-        return state
-
-
-@cache
-def _tried(device: torch.device) -> ModuleType | str:
-    """The kernels, where Triton can build them for this device and they do there what they should; or why not."""
-    try:
-        gpu = importlib.import_module("ncatool.gpu")
-        return gpu if _agrees(gpu.Engine, device) else "they come to other numbers than the dense rule"
-    except Exception as error:
-        # No Triton, no C compiler for its launcher, too old a GPU: there are many ways, none ours to mend.
-        return brief(f"{type(error).__name__}: {error}")
-
-
-def _gpu(device: torch.device) -> ModuleType | None:
-    found = _tried(device)
-    return None if isinstance(found, str) else found
-
-
-def slowness(device: torch.device, precision: Precision) -> str:
-    """What makes rollouts slow on a device, for people; empty where nothing does."""
-    why = _tried(device) if device.type == "cuda" else ""
-    if isinstance(why, str) and why:
-        return (
-            f"the kernels for GPUs do not run here ({why}), so rollouts take the dense path, several times slower; "
-            "they need Triton (in torch's CUDA builds on Linux, else: pip install triton) and a C compiler"
-        )
-    if device.type == "cpu" and not native.available():
-        return compiler.MISSING
-    if device.type == "cpu" and precision is Precision.BFLOAT16:
-        return "bfloat16 is for GPUs: on the CPU it takes the dense path, several times slower than float32"
-    return ""
-
-
-def _agrees(engine: Callable[..., _Engine], device: torch.device) -> bool:
-    """Whether an engine comes to the dense rule's states and gradients, on a small grid of lively cells."""
-    model, generator = ModelConfig(), torch.Generator().manual_seed(0)
-    weights = initial_weights(model, generator)
-    output = 0.02 * torch.randn(weights.output_weight.shape, generator=generator)
-    w1, b1, w2, b2 = (t.to(device) for t in (*weights[:2], output, torch.zeros(model.channels)))
-    state = (0.4 * torch.randn(2, 9, 7, model.channels, generator=generator)).to(device)
-    fire = (torch.rand(3, 2, 9, 7, generator=generator) < model.fire_rate).to(device)
-    outcomes = []
-    for kind in (engine, _Dense):
-        one = kind(model, (w1, b1, w2, b2), 9, 7, Precision.FLOAT32)
-        tape = one.record(state, fire)
-        first, gradients = one.reverse(tape, state)
-        outcomes.append((tape.final.detach(), first, *gradients))
-    return all((a - b).abs().max() <= AGREED * b.abs().max() for a, b in zip(*outcomes, strict=True))
-
-
-def engine_name(device: torch.device, precision: Precision = Precision.FLOAT32) -> str:
-    """What does the rollouts of usual models there: "compiled", "triton" or "dense"."""
-    if device.type == "cpu":
-        return "compiled" if native.available() and precision is Precision.FLOAT32 else "dense"
-    return "triton" if device.type == "cuda" and _gpu(device) else "dense"
-
-
-def _engine(
-    state: State, model: ModelConfig, parameters: Parameters, precision: Precision = Precision.FLOAT32
-) -> _Engine:
-    name = engine_name(state.device, precision) if state.dtype == torch.float32 else "dense"
-    if name == "compiled":
-        return native.Engine(model, parameters, *state.shape[1:3])
-    gpu = _gpu(state.device) if name == "triton" else None
-    if gpu is not None and model.channels <= gpu.MOST_CHANNELS:
-        engine: _Engine = gpu.Engine(model, parameters, *state.shape[1:3], precision)
-        return engine
-    height, width = state.shape[1:3]
-    return _Dense(model, parameters, height, width, precision)
 
 
 class _Rollout(torch.autograd.Function):
@@ -194,7 +38,7 @@ class _Rollout(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, state: Tensor, fire: Tensor, engine: Callable[[Parameters], _Engine], *parameters: Tensor
+        ctx: Any, state: Tensor, fire: Tensor, engine: Callable[[Parameters], Engine], *parameters: Tensor
     ) -> Tensor:
         w1, b1, w2, b2 = parameters
         ctx.engine = engine((w1, b1, w2, b2))
@@ -256,9 +100,9 @@ def rollout(
     if len(fire) == 0:
         return state
     if torch.is_grad_enabled() and any(t.requires_grad for t in (state, *parameters)):
-        final: Tensor = _Rollout.apply(state, fire, lambda own: _engine(state, model, own, precision), *parameters)  # type: ignore[no-untyped-call]
+        final: Tensor = _Rollout.apply(state, fire, lambda own: engine_for(state, model, own, precision), *parameters)  # type: ignore[no-untyped-call]
         return final
-    return _engine(state, model, parameters, precision).run(state, fire)
+    return engine_for(state, model, parameters, precision).run(state, fire)
 
 
 class Task(NamedTuple):
@@ -293,8 +137,8 @@ def rollouts(tasks: Sequence[Task]) -> list[State]:
 
 def _of_a_kind(tasks: Sequence[Task]) -> Sequence[State]:
     state, _, model, _, precision = tasks[0]
-    gpu = _gpu(state.device) if engine_name(state.device, precision) == "triton" else None
-    if gpu is None or model.channels > gpu.MOST_CHANNELS or len(tasks) == 1:
+    gpu = kernels_for(state.device, model, precision)
+    if gpu is None or len(tasks) == 1:
         return [rollout(*task) for task in tasks]
     each = len(state)
     fire = torch.full((max(len(task.fire) for task in tasks), each * len(tasks), *state.shape[1:3]), gpu.HALTED,

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ncatool import curve, native, restore
+from ncatool import curve, engine, native, restore
 from ncatool.checkpoint import (
     Expected,
     RunFiles,
@@ -31,7 +31,6 @@ from ncatool.files import replacing, write
 from ncatool.guard import below
 from ncatool.loss import psnr
 from ncatool.model import Weights
-from ncatool.rollout import engine_name
 from ncatool.target import Target
 from ncatool.train import Report, Trainer
 
@@ -210,7 +209,7 @@ class Run:
             "platform": platform.platform(),
             "device": str(self.trainer.device),
             "threads": native.threads(),
-            "engine": engine_name(self.trainer.device, self.config.train.precision),
+            "engine": engine.name(self.trainer.device, self.config.model, self.config.train.precision),
         }
 
     def _csv(self) -> str:

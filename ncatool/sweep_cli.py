@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ncatool import compare, compare_cli, console, live, native
+from ncatool import compare, compare_cli, console, engine, live, native
 from ncatool import target as targets
 from ncatool.config import Device, Metric
 from ncatool.device import resolve_device
@@ -20,7 +20,6 @@ from ncatool.errors import ExitCode, UsageError
 from ncatool.files import read_toml, write
 from ncatool.loss import psnr
 from ncatool.rehearsal import rehearse
-from ncatool.rollout import engine_name
 from ncatool.sweep import Failure, Workers, carry_out
 from ncatool.sweep import plan as plans
 from ncatool.sweep.cluster import Cluster
@@ -145,7 +144,7 @@ def _workers(items: Sequence[Item], token: str, wish: Wish) -> Iterator[tuple[Wo
     elif wish.vectorise and to_do:
         threads = cores()
         workers = Vectorised(wish.jobs or min(len(to_do), MOST), threads)
-        if not any(engine_name(resolve_device(item.config.train.device)) == "triton" for item in to_do):
+        if not any(engine.name(resolve_device(item.config.train.device)) == "triton" for item in to_do):
             console.note("without a GPU whose kernels run, --vectorise only takes turns: leave it out to be faster")
     else:
         jobs = wish.jobs or best_jobs(to_do)

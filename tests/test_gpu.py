@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ncatool import engine as engines
 from ncatool import native, rollout
 from ncatool.config import Boundary, Filter, ModelConfig, Precision
 from ncatool.model import Weights
@@ -82,15 +83,15 @@ def cut(values):
 
 
 def test_products_of_bfloat16_are_what_they_are_in_the_dense_rule(monkeypatch):
-    monkeypatch.setattr(rollout, "_rounded", cut) if INTERPRETED else None
+    monkeypatch.setattr(engines, "_rounded", cut) if INTERPRETED else None
     model = ModelConfig(hidden=40)
     state, weights, fire, direction = on_device(*make_case(model, (1, 7, 6), 3, 0.6, 0.02, 5))
     found, expected, exact = (
         both_ways(engine(model, tuple(weights), 7, 6, precision), state, fire, direction)
         for engine, precision in (
             (gpu.Engine, Precision.BFLOAT16),
-            (rollout._Dense, Precision.BFLOAT16),
-            (rollout._Dense, Precision.FLOAT32),
+            (engines.Dense, Precision.BFLOAT16),
+            (engines.Dense, Precision.FLOAT32),
         )
     )
     # A sum in another order may take a factor to the next value of bfloat16, 2^-8 off: one among many.
@@ -132,8 +133,8 @@ class Watch(TorchDispatchMode):
 @pytest.fixture(params=["triton", "dense"])
 def engine(request, monkeypatch):
     """Whole rollouts by the kernels, wherever the tensors lie, and by the dense rule."""
-    monkeypatch.setattr(rollout, "engine_name", lambda device, precision=None: request.param)
-    monkeypatch.setattr(rollout, "_gpu", lambda device: gpu)
+    monkeypatch.setattr(engines, "name", lambda *_: request.param)
+    monkeypatch.setattr(engines, "kernels_for", lambda *_: gpu)
     return request.param
 
 
@@ -177,34 +178,59 @@ def test_rollouts_under_autograd_and_with_little_memory(engine, monkeypatch):
     assert_close([rollout.rollout(state, weights, model, fire).cpu()], expected[:1])
 
 
-def test_too_many_channels_for_the_registers_take_the_dense_rule(engine):
-    model = ModelConfig(channels=gpu.MOST_CHANNELS + 1, hidden=3)
-    state, weights, _, _ = on_device(*make_case(model, (1, 3, 4), 2, 0.8, 0.02, 1))
-    assert isinstance(rollout._engine(state, model, tuple(weights), Precision.FLOAT32), rollout._Dense)
-
-
 def test_kernels_are_trusted_only_where_they_come_to_the_dense_rules_numbers():
-    class Wrong(rollout._Dense):
+    class Wrong(engines.Dense):
         def reverse(self, tape, gradient):
             first, (w1, b1, w2, b2) = super().reverse(tape, gradient)
             return first, (w1 * 1.001, b1, w2, b2)
 
-    assert rollout._agrees(gpu.Engine, DEVICE)
-    assert rollout._agrees(rollout._Dense, DEVICE)
-    assert not rollout._agrees(Wrong, DEVICE)
+    assert engines.agrees(gpu.Engine, DEVICE)
+    assert engines.agrees(engines.Dense, DEVICE)
+    assert not engines.agrees(Wrong, DEVICE)
 
 
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture
+def _untried():
+    engines._tried.cache_clear()
+    yield
+    engines._tried.cache_clear()
+
+
+@pytest.mark.usefixtures("_untried")
 def test_without_triton_the_dense_rule_runs(monkeypatch):
     monkeypatch.setitem(sys.modules, "ncatool.gpu", None)  # an import of it fails
-    rollout._tried.cache_clear()
-    cuda = torch.device("cuda")
-    assert rollout.engine_name(cuda) == "dense"
-    assert "do not run here" in rollout.slowness(cuda, Precision.FLOAT32)
-    assert "ncatool.gpu" in rollout.slowness(cuda, Precision.FLOAT32)
-    rollout._tried.cache_clear()
-    assert rollout.engine_name(torch.device("mps")) == "dense"
-    assert rollout.engine_name(torch.device("cpu")) == ("compiled" if native.available() else "dense")
-    assert rollout.engine_name(torch.device("cpu"), Precision.BFLOAT16) == "dense"
+    assert engines.name(CUDA) == "dense"
+    assert engines.kernels_for(CUDA, ModelConfig(), Precision.FLOAT32) is None
+    why = engines.slowness(CUDA, ModelConfig(), Precision.FLOAT32)
+    assert "do not run here" in why
+    assert "ncatool.gpu" in why
+    assert engines.name(torch.device("mps")) == "dense"
+    cpu = torch.device("cpu")
+    assert engines.name(cpu) == ("compiled" if native.available() else "dense")
+    assert engines.name(cpu, precision=Precision.BFLOAT16) == "dense"
+
+
+@pytest.mark.usefixtures("_untried")
+def test_kernels_that_fail_or_stray_are_left_alone(monkeypatch):
+    """Whatever goes wrong when they are tried, it is the dense rule that runs, and the reason is told."""
+
+    def missing(*_):
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(engines, "agrees", missing)
+    assert "Failed to find C compiler" in engines.slowness(CUDA, ModelConfig(), Precision.FLOAT32)
+    monkeypatch.setattr(engines, "agrees", lambda *_: False)
+    assert engines.name(CUDA, ModelConfig(hidden=5)) == "dense"
+    assert "other numbers" in engines.slowness(CUDA, ModelConfig(hidden=5), Precision.FLOAT32)
+    monkeypatch.setattr(engines, "agrees", lambda *_: True)
+    assert engines.name(CUDA, ModelConfig(hidden=6)) == "triton"
+    assert engines.slowness(CUDA, ModelConfig(hidden=6), Precision.FLOAT32) == ""
+    many = ModelConfig(channels=gpu.MOST_CHANNELS + 1)
+    assert engines.name(CUDA, many) == "dense"
+    assert "33 channels" in engines.slowness(CUDA, many, Precision.FLOAT32)
 
 
 BUILD = """

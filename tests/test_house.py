@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text()
 
 ROWS = [
     *("errors", "config", "settings", "files", "npz", "download", "dataset", "fetch", "target", "state"),
-    *("device", "model", "compiler", "native", "kernels", "gpu", "rollout", "loss", "checkpoint", "guard"),
+    *("device", "model", "compiler", "native", "kernels", "gpu", "engine", "rollout", "loss", "checkpoint", "guard"),
     *("train", "together", "evaluate", "view", "curve", "restore", "run", "script", "film", "canvas"),
     *("animation", "video", "render", "trial", "chart", "compare", "report", "export.common", "export.arrays"),
     *(

@@ -248,9 +248,10 @@ def test_device_that_is_not_there():
 def test_large_targets_train_in_bounded_memory():
     """The bound is on the bytes of kept steps: 100 steps of 224 × 224 at batch 8 would take 5 GB dense."""
     from ncatool import rollout
+    from ncatool.engine import engine_for
 
     model = ModelConfig()
-    engine = rollout._engine(
+    engine = engine_for(
         torch.zeros(1, 224, 224, 16), model, tuple(torch.zeros(s) for s in ((128, 48), 128, (16, 128), 16))
     )
     length = max(1, rollout.MEMORY // engine.step_bytes(8))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ncatool import rollout
+from ncatool import engine, rollout
 from ncatool import target as targets
 from ncatool.config import Device, Filter, Loss, ModelConfig, Precision, Regime, TargetConfig
 from ncatool.errors import NcatoolError
@@ -57,8 +57,9 @@ def test_the_same_as_one_batch_of_a_gpus_kernels(monkeypatch):
     if not torch.cuda.is_available():  # through the interpreter
         place = Device.CPU
         monkeypatch.setattr(gpu, "PARTS", 2)
-        monkeypatch.setattr(rollout, "engine_name", lambda *_: "triton")
-        monkeypatch.setattr(rollout, "_gpu", lambda device: gpu)
+        monkeypatch.setattr(engine, "name", lambda *_: "triton")
+        for module in (engine, rollout):
+            monkeypatch.setattr(module, "kernels_for", lambda *_: gpu)
     batches = []
     whole = gpu.Batch.__init__
 

@@ -17,10 +17,11 @@ from itertools import product
 import torch
 import torch.nn.functional as F
 
+from ncatool import engine
 from ncatool.config import Device, ModelConfig, Precision
 from ncatool.device import resolve_device
 from ncatool.model import Weights, initial_weights, kernels
-from ncatool.rollout import engine_name, fire_masks, rollout
+from ncatool.rollout import fire_masks, rollout
 
 STEPS = 80
 MODEL = ModelConfig()
@@ -130,7 +131,7 @@ def ways(weights, state, device):
         "seed's loop, eager": lambda: iteration(Seed(weights, device), planes),
         "seed's loop, torch.compile": lambda: iteration(torch.compile(Seed(weights, device)), planes),
         "CAX, JAX": lambda: cax(state),
-        f"ours ({engine_name(device)})": lambda: ours(weights, state, Precision.FLOAT32, device),
+        f"ours ({engine.name(device)})": lambda: ours(weights, state, Precision.FLOAT32, device),
         "ours, bfloat16": lambda: ours(weights, state, Precision.BFLOAT16, device),
     }
     if device.type == "cuda":

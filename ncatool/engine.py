@@ -1,0 +1,195 @@
+"""Which engine makes the rollouts of a model on a device: compiled C, kernels of a GPU, or the dense rule.
+
+All give what `model.step` gives. Kernels are trusted only where they come to its states and gradients on the very
+device and for the very size of model: there are too many GPUs, drivers and versions of Triton to take it on faith.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from functools import cache
+from types import ModuleType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from ncatool import compiler, native
+from ncatool.config import ModelConfig, Precision
+from ncatool.errors import brief
+from ncatool.model import Linear, Weights, initial_weights, step
+from ncatool.native import Fire, Parameters, State
+
+AGREED = {Precision.FLOAT32: 1e-4, Precision.BFLOAT16: 2e-2}
+"""Largest difference from the dense rule, as a share of its largest value, with which kernels are trusted."""
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """One model, its weights, and one size of grid."""
+
+    def step_bytes(self, batch: int) -> int: ...
+    def run(self, state: State, fire: Fire) -> State: ...
+    def record(self, state: State, fire: Fire) -> Any: ...
+    def reverse(self, tape: Any, gradient: State) -> tuple[State, Parameters]: ...
+
+
+class _RoundedLinear(torch.autograd.Function):
+    """A layer whose products take bfloat16 factors and sum in float32, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        values, weight = _rounded(values), _rounded(weight)
+        ctx.save_for_backward(values, weight)
+        return F.linear(values, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        values, weight = ctx.saved_tensors
+        flat, rounded = gradient.flatten(0, -2), _rounded(gradient)
+        return rounded @ weight, rounded.flatten(0, -2).T @ values.flatten(0, -2), flat.sum(0)
+
+
+def _rounded(values: Tensor) -> Tensor:
+    return values.to(torch.bfloat16).to(values.dtype)
+
+
+LINEAR: dict[Precision, Linear] = {
+    Precision.FLOAT32: F.linear,
+    Precision.BFLOAT16: _RoundedLinear.apply,
+}
+
+
+class _DenseTape(NamedTuple):
+    start: State
+    final: State
+    parameters: Parameters
+
+
+class Dense:
+    """The dense rule and autograd: any device, any dtype."""
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        parameters: Parameters,
+        height: int,
+        width: int,
+        precision: Precision = Precision.FLOAT32,
+    ) -> None:
+        self._model, self._parameters, self._cells = model, parameters, height * width
+        self._linear = LINEAR[precision]
+
+    def step_bytes(self, batch: int) -> int:
+        """Perception twice, hidden units before and after relu, a few states and masks."""
+        values = 10 * self._model.channels + 2 * self._model.hidden
+        return batch * self._cells * values * self._parameters[0].element_size()
+
+    def run(self, state: State, fire: Fire) -> State:
+        with torch.no_grad():
+            return self._steps(state, Weights(*self._parameters), fire)
+
+    def record(self, state: State, fire: Fire) -> _DenseTape:
+        start = state.detach().requires_grad_()
+        w1, b1, w2, b2 = (parameter.detach().requires_grad_() for parameter in self._parameters)
+        with torch.enable_grad():
+            final = self._steps(start, Weights(w1, b1, w2, b2), fire)
+        return _DenseTape(start, final, (w1, b1, w2, b2))
+
+    def reverse(self, tape: _DenseTape, gradient: State) -> tuple[State, Parameters]:
+        first, w1, b1, w2, b2 = torch.autograd.grad(tape.final, (tape.start, *tape.parameters), gradient)
+        return first, (w1, b1, w2, b2)
+
+    def _steps(self, state: State, weights: Weights, fire: Fire) -> State:
+        for mask in fire:
+            state = step(state, weights, self._model, mask, self._linear)
+        return state
+
+
+@cache
+def _tried(device: torch.device, model: ModelConfig, precision: Precision) -> ModuleType | str:
+    """The kernels, where Triton can build them and they do what they should; or why not."""
+    try:
+        gpu = importlib.import_module("ncatool.gpu")
+        if model.channels > gpu.MOST_CHANNELS:
+            return f"{model.channels} channels, {gpu.MOST_CHANNELS} are the most"
+        return gpu if agrees(gpu.Engine, device, model, precision) else "they come to other numbers than the dense rule"
+    except Exception as error:
+        # No Triton, no C compiler for its launcher, too old a GPU: there are many ways, none ours to mend.
+        return brief(f"{type(error).__name__}: {error}")
+
+
+def _size(model: ModelConfig) -> ModelConfig:
+    """What kernels are built for."""
+    return ModelConfig(channels=model.channels, hidden=model.hidden, boundary=model.boundary)
+
+
+def kernels_for(device: torch.device, model: ModelConfig, precision: Precision) -> ModuleType | None:
+    """The module of the kernels for a GPU, where they run."""
+    found = _tried(device, _size(model), precision) if device.type == "cuda" else ""
+    return None if isinstance(found, str) else found
+
+
+def agrees(
+    engine: Callable[..., Engine],
+    device: torch.device,
+    model: ModelConfig = ModelConfig(),  # noqa: B008 - frozen
+    precision: Precision = Precision.FLOAT32,
+) -> bool:
+    """Whether an engine comes to the dense rule's states and gradients, on a small grid of lively cells."""
+    generator = torch.Generator().manual_seed(0)
+    weights = initial_weights(model, generator)
+    output = 0.02 * torch.randn(weights.output_weight.shape, generator=generator)
+    w1, b1, w2, b2 = (t.to(device) for t in (*weights[:2], output, torch.zeros(model.channels)))
+    state = (0.4 * torch.randn(2, 9, 7, model.channels, generator=generator)).to(device)
+    fire = (torch.rand(3, 2, 9, 7, generator=generator) < model.fire_rate).to(device)
+    outcomes = []
+    for kind in (engine, Dense):
+        one = kind(model, (w1, b1, w2, b2), 9, 7, precision)
+        tape = one.record(state, fire)
+        first, gradients = one.reverse(tape, state)
+        outcomes.append((tape.final.detach(), first, *gradients))
+    return all((a - b).abs().max() <= AGREED[precision] * b.abs().max() for a, b in zip(*outcomes, strict=True))
+
+
+def name(
+    device: torch.device,
+    model: ModelConfig = ModelConfig(),
+    precision: Precision = Precision.FLOAT32,  # noqa: B008
+) -> str:
+    """What makes the rollouts: "compiled", "triton" or "dense"."""
+    if device.type == "cpu":
+        return "compiled" if native.available() and precision is Precision.FLOAT32 else "dense"
+    return "triton" if kernels_for(device, model, precision) else "dense"
+
+
+def slowness(device: torch.device, model: ModelConfig, precision: Precision) -> str:
+    """What makes rollouts slow on a device, for people; empty where nothing does."""
+    why = _tried(device, _size(model), precision) if device.type == "cuda" else ""
+    if isinstance(why, str) and why:
+        return (
+            f"the kernels for GPUs do not run here ({why}), so rollouts take the dense path, several times slower; "
+            "they need Triton (in torch's CUDA builds on Linux, else: pip install triton) and a C compiler"
+        )
+    if device.type == "cpu" and not native.available():
+        return compiler.MISSING
+    if device.type == "cpu" and precision is Precision.BFLOAT16:
+        return "bfloat16 is for GPUs: on the CPU it takes the dense path, several times slower than float32"
+    return ""
+
+
+def engine_for(
+    state: State, model: ModelConfig, parameters: Parameters, precision: Precision = Precision.FLOAT32
+) -> Engine:
+    """The engine for states such as this one."""
+    height, width = state.shape[1:3]
+    chosen = name(state.device, model, precision) if state.dtype == torch.float32 else "dense"
+    if chosen == "compiled":
+        return native.Engine(model, parameters, height, width)
+    gpu = kernels_for(state.device, model, precision) if chosen == "triton" else None
+    made: Engine = (gpu.Engine if gpu else Dense)(model, parameters, height, width, precision)
+    return made
