@@ -480,7 +480,7 @@ def main() -> None:
         if "out of memory" not in str(error) or console.manner.traceback:
             raise
         what = f"out of memory: {brief(str(error).splitlines()[0])}"
-        _fail(NcatoolError(what, "give a smaller --batch-size, --size or --pool-size, or --device cpu; resume goes on"))
+        _fail(NcatoolError(what, "give less at once (--batch-size, --size, --rollouts, --jobs), or --device cpu"))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(ExitCode.INTERRUPTED)
     else:

@@ -21,6 +21,7 @@ def resolve_device(device: Device) -> torch.device:
         raise UsageError(f"torch sees no {device} device on this machine", f"use --device {names}, or leave it out")
     if device is Device.CUDA:
         torch.backends.cudnn.allow_tf32 = False  # which would round the dense rule's perception to 10 bits
+        return torch.device(device, torch.cuda.current_device())
     return torch.device(device)
 
 

@@ -23,6 +23,7 @@ from ncatool.errors import brief
 from ncatool.model import Linear, Weights, initial_weights, step
 from ncatool.native import Fire, Parameters, State
 
+USUAL = ModelConfig()
 AGREED = {Precision.FLOAT32: 1e-4, Precision.BFLOAT16: 2e-2}
 """Largest difference from the dense rule, as a share of its largest value, with which kernels are trusted."""
 
@@ -137,7 +138,7 @@ def kernels_for(device: torch.device, model: ModelConfig, precision: Precision) 
 def agrees(
     engine: Callable[..., Engine],
     device: torch.device,
-    model: ModelConfig = ModelConfig(),  # noqa: B008 - frozen
+    model: ModelConfig = USUAL,
     precision: Precision = Precision.FLOAT32,
 ) -> bool:
     """Whether an engine comes to the dense rule's states and gradients, on a small grid of lively cells."""
@@ -158,8 +159,8 @@ def agrees(
 
 def name(
     device: torch.device,
-    model: ModelConfig = ModelConfig(),
-    precision: Precision = Precision.FLOAT32,  # noqa: B008
+    model: ModelConfig = USUAL,
+    precision: Precision = Precision.FLOAT32,
 ) -> str:
     """What makes the rollouts: "compiled", "triton" or "dense"."""
     if device.type == "cpu":
@@ -187,9 +188,9 @@ def engine_for(
 ) -> Engine:
     """The engine for states such as this one."""
     height, width = state.shape[1:3]
-    chosen = name(state.device, model, precision) if state.dtype == torch.float32 else "dense"
-    if chosen == "compiled":
+    single = state.dtype == torch.float32
+    if single and name(state.device, model, precision) == "compiled":
         return native.Engine(model, parameters, height, width)
-    gpu = kernels_for(state.device, model, precision) if chosen == "triton" else None
+    gpu = kernels_for(state.device, model, precision) if single else None
     made: Engine = (gpu.Engine if gpu else Dense)(model, parameters, height, width, precision)
     return made

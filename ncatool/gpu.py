@@ -48,6 +48,11 @@ def _padded(count: int) -> int:
     return max(16, 1 << (count - 1).bit_length())
 
 
+def step_bytes(batch: int, height: int, width: int, channels: int) -> int:
+    """Memory that one step of a batch takes: states, gradients by the network's output, life, and fire mask."""
+    return batch * height * width * (2 * 4 * channels + 2)
+
+
 class Tape(NamedTuple):
     """What `Batch.record` leaves for `Batch.reverse`."""
 
@@ -94,11 +99,11 @@ class Batch:
         return {"HP": self._hp, "BH": min(units, self._hp), "DOT": self._dot}
 
     def _grid(self, batch: int) -> tuple[int, int]:
-        return triton.cdiv(self._height * self._width, CELLS), batch
+        return batch, triton.cdiv(self._height * self._width, CELLS)
 
     def step_bytes(self, batch: int) -> int:
-        """Memory that one step takes, of states and gradients by the network's output."""
-        return batch * self._height * self._width * (2 * 4 * self._channels + 2)
+        """Memory that one step takes."""
+        return step_bytes(batch, self._height, self._width, self._channels)
 
     def run(self, state: State, fire: Masks) -> State:
         """The state after all steps of `fire`."""
@@ -115,8 +120,8 @@ class Batch:
         states, life = state.new_empty(kept, *state.shape), masks.new_empty(kept + 1, *masks.shape[1:])
         shape = {**self._shape(batch), "threshold": self._threshold, "KEEP": keep}
         # Written in turn: what one step leaves, the next one reads.
-        open_states = state.new_empty(2, *state.shape)
-        alive = masks.new_full((2, *masks.shape[1:]), kernels.MASKED.value)
+        open_states = [torch.empty_like(state) for _ in range(2)]
+        alive = [torch.full_like(masks[0], kernels.MASKED.value) for _ in range(2)]
         before = state
         for t in range(count):
             after = open_states[t % 2]
@@ -134,8 +139,8 @@ class Batch:
         count, batch = tape.fire.shape[:2]
         shape = self._shape(batch)
         wanted = torch.empty_like(tape.states)
-        given = gradient.new_zeros(2, 3, *gradient.shape)
-        given[count % 2, 0] = gradient
+        given = [gradient.new_zeros(3, *gradient.shape) for _ in range(2)]
+        given[count % 2][0] = gradient
         for t in reversed(range(count)):
             kernels.backward[self._grid(batch)](
                 given[1 - t % 2], given[t % 2], wanted, tape.states, tape.life, tape.fire, self._kernels, self._w1,

@@ -129,10 +129,10 @@ def forward(
     WRAP: tl.constexpr, KEEP: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
     """One step: from the state before its life mask, and who was alive a step earlier, to the same one step on."""
-    sample = tl.program_id(1).to(tl.int64)
+    sample = tl.program_id(0).to(tl.int64)
     model = sample // per_model
     cells = height * width
-    cell = tl.program_id(0) * BN + tl.arange(0, BN)
+    cell = tl.program_id(1) * BN + tl.arange(0, BN)
     inside = cell < cells
     y, x = cell // width, cell % width
     state += sample * cells * C
@@ -190,9 +190,9 @@ def mask(
     BN: tl.constexpr, WRAP: tl.constexpr, KEEP: tl.constexpr,
 ):  # fmt: skip
     """The life mask that the last step left open."""
-    sample = tl.program_id(1).to(tl.int64)
+    sample = tl.program_id(0).to(tl.int64)
     cells = height * width
-    cell = tl.program_id(0) * BN + tl.arange(0, BN)
+    cell = tl.program_id(1) * BN + tl.arange(0, BN)
     inside = cell < cells
     state += sample * cells * C
     alive += sample * cells
@@ -222,10 +222,10 @@ def backward(
     DOT: tl.constexpr,
 ):  # fmt: skip
     """One step back. `given` and `out` [3, batch, cells, C]: gradients by own state and by both filters' results."""
-    sample = tl.program_id(1).to(tl.int64)
+    sample = tl.program_id(0).to(tl.int64)
     model = sample // per_model
     cells = height * width
-    cell = tl.program_id(0) * BN + tl.arange(0, BN)
+    cell = tl.program_id(1) * BN + tl.arange(0, BN)
     inside = cell < cells
     size = batch * cells.to(tl.int64) * C
     given += sample * cells * C
@@ -271,9 +271,9 @@ def fold(
     WRAP: tl.constexpr,
 ):  # fmt: skip
     """The gradient by the first state, from what the last step back left."""
-    sample = tl.program_id(1).to(tl.int64)
+    sample = tl.program_id(0).to(tl.int64)
     cells = height * width
-    cell = tl.program_id(0) * BN + tl.arange(0, BN)
+    cell = tl.program_id(1) * BN + tl.arange(0, BN)
     inside = cell < cells
     size = batch * cells.to(tl.int64) * C
     kernel += sample // per_model * 18
@@ -325,7 +325,7 @@ def weights(
             back_output += _dot(tl.trans(tl.maximum(seen, 0.0)), output, DOT)
             back_hidden_bias += tl.sum(back, 0)
             back_output_bias += tl.sum(output, 0)
-    sums += (part * tl.num_programs(2) + model) * (4 * CP * HP + HP + CP)
+    sums += (part.to(tl.int64) * tl.num_programs(2) + model) * (4 * CP * HP + HP + CP)
     at = sums + channel[:, None] * HP + unit[None, :]
     tl.store(at, back_own)
     tl.store(at + CP * HP, back_first)

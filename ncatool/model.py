@@ -63,9 +63,14 @@ def kernels(name: Filter) -> Float[Tensor, "2 3 3"]:
 
 
 @cache
-def kernels_on(device: torch.device, dtype: torch.dtype, name: Filter) -> Float[Tensor, "2 3 3"]:
-    """The same on a device, brought there once: a transfer in each step would halt a GPU. Not to be written to."""
+def _brought(name: Filter, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "2 3 3"]:
     return kernels(name).to(device, dtype)
+
+
+def _kernels_for(state: Tensor, name: Filter) -> Float[Tensor, "2 3 3"]:
+    """The kernels beside a state; brought to a GPU once, for a transfer in each step would halt it."""
+    # Not kept on the CPU, where an exporter's tracing would leave a tensor that is none.
+    return kernels(name).to(state) if state.device.type == "cpu" else _brought(name, state.device, state.dtype)
 
 
 def rotated(weights: Weights, model: ModelConfig, degrees: float) -> Weights:
@@ -105,7 +110,7 @@ def perceive(
     """What each cell sees: itself, the filter and the transposed filter over its neighbourhood."""
     channels = state.shape[-1]
     image = _padded(state.permute(0, 3, 1, 2), model.boundary)
-    kernel = kernels_on(state.device, state.dtype, model.filter)
+    kernel = _kernels_for(state, model.filter)
     filtered = [F.conv2d(image, k.expand(channels, 1, 3, 3), groups=channels).permute(0, 2, 3, 1) for k in kernel]
     return torch.cat([state, *filtered], dim=-1)
 

@@ -13,6 +13,8 @@ from ncatool.config import ModelConfig, Regime, RunConfig, TargetConfig, TrainCo
 from ncatool.errors import UsageError, brief
 from ncatool.target import Target
 
+_ON_CPU = torch.Generator().get_state().numel()
+
 
 def configuration(facts: Mapping[str, Any], where: str) -> RunConfig:
     """The settings that a checkpoint's facts tell, every one checked."""
@@ -48,7 +50,7 @@ def numbers(facts: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
     return {
         "iteration": done,
         "bias": told.get("bias") is True,
-        "fire_bytes": _number(told, "fire_bytes", int, 1, 2**16),
+        "fire_bytes": _number({"fire_bytes": _ON_CPU, **told}, "fire_bytes", int, 1, 2**16),
         "guard": {
             "failures": _number(guard, "failures", int, 0, 100),
             "good": _number(guard, "good", int, 0, done),
@@ -82,7 +84,7 @@ def tensors(config: RunConfig, target: Target, told: Mapping[str, Any]) -> Expec
         **{f"weights.{name}": (shape, "F32") for name, shape in weights.items()},
         **(_optimiser("optimiser", shapes) if stepped else {}),
         "pool": ((pool, *target.shape, model.channels), "F32"),
-        "generator.draws": ((torch.Generator().get_state().numel(),), "U8"),
+        "generator.draws": ((_ON_CPU,), "U8"),
         "generator.fire": ((told["fire_bytes"],), "U8"),
         "rows": ((iteration, 4), "F64"),
     }

@@ -121,28 +121,47 @@ class Task(NamedTuple):
         return self.state.device, self.state.shape, rule, self.precision
 
 
-def rollouts(tasks: Sequence[Task]) -> list[State]:
-    """The final states of several models' rollouts; on a GPU those that can be are made as one batch.
+def batches(tasks: Sequence[Task]) -> list[list[int]]:
+    """Which rollouts are made together: places in `tasks`.
+
+    One by one, but on a GPU: there as many of a kind as leave no need to repeat steps for want of memory. Where steps
+    are repeated is where sums are split, so that others in the batch would change the last bits.
+    """
+    made: list[list[int]] = []
+    open_for: dict[tuple[Any, ...], list[int]] = {}
+    for place, task in enumerate(tasks):
+        found = open_for.get(task.kind)
+        if found is None or not _fit([*(tasks[i] for i in found), task]):
+            found = open_for[task.kind] = []
+            made.append(found)
+        found.append(place)
+    return made
+
+
+def _fit(tasks: Sequence[Task]) -> bool:
+    """Whether several of a kind can be one batch, whole."""
+    state, _, model, _, precision = tasks[0]
+    gpu = kernels_for(state.device, model, precision)
+    if gpu is None:
+        return False
+    steps = max(len(task.fire) for task in tasks)
+    most: int = share_of_memory(state.device, MEMORY)
+    return bool(steps * gpu.step_bytes(len(state) * len(tasks), *state.shape[1:]) <= most)
+
+
+def rollouts(tasks: Sequence[Task]) -> Sequence[State]:
+    """The final states of rollouts that `batches` puts together.
 
     Each is what `rollout` gives, to the last bit, and so are the gradients.
     """
-    alike: dict[tuple[Any, ...], list[int]] = {}
-    for place, task in enumerate(tasks):
-        alike.setdefault(task.kind, []).append(place)
-    finals: dict[int, State] = {}
-    for places in alike.values():
-        finals.update(zip(places, _of_a_kind([tasks[place] for place in places]), strict=True))
-    return [finals[place] for place in range(len(tasks))]
-
-
-def _of_a_kind(tasks: Sequence[Task]) -> Sequence[State]:
+    if len(tasks) == 1:
+        return [rollout(*tasks[0])]
     state, _, model, _, precision = tasks[0]
     gpu = kernels_for(state.device, model, precision)
-    if gpu is None or len(tasks) == 1:
-        return [rollout(*task) for task in tasks]
-    each = len(state)
-    fire = torch.full((max(len(task.fire) for task in tasks), each * len(tasks), *state.shape[1:3]), gpu.HALTED,
-                      dtype=torch.uint8, device=state.device)  # fmt: skip
+    if gpu is None:
+        raise ValueError("only a GPU makes several rollouts at once")
+    each, steps = len(state), max(len(task.fire) for task in tasks)
+    fire = torch.full((steps, each * len(tasks), *state.shape[1:3]), gpu.HALTED, dtype=torch.uint8, device=state.device)
     for task, own in zip(tasks, fire.split(each, dim=1), strict=True):
         own[: len(task.fire)] = task.fire
     models = [task.model for task in tasks]

@@ -94,10 +94,11 @@ class Run:
     def differences(self) -> list[str]:
         """What is another than when this run last went on, so that its numbers may differ from an undisturbed run's."""
         before, now = self.history[-1] if self.history else {}, self._environment()
-        matters = ["ncatool", "torch", "platform", "device", "engine"]
-        if now["engine"] != "compiled":  # whose numbers are the same for any number of threads
+        matters = ["ncatool", "torch", "platform", "device", "engine", "triton"]
+        if now["engine"] == "dense":  # the others' numbers are the same for any number of threads
             matters.append("threads")
-        return [f"{name} {before.get(name)} then, {now[name]} now" for name in matters if before.get(name) != now[name]]
+        then = [(name, before.get(name), now.get(name)) for name in matters]
+        return [f"{name} {earlier} then, {later} now" for name, earlier, later in then if earlier != later]
 
     def _log(self, event: str) -> None:
         moment = datetime.now(UTC).isoformat(timespec="seconds")
@@ -203,13 +204,16 @@ class Run:
         }
 
     def _environment(self) -> dict[str, Any]:
+        place, train = self.trainer.device, self.config.train
+        made_by = engine.name(place, self.config.model, train.precision)
         return {
             **{name: version(name) for name in ("ncatool", "torch", "numpy")},
+            **({"triton": version("triton")} if made_by == "triton" else {}),
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "device": str(self.trainer.device),
+            "device": place.type if place.type != "cuda" else f"cuda, {torch.cuda.get_device_name(place)}",
             "threads": native.threads(),
-            "engine": engine.name(self.trainer.device, self.config.model, self.config.train.precision),
+            "engine": made_by,
         }
 
     def _csv(self) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ncatool import compare, compare_cli, console, engine, live, native
 from ncatool import target as targets
-from ncatool.config import Device, Metric
+from ncatool.config import Metric
 from ncatool.device import resolve_device
 from ncatool.errors import ExitCode, UsageError
 from ncatool.files import read_toml, write
@@ -70,6 +70,8 @@ def run(wish: Wish, flags: Mapping[str, str | bool | None]) -> ExitCode:
     folder.check(wish.force)
     if wish.dry_run:
         items = _looked_up(planned, folder, wish)
+        if wish.vectorise:
+            console.note("--dry-run takes the time of runs in processes of their own, not of --vectorise")
         apart = dataclasses.replace(wish, vectorise=False)
         with _workers(items, secrets.token_hex(8), apart) as (workers, threads):
             rehearse(items, folder, workers, threads)
@@ -142,10 +144,10 @@ def _workers(items: Sequence[Item], token: str, wish: Wish) -> Iterator[tuple[Wo
     if wish.scheduler is not None and to_do:
         workers, threads = Cluster(wish.scheduler, token, console.note), 1
     elif wish.vectorise and to_do:
-        threads = cores()
+        threads = max(item.config.train.threads for item in to_do) or cores()
         workers = Vectorised(wish.jobs or min(len(to_do), MOST), threads)
-        if not any(engine.name(resolve_device(item.config.train.device)) == "triton" for item in to_do):
-            console.note("without a GPU whose kernels run, --vectorise only takes turns: leave it out to be faster")
+        for note in dict.fromkeys(map(_slow_together, to_do)):
+            console.note(note) if note else None
     else:
         jobs = wish.jobs or best_jobs(to_do)
         workers, threads = Local(jobs), max(1, cores() // jobs)
@@ -153,6 +155,15 @@ def _workers(items: Sequence[Item], token: str, wish: Wish) -> Iterator[tuple[Wo
         yield workers, threads
     finally:
         workers.close()
+
+
+def _slow_together(item: Item) -> str:
+    """What keeps a run from being made as one batch with others; empty where nothing does."""
+    model, train = item.config.model, item.config.train
+    device = resolve_device(train.device)
+    if device.type == "cuda":
+        return engine.slowness(device, model, train.precision)
+    return "--vectorise is for a CUDA GPU: without one runs only take turns, and are faster without the flag"
 
 
 class _Board:
@@ -246,7 +257,9 @@ def _sum_up(items: Sequence[Item], failed: Mapping[str, Failure], folder: Folder
     entries: list[compare.Entry] = []
     if wish.compare and done:
         entries, lost = compare_cli.measured(
-            [str(folder.run(item.name).model) for item in done], Trial(), resolve_device(Device.AUTO)
+            [str(folder.run(item.name).model) for item in done],
+            Trial(),
+            resolve_device(done[0].config.train.device),
         )
         measures = {entry.contender.path.stem: compare.flat(entry) for entry in entries}
         for row in rows:

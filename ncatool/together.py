@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ncatool.errors import NcatoolError
-from ncatool.rollout import Task, rollouts
+from ncatool.rollout import Task, batches, rollouts
 from ncatool.train import Assessment, Attempt, Report, Trainer
 
 
@@ -17,12 +17,15 @@ def iterate(trainers: Sequence[Trainer]) -> list[Report | NcatoolError]:
     Each does what it would do alone, to the last bit.
     """
     attempts = [trainer.begin() for trainer in trainers]
-    ends = rollouts([_task(trainer, attempt) for trainer, attempt in zip(trainers, attempts, strict=True)])
-    assessed = [trainer.assess(attempt, end) for trainer, attempt, end in zip(trainers, attempts, ends, strict=True)]
-    objectives = [assessment.objective for assessment in assessed if assessment.objective is not None]
-    if objectives:
-        torch.stack(objectives).sum().backward()
-    return [_concluded(*own) for own in zip(trainers, attempts, assessed, strict=True)]
+    tasks = [_task(trainer, attempt) for trainer, attempt in zip(trainers, attempts, strict=True)]
+    done: dict[int, Report | NcatoolError] = {}
+    for places in batches(tasks):  # one is over before the next: their tapes need not be in memory together
+        ends = rollouts([tasks[place] for place in places])
+        assessed = [trainers[place].assess(attempts[place], end) for place, end in zip(places, ends, strict=True)]
+        torch.autograd.backward([one.objective for one in assessed if one.objective is not None])
+        for place, assessment in zip(places, assessed, strict=True):
+            done[place] = _concluded(trainers[place], attempts[place], assessment)
+    return [done[place] for place in range(len(trainers))]
 
 
 def _task(trainer: Trainer, attempt: Attempt) -> Task:

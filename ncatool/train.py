@@ -30,6 +30,8 @@ WARM_UP = 0.1
 """Share of the iterations over which the learning rate rises to its peak; less, and padded targets explode."""
 
 REPLACED_ONE_IN = 8
+POOLS = 32
+"""That a quarter of a GPU's memory must hold, for one to lie there."""
 LAST_POWER = {Regime.GROWING: 0.5, Regime.PERSISTENT: 0.5, Regime.REGENERATING: 0.8}
 """Of the samples' losses at the end of a run, see `evened`; under the root wounds heal badly."""
 
@@ -117,7 +119,8 @@ class Trainer:
         self.weights = self._on_device(weights or fresh)
         parameters = [tensor for tensor in self.weights if tensor is not None]
         self.optimiser = torch.optim.Adam(parameters, lr=train.learning_rate)
-        self.pool = self._pool(self._seeds(0 if train.regime is Regime.GROWING else train.pool_size))
+        pool_size = 0 if train.regime is Regime.GROWING else train.pool_size
+        self.pool = self._pool(seed(pool_size, *target.shape, model.channels))
         self.guard = Guard(parameters, self.optimiser)
         self.iteration = 0
         self.last: State = self._seeds(1)
@@ -130,8 +133,8 @@ class Trainer:
         return seed(count, *self.target.shape, self.config.model.channels).to(self.device)
 
     def _pool(self, states: State) -> Pool:
-        """On the device, where it leaves room there for the rollouts."""
-        here = states.nbytes <= share_of_memory(self.device, 0)
+        """On the device, where it leaves room there for rollouts, and for other models."""
+        here = POOLS * states.nbytes <= share_of_memory(self.device, 0)
         return Pool(states.to(self.device if here else "cpu", copy=True))
 
     def model(self) -> Model:
@@ -263,7 +266,9 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
             for parameter in group["params"]:
-                parameter.grad /= parameter.grad.norm() + 1e-8
+                # A model's row of a batch's gradient may lie anywhere; how it is summed must not depend on that.
+                gradient = parameter.grad.clone()
+                parameter.grad = gradient / (gradient.norm() + 1e-8)
         self.optimiser.step()
 
     def _put_back(self, index: Int[Tensor, "batch"] | None, states: State, verdict: Verdict) -> None:

@@ -12,7 +12,7 @@ from ncatool import engine, rollout
 from ncatool import target as targets
 from ncatool.config import Device, Filter, Loss, ModelConfig, Precision, Regime, TargetConfig
 from ncatool.errors import NcatoolError
-from ncatool.rollout import Task, rollouts
+from ncatool.rollout import Task, batches, rollouts
 from ncatool.sweep import Failure, carry_out
 from ncatool.sweep.job import Ending, Job, Outcome, Told
 from ncatool.sweep.vectorised import Vectorised
@@ -78,7 +78,7 @@ def test_the_same_as_one_batch_of_a_gpus_kernels(monkeypatch):
     assert all(map(same, alone, together))
 
 
-def test_what_is_of_another_kind_is_another_batch():
+def test_what_is_of_another_kind_or_does_not_fit_is_another_batch(monkeypatch):
     tasks = []
     for model, shape, precision in (
         (ModelConfig(channels=5, hidden=7), (2, 4, 4), Precision.FLOAT32),
@@ -89,10 +89,16 @@ def test_what_is_of_another_kind_is_another_batch():
     ):
         state, own, fire, _ = make_case(model, shape, 3, 0.8, 0.1, 1)
         tasks.append(Task(state, own, model, fire, precision))
-    assert len({task.kind for task in tasks}) == 4
-    assert tasks[0].kind == tasks[2].kind
-    for final, task in zip(rollouts(tasks), tasks, strict=True):
-        assert torch.equal(final, rollout.rollout(*task))
+    assert batches(tasks) == [[0], [1], [2], [3], [4]], "on the processor"
+    for task in tasks:
+        assert torch.equal(rollouts([task])[0], rollout.rollout(*task))
+    gpu = pytest.importorskip("ncatool.gpu", reason="Triton is not installed: there is none for this system")
+    monkeypatch.setattr(rollout, "kernels_for", lambda *_: gpu)
+    assert batches(tasks) == [[0, 2], [1], [3], [4]]
+    room = 3 * gpu.step_bytes(2, 4, 4, 5)  # for all steps of one of them
+    for models, expected in ((1, [[0], [2]]), (2, [[0, 2]]), (0.5, [[0], [2]])):
+        monkeypatch.setattr(rollout, "share_of_memory", lambda *_, models=models: models * room)
+        assert [places for places in batches(tasks) if places[0] in (0, 2)] == expected
 
 
 def test_one_whose_training_fails_leaves_the_others_alone():
@@ -158,7 +164,7 @@ def test_a_vectorised_sweep_survives_kills_and_gives_the_bytes_of_any_other():
     assert [events[-1] for events in history("together").values()] == ["stopped"] * 4
     done = ncatool(*command, "together", "--vectorise")
     assert done.returncode == 0, done.stderr
-    assert "without a GPU" in done.stderr
+    assert "--vectorise is for a CUDA GPU" in done.stderr
     assert weights("together") == weights("apart")
     for name in weights("apart"):
         curve = Path(name).with_suffix(".csv")

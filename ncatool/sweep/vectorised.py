@@ -75,7 +75,6 @@ class Vectorised:
         with ExitStack() as lock:
             lock.enter_context(files.alone())
             run = begun(job, files)
-            run.share = SHARE / self._most  # of the time of all
             run.begin()
             member = _Member(job, run, lock.pop_all())
         self._members.append(member)
@@ -105,6 +104,7 @@ class Vectorised:
         if over:
             yield from self._finish(member)
         else:
+            member.run.share = SHARE / len(self._members)  # of the time of all
             member.run.save_if_due()
 
     def _finish(self, member: _Member) -> Iterator[Message]:
