@@ -6,6 +6,13 @@ hidden units are padded to powers of two (CP, HP), hidden units taken BH at a ti
 A step reads what the one before left without its life mask, and asks of every neighbour whether it lived
 on: so a step is one launch, and no program ever waits for another. `alive` says who was alive before that
 step; MASKED where no mask is left open. `fire` is HALTED for all cells of a sample whose rollout is over.
+
+Shapes, where `cells` is height · width:
+- of a step: `state` and `out` [batch, cells, C], `alive` and `out_alive` [batch, cells];
+- of all steps: `fire` [steps, batch, cells]; `tape` [steps, batch, cells, C], the states before each step; `life`
+  [steps + 1, batch, cells], who lived in them; `wanted` as `tape`, the gradients by the network's output;
+- of all models: `kernel` [models, 2, 9], `w1` [models, 3, CP, HP], `b1` [models, HP], `w2` [models, HP, CP], `b2`
+  [models, CP].
 """
 
 # mypy: ignore-errors
