@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ncatool.adam import Adam
 from ncatool.errors import NcatoolError
 from ncatool.state import living
 
@@ -55,21 +56,6 @@ def judge(
     return Verdict(dead | exploded, trouble)
 
 
-def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Copies of an optimiser's state, by `parameter.name`; none before its first step."""
-    state = optimiser.state_dict()["state"]
-    return {f"{i}.{name}": value.detach().cpu().clone() for i, entry in state.items() for name, value in entry.items()}
-
-
-def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Puts back what `optimiser_tensors` gave."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
-        number, _, name = key.partition(".")
-        state.setdefault(int(number), {})[name] = tensor.clone()
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
-
-
 def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names start with `prefix`, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
@@ -85,7 +71,7 @@ class Snapshot(NamedTuple):
 class Guard:
     """Keeps the last good weights, and restores them with a halved learning rate when a batch goes wrong."""
 
-    def __init__(self, parameters: list[Tensor], optimiser: torch.optim.Optimizer) -> None:
+    def __init__(self, parameters: list[Tensor], optimiser: Adam) -> None:
         self._parameters, self._optimiser = parameters, optimiser
         self.failures = 0
         self.good = 0
@@ -95,7 +81,7 @@ class Guard:
 
     def _snapshot(self, iteration: int) -> Snapshot:
         weights = {f"weights.{i}": tensor.detach().cpu().clone() for i, tensor in enumerate(self._parameters)}
-        optimiser = {f"optimiser.{name}": tensor for name, tensor in optimiser_tensors(self._optimiser).items()}
+        optimiser = {f"optimiser.{name}": tensor for name, tensor in self._optimiser.tensors().items()}
         return Snapshot(iteration, {**weights, **optimiser})
 
     def act(self, verdict: Verdict, iteration: int) -> tuple[str, ...]:
@@ -133,7 +119,7 @@ class Guard:
         with torch.no_grad():
             for i, parameter in enumerate(self._parameters):
                 parameter.copy_(tensors[f"weights.{i}"])
-        load_optimiser(self._optimiser, below(tensors, "optimiser."))
+        self._optimiser.load(below(tensors, "optimiser."))
 
     def tensors(self) -> dict[str, Tensor]:
         """The snapshots' tensors, by `snapshot.name`."""

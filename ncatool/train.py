@@ -16,10 +16,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ncatool.adam import Adam
 from ncatool.checkpoint import Model, named_weights
 from ncatool.config import Regime, RunConfig, Schedule
 from ncatool.device import resolve_device, share_of_memory
-from ncatool.guard import Guard, Verdict, below, judge, load_optimiser, optimiser_tensors
+from ncatool.guard import Guard, Verdict, below, judge
 from ncatool.loss import LOSSES, error, mse
 from ncatool.model import Weights, initial_weights
 from ncatool.rollout import fire_masks, rollout, steps_lived
@@ -118,7 +119,7 @@ class Trainer:
         fresh = initial_weights(model, self.draws)
         self.weights = self._on_device(weights or fresh)
         parameters = [tensor for tensor in self.weights if tensor is not None]
-        self.optimiser = torch.optim.Adam(parameters, lr=train.learning_rate)
+        self.optimiser = Adam(parameters)
         pool_size = 0 if train.regime is Regime.GROWING else train.pool_size
         self.pool = self._pool(seed(pool_size, *target.shape, model.channels))
         self.guard = Guard(parameters, self.optimiser)
@@ -263,13 +264,12 @@ class Trainer:
                 states[i, on_grid(circle, self.target.padding).to(self.device)] = 0
 
     def _descend(self, rate: float) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-            for parameter in group["params"]:
+        for parameter in self.optimiser.parameters:
+            if parameter.grad is not None:
                 # A model's row of a batch's gradient may lie anywhere; how it is summed must not depend on that.
                 gradient = parameter.grad.clone()
                 parameter.grad = gradient / (gradient.norm() + 1e-8)
-        self.optimiser.step()
+        self.optimiser.step(rate)
 
     def _put_back(self, index: Int[Tensor, "batch"] | None, states: State, verdict: Verdict) -> None:
         if index is None:
@@ -283,7 +283,7 @@ class Trainer:
         """Every tensor that the coming iterations depend on, by name."""
         return {
             **{f"weights.{name}": tensor.detach().cpu() for name, tensor in named_weights(self.weights).items()},
-            **{f"optimiser.{name}": tensor for name, tensor in optimiser_tensors(self.optimiser).items()},
+            **{f"optimiser.{name}": tensor for name, tensor in self.optimiser.tensors().items()},
             **{f"guard.{name}": tensor for name, tensor in self.guard.tensors().items()},
             "pool": self.pool.states.cpu(),
             "generator.draws": self.draws.get_state(),
@@ -301,7 +301,7 @@ class Trainer:
         with torch.no_grad():
             for name, tensor in named_weights(self.weights).items():
                 tensor.copy_(tensors[f"weights.{name}"])
-        load_optimiser(self.optimiser, below(tensors, "optimiser."))
+        self.optimiser.load(below(tensors, "optimiser."))
         self.guard.restore(below(tensors, "guard."), numbers["guard"])
         self.pool = self._pool(tensors["pool"])
         self.draws.set_state(tensors["generator.draws"])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ncatool.adam import Adam
 from ncatool.errors import NcatoolError
 from ncatool.guard import EVERY, PATIENCE, Guard, Verdict, judge
 from ncatool.state import seed
@@ -48,13 +49,13 @@ BAD = Verdict(torch.tensor([True, False]), "every cell died")
 
 def make():
     parameter = torch.zeros(3, requires_grad=True)
-    optimiser = torch.optim.Adam([parameter], lr=1.0)
+    optimiser = Adam([parameter])
     return parameter, optimiser, Guard([parameter], optimiser)
 
 
 def learn(parameter, optimiser):
     parameter.grad = torch.ones(3)
-    optimiser.step()
+    optimiser.step(1.0)
 
 
 def test_restores_weights_and_optimiser_from_before_the_trouble():
@@ -63,11 +64,11 @@ def test_restores_weights_and_optimiser_from_before_the_trouble():
         learn(parameter, optimiser)
         guard.act(GOOD, iteration)
         if iteration + 1 == 2 * EVERY:
-            kept = parameter.detach().clone(), optimiser.state_dict()["state"][0]["step"].item()
+            kept = parameter.detach().clone(), optimiser.tensors()["0.step"].item()
     (event,) = guard.act(BAD, 3 * EVERY)
     assert event == f"every cell died: weights of iteration {2 * EVERY} restored"
     assert torch.equal(parameter.detach(), kept[0])
-    assert optimiser.state_dict()["state"][0]["step"].item() == kept[1]
+    assert optimiser.tensors()["0.step"].item() == kept[1]
     assert guard.caution == 0.5
 
 

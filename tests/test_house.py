@@ -9,6 +9,7 @@ import pytest
 import typer
 
 from ncatool.cli import app
+from tests.conftest import SMALL
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ncatool"
@@ -17,7 +18,20 @@ README = (ROOT / "README.md").read_text()
 
 ROWS = [
     *("errors", "config", "settings", "files", "npz", "download", "dataset", "fetch", "target", "state"),
-    *("device", "model", "compiler", "native", "kernels", "gpu", "engine", "rollout", "loss", "checkpoint", "guard"),
+    *(
+        "device",
+        "model",
+        "compiler",
+        "native",
+        "kernels",
+        "gpu",
+        "engine",
+        "rollout",
+        "loss",
+        "checkpoint",
+        "adam",
+        "guard",
+    ),
     *("train", "together", "evaluate", "view", "curve", "restore", "run", "script", "film", "canvas"),
     *("animation", "video", "render", "trial", "chart", "compare", "report", "export.common", "export.arrays"),
     *(
@@ -85,6 +99,27 @@ def loaded_by(statement):
 def test_the_command_line_starts_light_and_the_check_bites():
     assert loaded_by("import ncatool.cli") == set()
     assert loaded_by("import ncatool.cli, numpy, PIL") == {"numpy", "PIL"}
+
+
+TRAINING = """
+import sys
+from ncatool import cli
+try:
+    cli.main()
+except SystemExit:
+    print(*(name for name in ("torch._dynamo", "triton", "sympy") if name in sys.modules))
+"""
+
+
+def test_training_loads_neither_compiler_nor_kernels(tmp_path):
+    """They take a second of every start; and none of them is needed on the processor."""
+    words = ["train", *SMALL, "--target", "phantom", "--json", "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINING, *words], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    result, loaded = done.stdout.splitlines()
+    assert '"iterations": 6' in result
+    assert loaded == ""
 
 
 @pytest.mark.parametrize("forbidden", ["click", "torchvision", "pickle"])

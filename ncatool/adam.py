@@ -1,0 +1,60 @@
+"""Adam, by torch's own function.
+
+`torch.optim.Adam` computes the same, but loads torch's compiler when it is first used: a second of every start.
+Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+
+class Adam:
+    """Parameters, and what is remembered of their gradients; nothing before the first step."""
+
+    def __init__(self, parameters: Sequence[Tensor]) -> None:
+        self.parameters = list(parameters)
+        self._state: list[dict[str, Tensor]] = []
+
+    def zero_grad(self) -> None:
+        """Forgets the gradients."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Moves the parameters against their gradients."""
+        if not self._state:
+            self._state = [_fresh(parameter) for parameter in self.parameters]
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        means, squares, steps = (
+            [entry[name] for entry in self._state] for name in ("exp_avg", "exp_avg_sq", "step")
+        )  # fmt: skip
+        adam(
+            self.parameters, gradients, means, squares, [], steps, amsgrad=False, beta1=0.9, beta2=0.999, lr=rate,
+            weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Copies of what is remembered, on the CPU, by `parameter.name`."""
+        return {
+            f"{i}.{name}": value.cpu().clone() for i, entry in enumerate(self._state) for name, value in entry.items()
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Puts back what `tensors` gave."""
+        self._state = [
+            {name: tensors[f"{i}.{name}"].to(like.device, copy=True) for name, like in _fresh(parameter).items()}
+            for i, parameter in enumerate(self.parameters)
+            if tensors
+        ]
+
+
+def _fresh(parameter: Tensor) -> dict[str, Tensor]:
+    """As torch has it: the count of steps stays on the CPU."""
+    zeros = torch.zeros_like(parameter, requires_grad=False)
+    return {"step": torch.tensor(0.0), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
