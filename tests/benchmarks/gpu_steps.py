@@ -1,4 +1,4 @@
-"""One training iteration on a GPU, forward and backward of 80 steps, several ways in turn in one process.
+"""One training iteration, on a GPU if there is one, forward and backward of 80 steps, several ways in turn in one process.
 
 The seed project's dense loop in eager PyTorch, under `torch.compile`, and as a CUDA graph; CAX's growing cellular
 automaton in JAX, where `pip install cax "jax[cuda13]"` has been done; our kernels launched one by one, as a CUDA
@@ -6,7 +6,7 @@ graph, and with bfloat16 products. Each reading waits for the GPU; medians and q
 stands to what its arithmetic alone and its bytes alone would take at the rates of a large product and a large copy,
 measured in the same run. What fails says why, and the others go on.
 
-Run: python -m tests.benchmarks.gpu_steps [--sides 28 72 224] [--batches 8 64] [--rounds 9] [--device cuda]
+Run: python -m tests.benchmarks.gpu_steps [--sides 28 72 224] [--batches 8 64] [--rounds 9] [--device auto]
 """
 
 import argparse
@@ -196,10 +196,10 @@ def told(values):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sides", type=int, nargs="+", default=[28, 72, 224])
-    parser.add_argument("--batches", type=int, nargs="+", default=[8, 64])
+    parser.add_argument("--sides", type=int, nargs="+", help="28, 72 and 224; on a processor 28")
+    parser.add_argument("--batches", type=int, nargs="+", help="8 and 64; on a processor 8")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     device = resolve_device(Device(arguments.device))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the processor"
@@ -210,7 +210,9 @@ def main():
     generator = torch.Generator().manual_seed(0)
     weights = initial_weights(MODEL, generator)
     weights = weights._replace(output_weight=0.001 * torch.randn(MODEL.channels, MODEL.hidden, generator=generator))
-    for side, batch in product(arguments.sides, arguments.batches):
+    large = device.type == "cuda"
+    sides = arguments.sides or ([28, 72, 224] if large else [28])
+    for side, batch in product(sides, arguments.batches or ([8, 64] if large else [8])):
         state = (0.5 + torch.rand(batch, side, side, MODEL.channels, generator=generator)).to(device)
         print(f"{side}x{side}, batch {batch}", flush=True)
         times = timed(ways(weights, state, device), arguments.rounds, device)
