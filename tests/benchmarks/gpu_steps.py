@@ -1,4 +1,4 @@
-"""One training iteration, on a GPU if there is one, forward and backward of 80 steps, several ways in turn in one process.
+"""One training iteration, on a GPU if there is one, forward and backward of 80 steps, several ways in turn.
 
 The seed project's dense loop in eager PyTorch, under `torch.compile`, and as a CUDA graph; CAX's growing cellular
 automaton in JAX, where `pip install cax "jax[cuda13]"` has been done; our kernels launched one by one, as a CUDA
