@@ -11,7 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ncatool import engine as engines
 from ncatool import native, rollout
-from ncatool.config import Boundary, Filter, ModelConfig, Precision
+from ncatool.config import Boundary, Device, Filter, ModelConfig, Precision
+from ncatool.device import resolve_device
 from ncatool.model import Weights
 from tests.test_rollout import assert_close, dense, make_case, outcome, undecided
 
@@ -19,7 +20,7 @@ pytest.importorskip("triton", reason="Triton is not installed: there is none for
 
 from ncatool import gpu
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+DEVICE = resolve_device(Device.AUTO)
 INTERPRETED = DEVICE.type == "cpu"
 CASES = {
     "usual": (ModelConfig(), (1, 9, 7), 3, 0.3, 0.02),
