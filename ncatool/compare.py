@@ -30,7 +30,6 @@ from ncatool.trial import GROWN, Measures, Spread, Tick, Trial, measure
 from ncatool.view import VIEWS, WHITE, Picture, Scene, coloured, default_scale, enlarged, sheet
 
 HALVES = (Damage.LEFT, Damage.RIGHT, Damage.TOP, Damage.BOTTOM)
-CPU = torch.device("cpu")
 TILE = 84
 """Pixels that the longer side of a picture takes on a sheet, about."""
 ANIMATION = Rendering(steps=400, every=4, damage=(Event(200, Damage.CIRCLE, SIZES[Damage.CIRCLE]),))
@@ -191,7 +190,7 @@ def model_paths(names: Sequence[str]) -> list[Path]:
     return list(paths)
 
 
-def load(paths: Sequence[Path], device: torch.device = CPU) -> tuple[list[Contender], dict[Path, NcatoolError]]:
+def load(paths: Sequence[Path], device: torch.device) -> tuple[list[Contender], dict[Path, NcatoolError]]:
     """What can be loaded, grouped by filter, loss, damage; and what was wrong with the rest."""
     contenders, failed = [], {}
     for path, name in zip(paths, labels(paths), strict=True):

@@ -31,6 +31,14 @@ _SIZES = ["batch", "height", "width", "per_model", "t"]
 
 
 @triton.jit
+def _place(height, width, BN: tl.constexpr):
+    """A program's sample, how many cells one has, and which of them are the program's, as far as there are any."""
+    cells = height * width
+    cell = tl.program_id(1) * BN + tl.arange(0, BN)
+    return tl.program_id(0).to(tl.int64), cells, cell, cell < cells
+
+
+@triton.jit
 def _neighbour(y, x, ok, dy: tl.constexpr, dx: tl.constexpr, height, width, WRAP: tl.constexpr):
     """Row and column of neighbours, and whether they are on the grid."""
     y, x = y + dy, x + dx
@@ -126,6 +134,16 @@ def _change(
     return change
 
 
+@triton.jit
+def _back(
+    own, first, second, output, w1, b1, w2, unit, CP: tl.constexpr, HP: tl.constexpr, DOT: tl.constexpr
+):  # fmt: skip
+    """Hidden units before relu, made again, and their gradients from those by the network's output."""
+    seen = _before_relu(own, first, second, w1, b1, unit, CP, HP, DOT)
+    back = _dot(output, tl.trans(_output(w2, unit, CP)), DOT)
+    return seen, tl.where(seen > 0, back, 0.0)
+
+
 # ---------- the steps ----------
 
 
@@ -136,11 +154,8 @@ def forward(
     WRAP: tl.constexpr, KEEP: tl.constexpr, DOT: tl.constexpr,
 ):  # fmt: skip
     """One step: from the state before its life mask, and who was alive a step earlier, to the same one step on."""
-    sample = tl.program_id(0).to(tl.int64)
+    sample, cells, cell, inside = _place(height, width, BN)
     model = sample // per_model
-    cells = height * width
-    cell = tl.program_id(1) * BN + tl.arange(0, BN)
-    inside = cell < cells
     y, x = cell // width, cell % width
     state += sample * cells * C
     alive += sample * cells
@@ -197,10 +212,7 @@ def mask(
     BN: tl.constexpr, WRAP: tl.constexpr, KEEP: tl.constexpr,
 ):  # fmt: skip
     """The life mask that the last step left open."""
-    sample = tl.program_id(0).to(tl.int64)
-    cells = height * width
-    cell = tl.program_id(1) * BN + tl.arange(0, BN)
-    inside = cell < cells
+    sample, cells, cell, inside = _place(height, width, BN)
     state += sample * cells * C
     alive += sample * cells
     lives, _ = _lives(state, alive, cell // width, cell % width, inside, threshold, height, width, C, WRAP)
@@ -229,11 +241,8 @@ def backward(
     DOT: tl.constexpr,
 ):  # fmt: skip
     """One step back. `given` and `out` [3, batch, cells, C]: gradients by own state and by both filters' results."""
-    sample = tl.program_id(0).to(tl.int64)
+    sample, cells, cell, inside = _place(height, width, BN)
     model = sample // per_model
-    cells = height * width
-    cell = tl.program_id(1) * BN + tl.arange(0, BN)
-    inside = cell < cells
     size = batch * cells.to(tl.int64) * C
     given += sample * cells * C
     out += sample * cells * C
@@ -245,6 +254,8 @@ def backward(
     else:
         kernel += model * 18
         w1 += model * 3 * CP * HP
+        b1 += model * HP
+        w2 += model * HP * CP
         gradient = _gradient(given, size, cell, inside, kernel, height, width, C, CP, WRAP)
         lives = tl.load(life + (now + batch) * cells + cell, mask=inside, other=0) != 0
         gradient = tl.where(lives[:, None], gradient, 0.0)
@@ -261,9 +272,7 @@ def backward(
             )  # fmt: skip
             for start in range(0, HP, BH):
                 unit = start + tl.arange(0, BH)
-                seen = _before_relu(own, first, second, w1, b1 + model * HP, unit, CP, HP, DOT)
-                back = _dot(output, tl.trans(_output(w2 + model * HP * CP, unit, CP)), DOT)
-                back = tl.where(seen > 0, back, 0.0)
+                _, back = _back(own, first, second, output, w1, b1, w2, unit, CP, HP, DOT)
                 gradient += _dot(back, tl.trans(_block(w1, 0, unit, CP, HP)), DOT)
                 first_back += _dot(back, tl.trans(_block(w1, 1, unit, CP, HP)), DOT)
                 second_back += _dot(back, tl.trans(_block(w1, 2, unit, CP, HP)), DOT)
@@ -278,10 +287,7 @@ def fold(
     WRAP: tl.constexpr,
 ):  # fmt: skip
     """The gradient by the first state, from what the last step back left."""
-    sample = tl.program_id(0).to(tl.int64)
-    cells = height * width
-    cell = tl.program_id(1) * BN + tl.arange(0, BN)
-    inside = cell < cells
+    sample, cells, cell, inside = _place(height, width, BN)
     size = batch * cells.to(tl.int64) * C
     kernel += sample // per_model * 18
     gradient = _gradient(given + sample * cells * C, size, cell, inside, kernel, height, width, C, CP, WRAP)
@@ -304,6 +310,8 @@ def weights(
     cells = height * width
     kernel += model * 18
     w1 += model * 3 * CP * HP
+    b1 += model * HP
+    w2 += model * HP * CP
     back_own = tl.zeros((CP, BH), tl.float32)
     back_first = tl.zeros((CP, BH), tl.float32)
     back_second = tl.zeros((CP, BH), tl.float32)
@@ -323,9 +331,7 @@ def weights(
             first, second = _filtered(
                 state, cell // width, cell % width, inside, kernel, height, width, C, CP, WRAP
             )  # fmt: skip
-            seen = _before_relu(own, first, second, w1, b1 + model * HP, unit, CP, HP, DOT)
-            back = _dot(output, tl.trans(_output(w2 + model * HP * CP, unit, CP)), DOT)
-            back = tl.where(seen > 0, back, 0.0)
+            seen, back = _back(own, first, second, output, w1, b1, w2, unit, CP, HP, DOT)
             back_own += _dot(tl.trans(own), back, DOT)
             back_first += _dot(tl.trans(first), back, DOT)
             back_second += _dot(tl.trans(second), back, DOT)

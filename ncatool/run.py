@@ -53,6 +53,7 @@ class Run:
         self.rows: list[tuple[Any, ...]] = []
         self.history: list[dict[str, Any]] = []
         self.share = SHARE
+        """Of the time, that checkpoints may take where no interval is asked for; many runs in step have it together."""
         self._before = 0.0
         self._started = self._not_before = time.monotonic()
 

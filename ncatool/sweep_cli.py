@@ -146,8 +146,8 @@ def _workers(items: Sequence[Item], token: str, wish: Wish) -> Iterator[tuple[Wo
     elif wish.vectorise and to_do:
         threads = max(item.config.train.threads for item in to_do) or cores()
         workers = Vectorised(wish.jobs or min(len(to_do), MOST), threads)
-        for note in dict.fromkeys(map(_slow_together, to_do)):
-            console.note(note) if note else None
+        for note in filter(None, dict.fromkeys(map(_slow_together, to_do))):
+            console.note(note)
     else:
         jobs = wish.jobs or best_jobs(to_do)
         workers, threads = Local(jobs), max(1, cores() // jobs)

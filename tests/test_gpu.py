@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,19 @@ class Watch(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+@contextmanager
+def no_waiting():
+    """On a GPU torch itself refuses what waits for it."""
+    if INTERPRETED:
+        yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 @pytest.fixture(params=["triton", "dense"])
 def engine(request, monkeypatch):
     """Whole rollouts by the kernels, wherever the tensors lie, and by the dense rule."""
@@ -156,13 +170,9 @@ def test_a_rollout_neither_waits_nor_transfers(engine, memory, monkeypatch):
         for name in ("forward", "mask", "backward", "fold", "weights"):
             monkeypatch.setattr(gpu.kernels, name, Idle())
     leaves = [tensor.clone().requires_grad_() for tensor in (state, *weights)]
-    torch.cuda.set_sync_debug_mode("error") if not INTERPRETED else None
-    try:
-        with Watch():
-            final = rollout.rollout(leaves[0], Weights(*leaves[1:]), model, fire)
-            (final * direction).sum().backward()
-    finally:
-        torch.cuda.set_sync_debug_mode("default") if not INTERPRETED else None
+    with no_waiting(), Watch():
+        final = rollout.rollout(leaves[0], Weights(*leaves[1:]), model, fire)
+        (final * direction).sum().backward()
     with pytest.raises(AssertionError, match="_local_scalar_dense"), Watch():
         final.sum().item()  # the watch bites
 
