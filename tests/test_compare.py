@@ -25,6 +25,7 @@ from tests.conftest import ncatool
 from tests.test_film import lively
 
 HOSTILE = "<script>window.hacked=1</script>"
+CPU = torch.device("cpu")
 SHORT = ["--rollouts", "2", "--steps", "200"]
 
 
@@ -67,7 +68,7 @@ def test_models_are_found_in_folders_and_by_patterns(runs):
 
 
 def test_what_cannot_be_loaded_is_told_and_the_rest_is_grouped(runs):
-    contenders, failed = load(model_paths(["runs", "nowhere.safetensors"]))
+    contenders, failed = load(model_paths(["runs", "nowhere.safetensors"]), CPU)
     assert [contender.name for contender in contenders] == ["c", "a", "b"]
     assert {path.name for path in failed} == {"broken.safetensors", "nowhere.safetensors"}
     about = {contender.name: contender.about for contender in contenders}
@@ -80,18 +81,18 @@ def test_what_cannot_be_loaded_is_told_and_the_rest_is_grouped(runs):
 def test_models_of_one_name_are_told_apart():
     for folder in ("x", "y"):
         saved(f"{folder}/model.safetensors")
-    contenders, _ = load([Path("x/model.safetensors"), Path("y/model.safetensors")])
+    contenders, _ = load([Path("x/model.safetensors"), Path("y/model.safetensors")], CPU)
     assert [contender.name for contender in contenders] == ["x/model", "y/model"]
 
 
 def test_a_lone_model_has_no_record_but_is_compared():
     Path(saved("a.safetensors")).with_suffix(".toml").unlink()
-    (contender,), _ = load([Path("a.safetensors")])
+    (contender,), _ = load([Path("a.safetensors")], CPU)
     assert contender.about == {"filter": "sobel", "loss": "?", "damage": "?", "target": "? 13x13"}
 
 
 def test_differences_between_records_come_first(runs):
-    contenders, _ = load(model_paths(["runs"]))
+    contenders, _ = load(model_paths(["runs"]), CPU)
     differing, common = settings(contenders)
     assert differing["train.loss"] == ["l2", "l1", "l2"]
     assert differing["train.regime"] == ["persistent", "persistent", "regenerating"]
