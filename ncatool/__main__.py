@@ -1,5 +1,5 @@
 """`python -m ncatool`."""
 
-from ncatool.cli import main
+from ncatool.cli.main import main
 
 main()

@@ -15,7 +15,7 @@ import tests.typecheck  # noqa: F401 - named below
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # has to be there before Triton is loaded
 with contextlib.suppress(ImportError):
-    import ncatool.kernels  # Triton reads the sources of its functions, which the hook below would wrap
+    import ncatool.engine.gpu_kernels  # Triton reads the sources of its functions, which the hook below would wrap
 
 install_import_hook("ncatool", "tests.typecheck.check")
 
@@ -23,7 +23,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
-from ncatool.config import Device, ModelConfig, RunConfig, TargetConfig, TrainConfig
+from ncatool.config.names import Device
+from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
 from tests.site import FLAGS, blood, serving, volumes, write_set
 
 DATA = Path(__file__).parents[2] / "shared" / "data"

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import torch
 
-from ncatool import target as targets
-from ncatool.checkpoint import RunFiles, load_model
+from ncatool.data import readers as targets
 from ncatool.errors import NcatoolError
-from ncatool.run import Run
+from ncatool.nca.model_file import load_model
+from ncatool.training.run import Run
+from ncatool.training.run_files import RunFiles
 
 MEMORY = 2**30
 HOSTILE = [

@@ -10,16 +10,20 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ncatool import restore
-from ncatool.checkpoint import RunFiles, checkpoint_tables, load_model
-from ncatool.config import RunConfig
+from ncatool.config.flat import flattened
+from ncatool.config.schema import RunConfig
+from ncatool.data.target import Target
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.files import held, read_toml, unwritable, write, write_toml
-from ncatool.settings import flattened
+from ncatool.files.atomic import unwritable, write
+from ncatool.files.lock import held
+from ncatool.files.toml import read_toml, write_toml
+from ncatool.nca.model_file import load_model
 from ncatool.sweep import plan as plans
 from ncatool.sweep.job import same_picture, same_training
 from ncatool.sweep.plan import Planned
-from ncatool.target import Target
+from ncatool.training import checkpoint_schema
+from ncatool.training.checkpoint import checkpoint_tables
+from ncatool.training.run_files import RunFiles
 
 VOLATILE = ("threads", "checkpoint_every", "target")
 """Settings in which a run may differ from the plan: they change no byte, or the pixels tell more."""
@@ -127,8 +131,8 @@ def _reached(checkpoint: Path) -> tuple[int, RunConfig | None, dict[str, Any]]:
     """How far a checkpoint is, and of what; (0, None, {}) where it cannot be read."""
     try:
         facts, picture = checkpoint_tables(checkpoint)
-        config = restore.configuration(facts, str(checkpoint))
-        return restore.numbers(facts, config)["iteration"], config, picture
+        config = checkpoint_schema.configuration(facts, str(checkpoint))
+        return checkpoint_schema.numbers(facts, config)["iteration"], config, picture
     except NcatoolError:
         return 0, None, {}
 

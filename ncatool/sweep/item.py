@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ncatool import target as targets
-from ncatool.checkpoint import Model, load_model, named_weights
-from ncatool.config import RunConfig, TargetConfig
-from ncatool.settings import agreed
+from ncatool.config.flat import agreed
+from ncatool.config.schema import RunConfig, TargetConfig
+from ncatool.data import readers as targets
+from ncatool.data.target import Target
+from ncatool.nca.model_file import Model, load_model, named_weights
 from ncatool.sweep.folder import Folder, Found, State
 from ncatool.sweep.job import Job
 from ncatool.sweep.local import cores, memory
 from ncatool.sweep.plan import Planned
-from ncatool.target import Target
 
 BASE_BYTES = 0.35 * 2**30
 """Memory of a process that trains, without its pool; see tests/benchmarks/memory.py."""

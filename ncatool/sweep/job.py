@@ -16,14 +16,18 @@ from typing import Any
 import platformdirs
 import torch
 
-from ncatool import native, restore
-from ncatool.checkpoint import RunFiles, checkpoint_tables, weights_named
-from ncatool.config import Regime, RunConfig
+from ncatool.config.names import Regime
+from ncatool.config.schema import RunConfig
+from ncatool.data.target import Target
+from ncatool.engine import compiled
 from ncatool.errors import NcatoolError
-from ncatool.model import Weights
-from ncatool.run import Run
-from ncatool.target import Target
-from ncatool.train import Trainer
+from ncatool.nca.model_file import weights_named
+from ncatool.nca.weights import Weights
+from ncatool.training import checkpoint_schema
+from ncatool.training.checkpoint import checkpoint_tables
+from ncatool.training.run import Run
+from ncatool.training.run_files import RunFiles
+from ncatool.training.trainer import Trainer
 
 TOLD_EVERY = 0.5
 """Seconds between two words of a run on how it goes."""
@@ -125,7 +129,9 @@ def resumable(config: RunConfig, target: Target, path: Path) -> bool:
     """Whether a checkpoint is there, can be read, and is of this run."""
     try:
         facts, record = checkpoint_tables(path)
-        return same_training(config, restore.configuration(facts, str(path))) and same_picture(record, target.record())
+        return same_training(config, checkpoint_schema.configuration(facts, str(path))) and same_picture(
+            record, target.record()
+        )
     except NcatoolError:
         return False
 
@@ -143,7 +149,7 @@ def forget(keys: list[str]) -> None:
 
 def work(job: Job, stopped: Callable[[], bool], tell: Tell, leased: bool = False) -> Outcome:
     """Begins a run or goes on with it, until the end or until `stopped`; whatever goes wrong is told, not raised."""
-    native.prepare(job.threads)
+    compiled.prepare(job.threads)
     try:
         if job.trial:
             return Outcome(job.name, Ending.FINISHED, seconds=seconds_an_iteration(job))

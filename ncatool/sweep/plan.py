@@ -13,9 +13,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ncatool.config import RunConfig
+from ncatool.config.flat import SETTINGS, checked, checked_one, configured, flattened
+from ncatool.config.schema import RunConfig
 from ncatool.errors import UsageError, brief
-from ncatool.settings import SETTINGS, checked, checked_one, configured, flattened
 
 TABLES = ("base", "grid", "runs", "replicates")
 RESERVED = ("summary", "sweep")

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from ncatool import native
-from ncatool.checkpoint import RunFiles
+from ncatool.engine import compiled
 from ncatool.errors import NcatoolError
-from ncatool.run import SHARE, Run
 from ncatool.sweep.job import TOLD_EVERY, Ending, Job, Message, Outcome, Told, begun
-from ncatool.together import iterate
-from ncatool.train import Report
+from ncatool.training.lockstep import iterate
+from ncatool.training.run import SHARE, Run
+from ncatool.training.run_files import RunFiles
+from ncatool.training.trainer import Report
 
 MOST = 64
 """Runs at a time, where nothing else is asked for."""
@@ -33,7 +33,7 @@ class Vectorised:
     """So many runs that go on in step; in this very process, where nothing can be lost but with the command."""
 
     def __init__(self, most: int, threads: int) -> None:
-        native.prepare(threads)
+        compiled.prepare(threads)
         self._most = most
         self._waiting: list[Job] = []
         self._members: list[_Member] = []

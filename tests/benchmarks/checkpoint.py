@@ -9,11 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from ncatool import native
-from ncatool import target as targets
-from ncatool.checkpoint import RunFiles
-from ncatool.config import RunConfig, TargetConfig, TrainConfig
-from ncatool.run import Run
+from ncatool.config.schema import RunConfig, TargetConfig, TrainConfig
+from ncatool.data import readers as targets
+from ncatool.engine import compiled
+from ncatool.training.run import Run
+from ncatool.training.run_files import RunFiles
 
 ITERATIONS = 600
 
@@ -40,7 +40,7 @@ def measure(size, padding, pool, folder):
 
 
 def main():
-    native.set_threads(os.cpu_count() or 1)
+    compiled.set_threads(os.cpu_count() or 1)
     print(f"grid    pool  MB      median    longest   written in {ITERATIONS} iterations   share of the time")
     for size, padding in ((28, 0), (40, 16)):
         for pool in (256, 1024):

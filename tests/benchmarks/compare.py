@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from ncatool import native
-from ncatool.checkpoint import load_model
-from ncatool.trial import Trial, measure
+from ncatool.engine import compiled
+from ncatool.evaluation.protocol import Trial, measure
+from ncatool.nca.model_file import load_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"
 
@@ -34,7 +34,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
-    native.set_threads(torch.get_num_threads())
+    compiled.set_threads(torch.get_num_threads())
     torch.set_flush_denormal(True)
     model = load_model(GOLDEN)
     measure(model, Trial(rollouts=2, steps=200))

@@ -17,11 +17,13 @@ from itertools import product
 import torch
 import torch.nn.functional as F
 
-from ncatool import engine
-from ncatool.config import Device, ModelConfig, Precision
-from ncatool.device import resolve_device
-from ncatool.model import Weights, initial_weights, kernels
-from ncatool.rollout import fire_masks, rollout
+from ncatool.config.names import Device, Precision
+from ncatool.config.schema import ModelConfig
+from ncatool.engine import choose
+from ncatool.engine.device import resolve_device
+from ncatool.engine.rollout import fire_masks, rollout
+from ncatool.nca.filters import kernels
+from ncatool.nca.weights import Weights, initial_weights
 
 STEPS = 80
 MODEL = ModelConfig()
@@ -131,7 +133,7 @@ def ways(weights, state, device):
         "seed's loop, eager": lambda: iteration(Seed(weights, device), planes),
         "seed's loop, torch.compile": lambda: iteration(torch.compile(Seed(weights, device)), planes),
         "CAX, JAX": lambda: cax(state),
-        f"ours ({engine.name(device)})": lambda: ours(weights, state, Precision.FLOAT32, device),
+        f"ours ({choose.name(device)})": lambda: ours(weights, state, Precision.FLOAT32, device),
         "ours, bfloat16": lambda: ours(weights, state, Precision.BFLOAT16, device),
     }
     if device.type == "cuda":

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import torch
 
-from ncatool.checkpoint import Model
-from ncatool.config import Boundary, ExportFormat, Filter, ModelConfig, TargetConfig
+from ncatool.config.names import Boundary, ExportFormat, Filter
+from ncatool.config.schema import ModelConfig, TargetConfig
+from ncatool.data.readers import load
 from ncatool.errors import UsageError
-from ncatool.export import KINDS, compared
-from ncatool.export.article import check
-from ncatool.model import initial_weights
-from ncatool.target import load
+from ncatool.formats.distill import check
+from ncatool.formats.exporting import KINDS, compared
+from ncatool.nca.model_file import Model
+from ncatool.nca.weights import initial_weights
 
 
 def lively(channels, hidden, filter_, boundary):

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import torch
 
-from ncatool.checkpoint import load_model
-from ncatool.config import Damage
-from ncatool.evaluate import advance
-from ncatool.loss import error, mse
-from ncatool.state import ALPHA, DAMAGE, on_grid, seed
+from ncatool.config.names import Damage
+from ncatool.engine.advance import advance
+from ncatool.nca.damage import DAMAGE, on_grid
+from ncatool.nca.loss import error, mse
+from ncatool.nca.model_file import load_model
+from ncatool.nca.state import ALPHA, seed
 
 ROLLOUTS = 32
 ASTRAY = 1e-3

@@ -21,11 +21,12 @@ import matplotlib
 import numpy as np
 import torch
 
-from ncatool import native
-from ncatool.checkpoint import load_model
-from ncatool.film import Film, Rendering, frames
-from ncatool.render import render
-from ncatool.view import WHITE, coloured, enlarged
+from ncatool.engine import compiled
+from ncatool.nca.model_file import load_model
+from ncatool.nca.picture import WHITE, coloured, enlarged
+from ncatool.rendering.film import Film, frames
+from ncatool.rendering.render import render
+from ncatool.rendering.timeline import Rendering
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"
 HOW = Rendering(steps=499, every=1)
@@ -106,7 +107,7 @@ def main():
     parser.add_argument("--long", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    native.set_threads(torch.get_num_threads())
+    compiled.set_threads(torch.get_num_threads())
     torch.set_flush_denormal(True)
     if chosen.long:
         long_one(chosen.long, chosen.out)

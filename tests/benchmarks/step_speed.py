@@ -10,10 +10,11 @@ import time
 
 import torch
 
-from ncatool import native
-from ncatool.config import ModelConfig
-from ncatool.model import Weights, initial_weights, step
-from ncatool.rollout import fire_masks, rollout
+from ncatool.config.schema import ModelConfig
+from ncatool.engine import compiled
+from ncatool.engine.rollout import fire_masks, rollout
+from ncatool.nca.rule import step
+from ncatool.nca.weights import Weights, initial_weights
 
 STEPS, BATCH = 80, 8
 CASES = {"28x28, all alive": (28, 28), "72x72, 40x40 alive": (72, 40)}
@@ -62,7 +63,7 @@ def main():
         for _ in range(arguments.rounds + 1):
             fire = fire_masks(STEPS, state, model.fire_rate, generator)
             for function, found in times.items():
-                native.set_threads(arguments.threads)
+                compiled.set_threads(arguments.threads)
                 # The dense rule gets all threads of torch; the rollout runs as the command runs it.
                 torch.set_num_threads(arguments.threads if function is dense else 1)
                 found.append(seconds(function, state, weights, model, fire))

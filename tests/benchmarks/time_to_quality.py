@@ -16,12 +16,13 @@ from pathlib import Path
 
 import torch
 
-from ncatool.checkpoint import load_model
-from ncatool.config import Device, ModelConfig
-from ncatool.device import resolve_device
-from ncatool.evaluate import mse_at
-from ncatool.model import initial_weights
-from ncatool.rollout import fire_masks
+from ncatool.config.names import Device
+from ncatool.config.schema import ModelConfig
+from ncatool.engine.advance import mse_at
+from ncatool.engine.device import resolve_device
+from ncatool.engine.rollout import fire_masks
+from ncatool.nca.model_file import load_model
+from ncatool.nca.weights import initial_weights
 from tests.benchmarks.step_speed import STEPS, dense, seconds, square
 
 SEEDS = (0, 1, 2)

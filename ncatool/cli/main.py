@@ -1,0 +1,65 @@
+"""The entry point: failures become one line and an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+import typer
+from typer.exceptions import TyperException
+
+from ncatool.cli import terminal
+from ncatool.cli.app import app
+from ncatool.errors import ExitCode, NcatoolError, UsageError, brief
+
+
+def main() -> None:
+    """The entry point: every failure that a user can mend is one line and a hint."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = app(standalone_mode=False)
+    except NcatoolError as error:
+        _fail(error)
+    except TyperException as error:
+        _fail(_usage(error))
+    except RuntimeError as error:
+        if "out of memory" not in str(error) or terminal.manner.traceback:
+            raise
+        what = f"out of memory: {brief(str(error).splitlines()[0])}"
+        _fail(NcatoolError(what, "give less at once (--batch-size, --size, --rollouts, --jobs), or --device cpu"))
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(ExitCode.INTERRUPTED)
+    else:
+        sys.exit(code if isinstance(code, int) else ExitCode.DONE)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """So that what is half done is cleaned up, as after Ctrl-C."""
+    sys.exit(ExitCode.TERMINATED)
+
+
+def _fail(error: NcatoolError) -> None:
+    if terminal.manner.traceback:
+        raise error
+    terminal.fail(error)
+    sys.exit(error.code)
+
+
+def _flags_of_train(context: typer.Context) -> list[str]:
+    group = context.parent.command if context.parent is not None else None
+    train = getattr(group, "commands", {}).get("train")
+    return [flag for parameter in train.params for flag in parameter.opts] if train is not None else []
+
+
+def _usage(error: TyperException) -> UsageError:
+    """Typer's own complaint, in our form."""
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "ncatool"
+    flag = getattr(error, "option_name", None)
+    if context is not None and context.info_name == "resume" and flag in _flags_of_train(context):
+        return UsageError(
+            f"a run keeps its {flag.removeprefix('--')} when it is resumed",
+            f"for another, train anew from its weights: ncatool train --from MODEL {flag} ...",
+        )
+    return UsageError(error.format_message().replace("Value error, ", ""), f"see: {command} --help")

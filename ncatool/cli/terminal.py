@@ -1,0 +1,229 @@
+"""What a person sees: streams, progress bars, pictures in the terminal, tables, JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ncatool.errors import NcatoolError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+PLAIN_SECONDS = 10.0
+"""Between two lines of progress where there is no terminal."""
+
+
+@dataclass
+class Manner:
+    """How this process speaks, as the command line asked."""
+
+    quiet: bool = False
+    as_json: bool = False
+    traceback: bool = False
+
+
+manner = Manner()
+
+
+def stderr() -> Console:
+    """Rich's console on stderr."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def note(message: str) -> None:
+    """One line on stderr, unless quiet."""
+    if not manner.quiet:
+        print(message, file=sys.stderr, flush=True)
+
+
+def fail(error: NcatoolError) -> None:
+    """One line that says what is wrong, an empty one, and what to do."""
+    what = " ".join(str(error.what).split())
+    print(f"error: {what}\n\nhint: {error.mend}", file=sys.stderr, flush=True)
+
+
+def result(values: Mapping[str, Any]) -> None:
+    """A command's data on stdout: one JSON object, or a line a value."""
+    if manner.as_json:
+        print(json.dumps({name: _finite(value) for name, value in values.items()}), flush=True)
+        return
+    width = max(map(len, values))
+    for name, value in values.items():
+        shown = " ".join(value) if isinstance(value, list) else _shown(value)
+        print(f"{name:<{width}}  {shown}", flush=True)
+
+
+def results(values: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
+    """As `result` for several models: one JSON object, or a table with a row a model."""
+    if manner.as_json:
+        rows = [{"model": name, **{key: _finite(value) for key, value in row.items()}} for name, row in models.items()]
+        print(json.dumps({**values, "models": rows}), flush=True)
+        return
+    headings = ["model", *next(iter(models.values()))]
+    table(headings, [[name, *map(_shown, row.values())] for name, row in models.items()])
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no infinity: a number that is not finite becomes null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+Update = Callable[[int, str], None]
+"""Takes how much is done, and a word on it."""
+
+
+def moving() -> bool:
+    """Whether progress may be drawn: on a terminal, if nobody asked otherwise."""
+    return sys.stderr.isatty() and not manner.quiet and not os.environ.get("NCATOOL_NO_PROGRESS")
+
+
+@contextmanager
+def progress(
+    total: int, unit: str, extra: Callable[[], RenderableType] | None = None
+) -> Iterator[Callable[[int, str], None]]:
+    """Gives `update(done, text)`: a bar on a terminal (below `extra`, drawn anew), else a line now and then."""
+    if not moving():
+        yield _plain(total, unit)
+        return
+    from rich.console import Group
+    from rich.live import Live
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=stderr(),
+    )
+    task = bar.add_task("", total=total, rate="")
+    rate = _Rate(unit)
+    # Asked for only when the screen is drawn: a picture an iteration would slow training down.
+    with Live(console=bar.console, refresh_per_second=8, get_renderable=lambda: Group(extra(), bar) if extra else bar):
+        yield lambda done, text: bar.update(task, completed=done, description=text, rate=rate(done))
+
+
+class _Rate:
+    """Units a second since the first call."""
+
+    def __init__(self, unit: str) -> None:
+        self._unit = unit
+        self._first: tuple[float, int] | None = None
+
+    def __call__(self, done: int) -> str:
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now, done
+        elapsed, count = now - self._first[0], done - self._first[1]
+        return f"{count / elapsed:.1f} {self._unit}/s" if count and elapsed > 0 else ""
+
+
+def _plain(total: int, unit: str) -> Callable[[int, str], None]:
+    rate, last = _Rate(unit), time.monotonic()
+
+    def update(done: int, text: str) -> None:
+        nonlocal last
+        speed = rate(done)
+        if time.monotonic() - last >= PLAIN_SECONDS:
+            last = time.monotonic()
+            note(f"{done}/{total} {unit}  {text}  {speed}".rstrip())
+
+    return update
+
+
+@contextmanager
+def transfer(name: str) -> Iterator[Callable[[int, int | None, str], None]]:
+    """Gives `watch(done, total, text)` for bytes: a bar on a terminal, else a line now and then.
+
+    With a total, the text says what is being done; without, it is a message.
+    """
+    if not moving():
+        yield _plain_transfer(name)
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(bar_width=None), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(TextColumn("{task.description}"), *columns, console=stderr()) as bar:
+        task = bar.add_task(name, total=None)
+        doing = ""
+
+        def watch(done: int, total: int | None, text: str) -> None:
+            nonlocal doing
+            if total is None and text:
+                bar.console.print(f"{name}: {text}", markup=False, soft_wrap=True)
+            elif text != doing:
+                doing = text
+                bar.reset(task, description=f"{name} {text}".rstrip())
+            bar.update(task, completed=done, total=total)
+
+        yield watch
+
+
+def _plain_transfer(name: str) -> Callable[[int, int | None, str], None]:
+    last = time.monotonic()
+
+    def watch(done: int, total: int | None, text: str) -> None:
+        nonlocal last
+        if total is None and text:
+            note(f"{name}: {text}")
+        elif time.monotonic() - last >= PLAIN_SECONDS:
+            last = time.monotonic()
+            of = f" of {total / 1e6:.1f}" if total else ""
+            note(f"{name}: {done / 1e6:.1f}{of} MB  {text}".rstrip())
+
+    return watch
+
+
+def one_line(text: str, most: int) -> str:
+    """Text from elsewhere as a part of a line: no control characters, and not too long."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text[: most + 1])
+    return plain if len(plain) <= most else f"{plain[: most - 1]}…"
+
+
+def table(headings: list[str], rows: list[list[str]], *, best: bool = False) -> None:
+    """Rows under headings, on stdout; with `best`, cells that end in * are bold."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    columns = list(zip(headings, *rows, strict=True))
+    if sys.stdout.isatty() and sum(max(map(len, column)) + 2 for column in columns) > Console().width:
+        _blocks(headings, rows)
+        return
+    for heading in headings:
+        shown.add_column(heading, overflow="fold")
+    for row in rows:
+        # As Text, or brackets in names would be taken for markup.
+        shown.add_row(*(Text(cell, "bold" if best and cell.endswith("*") else "") for cell in row))
+    wide = None if sys.stdout.isatty() else 200
+    Console(highlight=False, width=wide).print(shown)
+
+
+def _blocks(headings: list[str], rows: list[list[str]]) -> None:
+    """A table that is wider than the terminal: a paragraph a row."""
+    for name, *cells in rows:
+        print(f"{name}\n  {'   '.join(f'{heading} {cell}' for heading, cell in zip(headings[1:], cells, strict=True))}")
+
+
+def watched(frames: Iterable[Any], total: int, unit: str) -> Iterator[Any]:
+    """Passes the frames on and shows how many went by."""
+    with progress(total, unit) as update:
+        for done, frame in enumerate(frames, 1):
+            update(done, "")
+            yield frame

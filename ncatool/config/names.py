@@ -1,0 +1,130 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Filter(StrEnum):
+    """The kernel that a cell perceives its neighbours through."""
+
+    SOBEL = "sobel"
+    SCHARR = "scharr"
+    GAUSSIAN = "gaussian"
+    LAPLACIAN = "laplacian"
+    MEAN = "mean"
+
+
+class Boundary(StrEnum):
+    """What lies beyond the edge of the grid: nothing, or the opposite edge."""
+
+    ZERO = "zero"
+    WRAP = "wrap"
+
+
+class Loss(StrEnum):
+    """What training minimises over the first four channels."""
+
+    L1 = "l1"
+    L2 = "l2"
+    MANHATTAN = "manhattan"
+    HINGE = "hinge"
+
+
+class Regime(StrEnum):
+    """How training starts its rollouts: from the seed, from a pool, from a pool with damage."""
+
+    GROWING = "growing"
+    PERSISTENT = "persistent"
+    REGENERATING = "regenerating"
+
+
+class Schedule(StrEnum):
+    """How the learning rate changes after the warm-up."""
+
+    COSINE = "cosine"
+    STEP = "step"
+    CONSTANT = "constant"
+
+
+class Device(StrEnum):
+    """Where rollouts run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+class Precision(StrEnum):
+    """Of the factors of the network's products; sums, states and gradients are float32 either way."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+class Damage(StrEnum):
+    """Shapes that damage erases."""
+
+    CIRCLE = "circle"
+    LEFT = "left"
+    RIGHT = "right"
+    TOP = "top"
+    BOTTOM = "bottom"
+    SQUARE = "square"
+
+
+class Metric(StrEnum):
+    """How errors are told."""
+
+    MSE = "mse"
+    PSNR = "psnr"
+    SSIM = "ssim"
+
+
+class ExportFormat(StrEnum):
+    """What a model can be exported to."""
+
+    HTML = "html"
+    ONNX = "onnx"
+    PT2 = "pt2"
+    JSON = "json"
+    NPZ = "npz"
+    H = "h"
+
+
+class Order(StrEnum):
+    """How the inputs of another program's network are ordered."""
+
+    BLOCKED = "blocked"
+    INTERLEAVED = "interleaved"
+
+
+class View(StrEnum):
+    """What of a state is shown."""
+
+    RGBA = "rgba"
+    ALPHA = "alpha"
+    HIDDEN = "hidden"
+    CHANGE = "change"
+    ERROR = "error"
+    ALL = "all"
+
+
+class Colormap(StrEnum):
+    """How grey samples are coloured: not at all, or by a perceptually uniform map of matplotlib's."""
+
+    GREY = "grey"
+    VIRIDIS = "viridis"
+    PLASMA = "plasma"
+    INFERNO = "inferno"
+    MAGMA = "magma"
+    CIVIDIS = "cividis"
+
+
+class Alpha(StrEnum):
+    """What is transparent, beside what the picture itself leaves out."""
+
+    OPAQUE = "opaque"
+    LUMINANCE = "luminance"
+    THRESHOLD = "threshold"

@@ -1,0 +1,146 @@
+"""Settings as frozen dataclasses, names as enums, and how TOML, environment and flags merge. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ncatool.config.names import Alpha, Boundary, Colormap, Device, Filter, Loss, Precision, Regime, Schedule
+from ncatool.errors import UsageError
+
+FORMAT = "ncatool-1"
+
+
+MAX_SIDE = 1024
+"""Largest height or width of a grid, in cells: 64 MB a state of 16 channels."""
+
+
+def within(name: str, value: float, low: float, high: float) -> None:
+    """Refuses a setting outside [low, high], NaN included."""
+    if not low <= value <= high:
+        raise UsageError(
+            f"{name} is {value}, but goes from {low:g} to {high:g}", f"give --{name} a value in that range"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What a model is, beside its weights."""
+
+    channels: int = 16
+    """Channels of a cell, RGBA first; 4 to 256."""
+    hidden: int = 128
+    """Hidden units of the update network; 1 to 4096."""
+    filter: Filter = Filter.SOBEL
+    """Kernel of the perception."""
+    fire_rate: float = 0.5
+    """Chance that a cell updates in a step, above 0 and at most 1."""
+    threshold: float = 0.1
+    """Alpha above which a cell keeps its neighbourhood alive."""
+    boundary: Boundary = Boundary.ZERO
+    """What lies beyond the edge of the grid."""
+
+    def __post_init__(self) -> None:
+        within("channels", self.channels, 4, 256)
+        within("hidden", self.hidden, 1, 4096)
+        within("fire-rate", self.fire_rate, 0.001, 1)
+        within("threshold", self.threshold, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetConfig:
+    """Which picture grows, and how large."""
+
+    source: str = "phantom"
+    """`phantom`, an image file, or FLAG[@SIZE][:SPLIT[:INDEX]] of MedMNIST."""
+    size: int = 28
+    """Longer side of the picture, in cells."""
+    padding: int = 0
+    """Empty cells around the picture, on each side."""
+    colormap: Colormap = Colormap.GREY
+    """Colours of a grey MedMNIST sample, from its darkest value to its brightest."""
+    alpha: Alpha = Alpha.OPAQUE
+    """Whether dark pixels are transparent: not; as far as they are dark; below a tenth of full brightness."""
+
+    def __post_init__(self) -> None:
+        within("size", self.size, 1, MAX_SIDE)
+        within("padding", self.padding, 0, MAX_SIDE)
+        side = self.size + 2 * self.padding
+        if side > MAX_SIDE:
+            raise UsageError(
+                f"size {self.size} with padding {self.padding} makes {side} cells a side, but {MAX_SIDE} is the most",
+                "give a smaller --size or --padding",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How training goes."""
+
+    iterations: int = 2800
+    """Optimiser steps in all."""
+    learning_rate: float = 4e-3
+    """Peak learning rate of Adam."""
+    schedule: Schedule = Schedule.COSINE
+    """How the learning rate falls after the warm-up."""
+    batch_size: int = 4
+    """Rollouts an iteration."""
+    pool_size: int = 256
+    """States kept between iterations."""
+    regime: Regime = Regime.PERSISTENT
+    """From the seed, from a pool, or from a pool with damage."""
+    damaged: int = 2
+    """States of a batch that are damaged, under `regenerating`."""
+    loss: Loss = Loss.L2
+    """What is minimised."""
+    margin: float = 0.005
+    """Errors up to this cost nothing under the hinge loss."""
+    min_steps: int = 45
+    """Fewest steps of a rollout."""
+    max_steps: int = 76
+    """Most steps of a rollout."""
+    seed: int = 0
+    """Of every random generator."""
+    threads: int = 0
+    """CPU threads; 0: as many as the machine gives."""
+    device: Device = Device.AUTO
+    """Where the rollouts run."""
+    precision: Precision = Precision.FLOAT32
+    """Of the factors of the network's products."""
+    checkpoint: bool = True
+    """Whether checkpoints are written, so that the run can be resumed."""
+    checkpoint_every: int = 0
+    """Iterations between two checkpoints; 0: 200, or more where writing would take over 2 % of the time."""
+    initial: str = ""
+    """Model file whose weights training starts from; empty: fresh ones."""
+
+    def __post_init__(self) -> None:
+        within("iterations", self.iterations, 1, 10**7)
+        within("learning-rate", self.learning_rate, 1e-9, 10)
+        within("batch-size", self.batch_size, 1, 4096)
+        within("pool-size", self.pool_size, 1, 65536)
+        within("damaged", self.damaged, 0, 4096)
+        within("margin", self.margin, 0, 1)
+        within("steps", self.min_steps, 1, 10**4)
+        within("steps", self.max_steps, self.min_steps, 10**4)
+        within("seed", self.seed, 0, 2**63 - 1)
+        within("threads", self.threads, 0, 1024)
+        within("checkpoint-every", self.checkpoint_every, 0, 10**7)
+        if self.regime is not Regime.GROWING and self.batch_size > self.pool_size:
+            raise UsageError(
+                f"a batch of {self.batch_size} cannot be drawn from a pool of {self.pool_size}",
+                f"give --pool-size {self.batch_size} or more, or a smaller --batch-size",
+            )
+        if self.regime is Regime.REGENERATING and self.damaged >= self.batch_size:
+            raise UsageError(
+                f"{self.damaged} damaged states leave none whole in a batch of {self.batch_size}",
+                f"give --damaged {self.batch_size - 1} or less",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """All settings of a run: the tables of its record."""
+
+    model: ModelConfig = ModelConfig()
+    target: TargetConfig = TargetConfig()
+    train: TrainConfig = TrainConfig()

@@ -1,0 +1,47 @@
+"""What should grow: any target spec becomes an RGBA picture."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ncatool.data.pixels import Pixels
+
+
+@dataclass(frozen=True)
+class Target:
+    """The picture that a model grows."""
+
+    pixels: Pixels
+    """RGBA, not premultiplied, without padding."""
+    padding: int
+    """Empty cells on each side."""
+    origin: dict[str, Any] = field(default_factory=dict)
+    """Where the picture is from: the descriptive part of the record's `[target]`."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the grid."""
+        height, width = self.pixels.shape[:2]
+        return height + 2 * self.padding, width + 2 * self.padding
+
+    def premultiplied(self) -> Float[np.ndarray, "gridheight gridwidth 4"]:
+        """What the first four channels should be, in [0, 1], padding included; float32."""
+        values = self.pixels.astype(np.float32) / 255
+        values[..., :3] *= values[..., 3:]
+        margin = (self.padding, self.padding)
+        return np.pad(values, (margin, margin, (0, 0)))
+
+    @property
+    def visible(self) -> Bool[np.ndarray, "height width"]:
+        """Where the picture shows anything."""
+        return self.pixels[..., 3] > 0
+
+    def record(self) -> dict[str, Any]:
+        """The `[target]` table."""
+        digest = hashlib.sha256(np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
+        return {**self.origin, "size": max(self.pixels.shape[:2]), "padding": self.padding, "sha256": digest}

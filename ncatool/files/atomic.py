@@ -1,0 +1,79 @@
+"""Files that appear whole or not at all, and TOML."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ncatool.errors import NcatoolError, UsageError
+
+
+def check_writable(paths: list[Path], force: bool) -> None:
+    """Refuses, before any work is done, outputs that exist and folders that cannot be written."""
+    for path in paths:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", "give the name of a file")
+        if path.exists() and not force:
+            raise UsageError(f"{path} exists already", "give another name, or --force to overwrite it")
+    for folder in {path.parent for path in paths}:
+        try:
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise unwritable(folder, error) from None
+
+
+def unwritable(path: Path, error: OSError) -> NcatoolError:
+    """What to say where writing failed."""
+    mend = (
+        "free some space"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT)
+        else "choose a folder that exists and is yours to write"
+    )
+    return NcatoolError(f"{path} cannot be written: {error.strerror or error}", mend)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name in the same folder, which becomes `path` once it is written and flushed.
+
+    Raises NcatoolError where the disk is full or the folder unwritable; `path` is then untouched.
+    """
+    partial = path.with_name(f".{path.name[:200]}.{os.getpid()}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def remove_partials(path: Path) -> None:
+    """Removes what processes that were killed left half-written of a file; nobody else may be writing it."""
+    for partial in path.parent.glob(f".{glob.escape(path.name[:200])}.*.partial"):
+        partial.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes the new name itself survive a power cut, where folders can be opened (not on Windows)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    with replacing(path) as partial:
+        partial.write_bytes(content)

@@ -1,0 +1,211 @@
+"""One page that grows the picture, needs nothing but itself, and lets visitors erase cells."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unicodedata
+from collections.abc import Mapping
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jinja2 import Environment
+from markupsafe import Markup
+from torch import Tensor
+
+from ncatool.config.names import Boundary
+from ncatool.errors import NcatoolError
+from ncatool.formats.common import Fire
+from ncatool.nca.filters import kernels
+from ncatool.nca.model_file import Model
+from ncatool.nca.types import State
+
+LONGEST = 200
+"""Characters of a value from a file that are shown."""
+SECONDS = 120.0
+"""That a browser has for a parity run."""
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "msedge")
+KEYS = {
+    "P": "pause, play",
+    "S": "one step",
+    "R": "restart from the seed",
+    "C": "clear",
+    "1 2 3 4": "erase left, right, top, bottom",
+    "− +": "slower, faster",
+    "[ ]": "smaller, larger brush",
+    "V": "next view",
+    "D": "save a PNG",
+    "Arrows": "move the brush (picture focused; with Shift, further)",
+    "Space, Enter": "erase there",
+}
+_SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+
+
+def write(model: Model, record: Mapping[str, Any], name: str, path: Path) -> None:
+    """Writes the page."""
+    path.write_bytes(page(model, record, name).encode())
+
+
+def page(model: Model, record: Mapping[str, Any], name: str) -> str:
+    """The HTML. Whatever comes from files is shortened and escaped, and scripts but its own do not run."""
+    script = "\n".join(['"use strict";', _part("engine.js"), _part("page.js")])
+    style = _part("page.css")
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string(_part("page.html")).render(
+        name=shown(name) or "model",
+        facts=facts(model, record),
+        keys=KEYS,
+        version=metadata.version("ncatool"),
+        model=Markup(_json(data(model, name))),
+        script=Markup(script),
+        script_hash=_hash(script),
+        style=Markup(style),
+        style_hash=_hash(style),
+    )
+
+
+def _part(name: str) -> str:
+    return resources.files("ncatool.formats").joinpath("web", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _json(value: Any) -> str:
+    """JSON that can stand in a script element: nothing in it ends one."""
+    text = json.dumps(value)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _packed(values: Tensor | None) -> str | None:
+    """Little-endian float32 as base64."""
+    if values is None:
+        return None
+    return base64.b64encode(values.detach().cpu().contiguous().numpy().astype("<f4").tobytes()).decode()
+
+
+def data(model: Model, name: str) -> dict[str, Any]:
+    """What the page's script computes with."""
+    config, weights, target = model.config, model.weights, model.target
+    height, width = target.shape
+    return {
+        "name": re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60] or "model",
+        "channels": config.channels,
+        "hidden": config.hidden,
+        "fireRate": config.fire_rate,
+        "threshold": config.threshold,
+        "wrap": config.boundary is Boundary.WRAP,
+        "kernels": kernels(config.filter).flatten(1).tolist(),
+        "height": height,
+        "width": width,
+        "padding": target.padding,
+        "hiddenWeight": _packed(weights.hidden_weight),
+        "hiddenBias": _packed(weights.hidden_bias),
+        "outputWeight": _packed(weights.output_weight),
+        "outputBias": _packed(weights.output_bias),
+        "target": base64.b64encode(np.ascontiguousarray(target.pixels).tobytes()).decode(),
+    }
+
+
+def shown(value: object) -> str:
+    """A value from a file as one line that is not too long; control characters are blanks."""
+    try:
+        text = str(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a table in a table in a table
+        return "…"
+    visible = (" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text[: 4 * LONGEST])
+    line = " ".join("".join(visible).split())
+    return line if len(line) <= LONGEST and len(text) <= 4 * LONGEST else f"{line[: LONGEST - 1]}…"
+
+
+def facts(model: Model, record: Mapping[str, Any]) -> dict[str, str]:
+    """What the page says of the model, its target, and its training as far as the record tells."""
+    config = model.config
+    (height, width), padding = model.target.shape, model.target.padding
+    lines: dict[str, object] = {
+        "filter": config.filter.value,
+        "channels": config.channels,
+        "hidden units": config.hidden,
+        "fire rate": config.fire_rate,
+        "alive above": config.threshold,
+        "boundary": config.boundary.value,
+        "grid": f"{height} × {width} cells" + (f", {padding} of padding on each side" if padding else ""),
+        **_told({**model.target.origin, **_table(record, "target")}, "target ", _TARGET),
+        **_told(_table(record, "train"), "training ", _TRAIN),
+        **_told(_table(record, "result"), "training ", ("iterations", "seconds")),
+    }
+    return {heading: shown(value) for heading, value in lines.items()}
+
+
+_TARGET = ("source", "label", "split", "index", "colormap", "alpha", "licence")
+_TRAIN = ("regime", "loss", "iterations", "learning_rate", "batch_size", "seed")
+
+
+def _table(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    table = record.get(name)
+    return table if isinstance(table, Mapping) else {}
+
+
+def _told(table: Mapping[str, Any], before: str, names: tuple[str, ...]) -> dict[str, object]:
+    """Those values of a table that are there, as headings and values."""
+    return {before + name.replace("_", " "): table[name] for name in names if table.get(name) not in (None, "")}
+
+
+def run(model: Model, path: Path, fire: Fire, backend: str = "plain") -> State | None:
+    """The state that the page's own script, in a browser, makes of the seed with these fire masks.
+
+    `backend` is `plain` or `webgl`. None where there is no browser, or it has no WebGL2 that can do it.
+    Raises NcatoolError where the browser fails.
+    """
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if browser is None:
+        return None
+    masks = base64.b64encode(np.packbits(fire.cpu().numpy().reshape(-1), bitorder="little").tobytes()).decode()
+    given = _json({"backend": backend, "steps": len(fire), "masks": masks})
+    block = f'<body><script type="application/json" id="parity">{given}</script>'
+    text = path.read_text(encoding="utf-8").replace("<body>", block, 1)
+    dom = _dump(browser, text, _SOFTWARE_GL if backend == "webgl" else ("--disable-gpu",))
+    if backend == "webgl" and 'id="parity-error"' in dom:
+        return None
+    return _state(dom, (1, *model.target.shape, model.config.channels))
+
+
+def _dump(browser: str, text: str, flags: tuple[str, ...]) -> str:
+    """The document after its script has run."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        copy = Path(folder) / "page.html"
+        copy.write_text(text, encoding="utf-8", newline="\n")
+        command = [browser, "--headless", "--dump-dom", f"--user-data-dir={folder}/profile", "--no-first-run", *flags]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            command.append("--no-sandbox")
+        try:
+            done = subprocess.run([*command, copy.as_uri()], capture_output=True, timeout=SECONDS, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise _failed(f"{browser}: {error}") from None
+    return done.stdout.decode(errors="replace")
+
+
+def _state(dom: str, shape: tuple[int, ...]) -> Tensor:
+    found = re.search(r'<pre id="parity-state">([A-Za-z0-9+/=]*)</pre>', dom)
+    values = np.frombuffer(base64.b64decode(found[1]), "<f4") if found else np.zeros(0, "<f4")
+    if values.size != np.prod(shape):
+        raise _failed(f"the page left {values.size} values, not {np.prod(shape)}")
+    return torch.from_numpy(values.astype(np.float32).reshape(shape))
+
+
+def _failed(why: str) -> NcatoolError:
+    return NcatoolError(
+        f"the page could not be stepped in a browser ({why})", "open it by hand to see whether it works"
+    )

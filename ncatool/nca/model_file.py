@@ -1,0 +1,132 @@
+"""The files that a run leaves, and what is believed of one that is read."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ncatool.config.schema import MAX_SIDE, ModelConfig
+from ncatool.config.tables import from_table
+from ncatool.data.target import Target
+from ncatool.errors import NcatoolError, brief
+from ncatool.files.atomic import write
+from ncatool.files.toml import read_toml
+from ncatool.nca.tensor_file import _check_seal, _packed, header_table, reading, take
+from ncatool.nca.weights import Weights
+
+SUFFIX = ".safetensors"
+
+
+_WEIGHTS = {
+    "hidden.weight": "hidden_weight",
+    "hidden.bias": "hidden_bias",
+    "output.weight": "output_weight",
+    "output.bias": "output_bias",
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """Everything that a model file holds."""
+
+    weights: Weights
+    config: ModelConfig
+    target: Target
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.weights.hidden_weight.device
+
+    def on(self, device: torch.device) -> Model:
+        """The same on a device."""
+        weights = (None if tensor is None else tensor.to(device) for tensor in self.weights)
+        return dataclasses.replace(self, weights=Weights(*weights))  # type: ignore[arg-type]
+
+
+def named_weights(weights: Weights) -> dict[str, Tensor]:
+    """Weights under the names that they have in a file."""
+    named = {name: getattr(weights, field) for name, field in _WEIGHTS.items()}
+    return {name: tensor for name, tensor in named.items() if tensor is not None}
+
+
+def weights_named(tensors: Mapping[str, Tensor]) -> Weights:
+    """The opposite of `named_weights`."""
+    return Weights(**{_WEIGHTS[name]: tensor for name, tensor in tensors.items()})
+
+
+def target_tensor(target: Target) -> Tensor:
+    """The target's pixels as a tensor."""
+    return torch.from_numpy(np.array(target.pixels))
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Writes the model file."""
+    tensors = {**named_weights(model.weights), "target": target_tensor(model.target)}
+    write(path, _packed(tensors, {"model": dataclasses.asdict(model.config), "target": model.target.record()}))
+
+
+def take_weights(path: Path, file: Any, config: ModelConfig) -> Weights:
+    """The weights of a model of this configuration."""
+    shapes = {
+        "hidden.weight": (config.hidden, 3 * config.channels),
+        "hidden.bias": (config.hidden,),
+        "output.weight": (config.channels, config.hidden),
+        "output.bias": (config.channels,),
+    }
+    present = [name for name in shapes if name != "output.bias" or name in file.keys()]  # noqa: SIM118
+    return weights_named({name: take(path, file, name, shapes[name]) for name in present})
+
+
+def take_target(path: Path, file: Any) -> Target:
+    """The target and where it is from."""
+    table = header_table(path, file, "target")
+    shape = tuple(file.get_slice("target").get_shape()) if "target" in file.keys() else ()  # noqa: SIM118
+    expected = (*shape[:2], 4) if len(shape) == 3 and min(shape) > 0 and max(shape) <= MAX_SIDE else (1, 1, 4)
+    pixels = take(path, file, "target", expected, "U8").numpy()
+    padding = table.get("padding")
+    if type(padding) is not int or not 0 <= padding <= MAX_SIDE:
+        raise NcatoolError(f"{path}: padding is {brief(padding)} in the header", "use another copy of the file")
+    origin = {key: value for key, value in table.items() if key not in ("size", "padding", "sha256")}
+    return Target(pixels, padding, origin)
+
+
+def labels(paths: Sequence[Path]) -> list[str]:
+    """What to call models: by the file's name, or by its path where several have that name."""
+    stems = [path.stem for path in paths]
+    return [path.stem if stems.count(path.stem) == 1 else str(path.with_suffix("")) for path in paths]
+
+
+def load_model(path: Path) -> Model:
+    """A model file, checked against its sidecar where there is one.
+
+    Raises NcatoolError for a file that is missing, truncated, not a model, or contradicted by its sidecar.
+    """
+    with reading(path) as file:
+        table = header_table(path, file, "model")
+        config = from_table(ModelConfig, table, str(path))
+        model = Model(take_weights(path, file, config), config, take_target(path, file))
+        _check_seal(path, file)
+    _compare(path, path.with_suffix(".toml"), dataclasses.asdict(config))
+    return model
+
+
+def _compare(path: Path, sidecar: Path, header: dict[str, Any]) -> None:
+    if not sidecar.exists():
+        return
+    table = read_toml(sidecar).get("model", {})
+    if not isinstance(table, dict):
+        raise NcatoolError(f"{sidecar} says model = {brief(table)}, which is no table", "mend or remove that file")
+    for name, value in header.items():
+        if name in table and table[name] != value:
+            raise NcatoolError(
+                f"{sidecar} says {name} = {brief(table[name])}, but the header of {path.name} says {value!r}",
+                "put the right record beside the model, or remove the wrong one",
+            )

@@ -1,0 +1,88 @@
+"""TODO."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import ImageColor
+
+from ncatool.errors import UsageError
+
+Picture = UInt8[np.ndarray, "_height _width _colours"]
+"""RGB, or RGBA that is not premultiplied. The underscores: one call may take pictures of several sizes."""
+
+
+_CHECKER = (153, 102)
+
+
+_CHECKER_PIXELS = 8
+
+
+@dataclass(frozen=True)
+class Background:
+    """What shows through transparent cells: a colour, a checkerboard, or nothing."""
+
+    colour: tuple[int, int, int] = (255, 255, 255)
+    """Of the paper around pictures, too."""
+    checker: bool = False
+    transparent: bool = False
+
+    @property
+    def paper(self) -> tuple[int, ...]:
+        """What lies around pictures."""
+        return (*self.colour, 0) if self.transparent else self.colour
+
+    @property
+    def ink(self) -> tuple[int, ...]:
+        """A colour to write with; on nothing, one that is legible on light and dark."""
+        if self.transparent:
+            return (128, 128, 128, 255)
+        return (0, 0, 0) if sum(self.colour) > 382 else (255, 255, 255)
+
+    def behind(self, height: int, width: int, scale: int) -> UInt8[np.ndarray, "height width 3"]:
+        """What is behind a picture whose cells are drawn with this scale."""
+        if not self.checker:
+            return np.broadcast_to(np.asarray(self.colour, np.uint8), (height, width, 3))
+        cells = max(1, _CHECKER_PIXELS // scale)
+        odd = (np.arange(height)[:, None] // cells + np.arange(width) // cells) % 2
+        return np.repeat(np.asarray(_CHECKER, np.uint8)[odd][..., None], 3, axis=2)
+
+
+WHITE, BLACK = Background(), Background((0, 0, 0))
+
+
+def background(name: str) -> Background:
+    """A colour by name (`white`) or code (`#1e1e2e`), `checker` or `transparent`."""
+    if name == "checker":
+        return Background(checker=True)
+    if name == "transparent":
+        return Background(transparent=True)
+    try:
+        red, green, blue = ImageColor.getrgb(name)[:3]
+        if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
+            raise ValueError(name)
+    except ValueError:
+        mend = "give a name such as white, a code such as #1e1e2e, checker, or transparent"
+        raise UsageError(f"{name!r} is not a colour", mend) from None
+    return Background((red, green, blue))
+
+
+def coloured(visible: Float[np.ndarray, "height width 4"], ground: Background, scale: int = 1) -> Picture:
+    """Premultiplied RGBA over a background, clipped to what a screen can show."""
+    visible = np.clip(np.nan_to_num(visible), 0, 1)
+    alpha = visible[..., 3:]
+    if ground.transparent:
+        plain = np.divide(visible[..., :3], alpha, out=np.zeros_like(visible[..., :3]), where=alpha > 0)
+        mixed = np.concatenate([plain, alpha], axis=-1)
+    else:
+        mixed = visible[..., :3] + (1 - alpha) * (
+            ground.behind(visible.shape[0], visible.shape[1], scale) / np.float32(255)
+        )
+    return np.round(np.clip(mixed, 0, 1) * 255).astype(np.uint8)
+
+
+def enlarged(picture: UInt8[np.ndarray, "height width ..."], scale: int) -> UInt8[np.ndarray, "tall wide ..."]:
+    """Each cell as a square of scale × scale pixels."""
+    return picture.repeat(scale, axis=0).repeat(scale, axis=1)

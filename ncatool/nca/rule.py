@@ -1,0 +1,68 @@
+"""The rule, one step at a time, dense and written to be read.
+
+Source: Mordvintsev et al., "Growing Neural Cellular Automata", Distill 2020,
+https://distill.pub/2020/growing-ca; the kernels: https://github.com/erikhelmut/neural-cellular-automata.
+`rollout` computes the same, fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ncatool.config.names import Boundary
+from ncatool.config.schema import ModelConfig
+from ncatool.nca.filters import _kernels_for
+from ncatool.nca.state import ALPHA
+from ncatool.nca.weights import Weights
+
+Linear = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""A layer's products, by input, weight and bias, as `torch.nn.functional.linear`."""
+
+
+def _padded(x: Float[Tensor, "n c h w"], boundary: Boundary) -> Float[Tensor, "n c h+2 w+2"]:
+    return F.pad(x, (1, 1, 1, 1), mode="circular" if boundary is Boundary.WRAP else "constant")
+
+
+def alive(
+    state: Float[Tensor, "batch height width channel"], model: ModelConfig
+) -> Bool[Tensor, "batch height width 1"]:
+    """Cells with an alpha above the threshold in their 3×3 neighbourhood."""
+    alpha = _padded(state[..., ALPHA].unsqueeze(1), model.boundary)
+    return (F.max_pool2d(alpha, 3, stride=1) > model.threshold).permute(0, 2, 3, 1)
+
+
+def perceive(
+    state: Float[Tensor, "batch height width channel"], model: ModelConfig
+) -> Float[Tensor, "batch height width perception"]:
+    """What each cell sees: itself, the filter and the transposed filter over its neighbourhood."""
+    channels = state.shape[-1]
+    image = _padded(state.permute(0, 3, 1, 2), model.boundary)
+    kernel = _kernels_for(state, model.filter)
+    filtered = [F.conv2d(image, k.expand(channels, 1, 3, 3), groups=channels).permute(0, 2, 3, 1) for k in kernel]
+    return torch.cat([state, *filtered], dim=-1)
+
+
+def update(
+    perception: Float[Tensor, "batch height width perception"], weights: Weights, linear: Linear = F.linear
+) -> Float[Tensor, "batch height width channel"]:
+    """The change that the network wants for each cell."""
+    hidden = torch.relu(linear(perception, weights.hidden_weight, weights.hidden_bias))
+    return linear(hidden, weights.output_weight, weights.output_bias)
+
+
+def step(
+    state: Float[Tensor, "batch height width channel"],
+    weights: Weights,
+    model: ModelConfig,
+    fire: Bool[Tensor, "batch height width"],
+    linear: Linear = F.linear,
+) -> Float[Tensor, "batch height width channel"]:
+    """One step: perceive, update the cells that `fire`, keep those alive both before and after."""
+    pre = alive(state, model)
+    updated = state + update(perceive(state, model), weights, linear) * fire.unsqueeze(-1)
+    return updated * (pre & alive(updated, model))

@@ -1,0 +1,54 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ncatool.config.schema import ModelConfig
+from ncatool.errors import UsageError
+from ncatool.nca.filters import kernels
+
+
+class Weights(NamedTuple):
+    """The update network: the only thing that training changes."""
+
+    hidden_weight: Float[Tensor, "hidden perception"]
+    """Columns: all channels' identity, then all channels' filter, then all channels' transposed filter."""
+    hidden_bias: Float[Tensor, "hidden"]
+    output_weight: Float[Tensor, "channel hidden"]
+    output_bias: Float[Tensor, "channel"] | None = None
+
+
+def initial_weights(model: ModelConfig, generator: torch.Generator) -> Weights:
+    """Uniform in ±1/sqrt(fan in) as torch's own layers; the output starts at zero, so a fresh model does nothing."""
+    fan_in = 3 * model.channels
+    bound = fan_in**-0.5
+
+    def uniform(*shape: int) -> Tensor:
+        return (2 * torch.rand(shape, generator=generator) - 1) * bound
+
+    return Weights(uniform(model.hidden, fan_in), uniform(model.hidden), torch.zeros(model.channels, model.hidden))
+
+
+def rotated(weights: Weights, model: ModelConfig, degrees: float) -> Weights:
+    """Weights of cells whose sense of direction is turned counter-clockwise: so is the picture they grow.
+
+    The article turns the two filtered channels (a, b) to (a cos t - b sin t, a sin t + b cos t); as the
+    hidden layer is linear in them, its weights are turned instead.
+    """
+    kernel, transposed = kernels(model.filter)
+    if torch.equal(kernel, transposed):
+        raise UsageError(
+            f"the {model.filter} filter is symmetric: its cells have no sense of direction to rotate",
+            "leave --rotate out",
+        )
+    own, first, second = weights.hidden_weight.chunk(3, dim=1)
+    turn = math.radians(degrees)
+    cos, sin = math.cos(turn), math.sin(turn)
+    turned = torch.cat([own, cos * first + sin * second, cos * second - sin * first], dim=1)
+    return weights._replace(hidden_weight=turned)

@@ -1,0 +1,136 @@
+"""A script of damage: `left@300,square:0.4@500` says what is erased, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ncatool.config.names import Damage
+from ncatool.errors import NcatoolError, UsageError, brief
+from ncatool.nca.damage import DAMAGE, SIZES, Centre
+from ncatool.nca.types import Mask
+
+RANDOM = "random"
+TEN_TIMES = (RANDOM, "1", "true", "yes", "on")
+"""What plain `--damage` is, also as an environment variable says yes."""
+NEVER = ("0", "false", "no", "off")
+TIMES = 10
+_GRAMMAR = "write SHAPE@STEP, such as circle@200, square:0.4@500 or circle:0.2:10:14@300"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that is erased after a step."""
+
+    step: int
+    what: Damage | Path | None = None
+    """A shape, an image whose light pixels are erased, or (None) a random circle."""
+    size: float = 0
+    centre: Centre | None = None
+    """Row and column of the grid, where it is not the middle of the picture."""
+
+
+def parse(texts: Iterable[str], steps: int) -> tuple[Event, ...]:
+    """The events of scripts, in the order of their steps; UsageError for what cannot be meant."""
+    parts = [part.strip() for text in texts for part in text.split(",")]
+    events = [event for part in parts for event in _events(part, steps)]
+    return tuple(sorted(events, key=lambda event: event.step))
+
+
+def ten_times(steps: int) -> tuple[Event, ...]:
+    """Ten random circles, at equal distances from start, end and each other."""
+    return tuple(Event(step) for step in sorted({round(steps * i / (TIMES + 1)) for i in range(1, TIMES + 1)}))
+
+
+def _events(part: str, steps: int) -> tuple[Event, ...]:
+    if part in TEN_TIMES:
+        return ten_times(steps)
+    if part in NEVER:
+        return ()
+    shape, at, when = part.rpartition("@")
+    if not at or not when.isdecimal() or len(when) > 9:
+        raise UsageError(f"damage {brief(part)} does not say after which step", _GRAMMAR)
+    step = int(when)
+    if step > steps:
+        raise UsageError(
+            f"damage {brief(part)} comes after the end: the last step is {steps}",
+            f"give --steps {step} or more, or an earlier step",
+        )
+    if shape == RANDOM:
+        return (Event(step),)
+    return (_shaped(step, shape),)
+
+
+def _shaped(step: int, text: str) -> Event:
+    name, *numbers = text.split(":")
+    if name not in list(Damage):
+        if Path(text).is_file():
+            return Event(step, Path(text))
+        choices = ", ".join([*Damage, RANDOM])
+        raise UsageError(f"there is no damage {brief(text)}", f"choose from {choices}, or name an image file")
+    shape = Damage(name)
+    try:
+        size, *centre = [float(number) for number in numbers] or [SIZES.get(shape, 0.0)]
+    except ValueError:
+        raise UsageError(f"damage {brief(text)} has a size or position that is no number", _GRAMMAR) from None
+    if numbers and shape not in SIZES:
+        raise UsageError(f"damage {brief(text)} has a size, but a half has none", f"write {shape}@{step}")
+    if len(centre) not in (0, 2):
+        raise UsageError(f"damage {brief(text)} has a position of {len(centre)} numbers", _GRAMMAR)
+    if shape in SIZES and not 0 < size <= 1:
+        raise UsageError(
+            f"damage {brief(text)} has size {size:g}, but sizes go from 0 to 1", "1 is the picture's shorter side"
+        )
+    return Event(step, shape, size, (centre[0], centre[1]) if centre else None)
+
+
+def shape_mask(event: Event, box: tuple[slice, slice], grid: tuple[int, int], side: int) -> Mask:
+    """Cells of the grid that an event erases; `box` is where the picture lies, `side` its shorter side.
+
+    Raises UsageError for a position outside the grid, NcatoolError for a file that is no image.
+    """
+    if event.centre is not None:
+        box = slice(0, grid[0]), slice(0, grid[1])
+    top, left = box[0].start, box[1].start
+    height, width = box[0].stop - top, box[1].stop - left
+    if isinstance(event.what, Path):
+        inside = _light(event.what, height, width)
+    else:
+        assert event.what is not None
+        share = event.size * side / min(height, width)
+        inside = DAMAGE[event.what](height, width, share, _within(event, grid))
+    mask = torch.zeros(grid, dtype=torch.bool)
+    mask[box] = inside
+    return mask
+
+
+def _within(event: Event, grid: tuple[int, int]) -> Centre | None:
+    """The centre, if there is one and it lies in the grid."""
+    if event.centre is None:
+        return None
+    y, x = event.centre
+    if not (0 <= y <= grid[0] - 1 and 0 <= x <= grid[1] - 1):
+        raise UsageError(
+            f"damage at row {y:g}, column {x:g} lies outside the grid of {grid[0]}x{grid[1]} cells",
+            f"rows go from 0 to {grid[0] - 1}, columns from 0 to {grid[1] - 1}",
+        )
+    return y, x
+
+
+def _light(path: Path, height: int, width: int) -> Mask:
+    try:
+        with Image.open(path) as image:
+            over_black = Image.alpha_composite(
+                Image.new("RGBA", (width, height), "black"),
+                image.convert("RGBA").resize((width, height), Image.Resampling.BOX),
+            )
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise NcatoolError(
+            f"{path} cannot be read as a mask: {brief(str(error))}", "give an image whose light pixels are erased"
+        ) from None
+    return torch.from_numpy(np.asarray(over_black.convert("L")) > 127)

@@ -1,0 +1,28 @@
+"""Pictures drawn with characters of the terminal."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+def half_blocks(picture: np.ndarray[Any, Any], width: int, height: int = 1000) -> Text:
+    """A picture [height, width, 3] of uint8, two pixels a character, averaged to fit so many columns and lines."""
+    from rich.text import Text
+
+    stride = max(1, -(-picture.shape[1] // width), -(-picture.shape[0] // (2 * height)))
+    picture = np.asarray(Image.fromarray(picture).reduce(stride))
+    if len(picture) % 2:
+        picture = np.concatenate([picture, picture[-1:]])
+    text = Text(no_wrap=True)
+    for upper, lower in zip(picture[::2], picture[1::2], strict=True):
+        for ((a, b, c), (d, e, f)), run in groupby(zip(upper.tolist(), lower.tolist(), strict=True)):
+            text.append("▀" * sum(1 for _ in run), f"rgb({a},{b},{c}) on rgb({d},{e},{f})")
+        text.append("\n")
+    return text

@@ -1,0 +1,105 @@
+"""What a checkpoint must hold, known before any of its tensors is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ncatool.config.names import Regime
+from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
+from ncatool.config.tables import from_table
+from ncatool.data.target import Target
+from ncatool.errors import UsageError, brief
+from ncatool.training.checkpoint import Expected
+
+_ON_CPU = torch.Generator().get_state().numel()
+
+
+def configuration(facts: Mapping[str, Any], where: str) -> RunConfig:
+    """The settings that a checkpoint's facts tell, every one checked."""
+    return RunConfig(
+        model=from_table(ModelConfig, _table(facts, "model"), where),
+        target=from_table(TargetConfig, _table(facts, "target"), where),
+        train=from_table(TrainConfig, _table(facts, "train"), where),
+    )
+
+
+def _table(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
+    table = facts.get(name)
+    if not isinstance(table, dict):
+        raise UsageError(f"{name} is {brief(table)}, which is no table", "use another copy of the file")
+    return table
+
+
+def _number(facts: Mapping[str, Any], name: str, kind: type[int] | type[float], low: float, high: float) -> Any:
+    value = facts.get(name)
+    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
+        raise UsageError(f"{name} is {brief(value)}", f"expected {kind.__name__} from {low:g} to {high:g}")
+    return value
+
+
+def numbers(facts: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
+    """The trainer's numbers; UsageError for one that cannot be."""
+    told = _table(facts, "trainer")
+    guard = _table(told, "guard")
+    done = _number(told, "iteration", int, 0, config.train.iterations)
+    snapshots = guard.get("snapshots")
+    if not isinstance(snapshots, list) or len(snapshots) not in (1, 2) or not all(type(i) is int for i in snapshots):
+        raise UsageError(f"snapshots is {brief(snapshots)}", "expected one or two iterations")
+    return {
+        "iteration": done,
+        "bias": told.get("bias") is True,
+        "fire_bytes": _number({"fire_bytes": _ON_CPU, **told}, "fire_bytes", int, 1, 2**16),
+        "guard": {
+            "failures": _number(guard, "failures", int, 0, 100),
+            "good": _number(guard, "good", int, 0, done),
+            "caution": _number(guard, "caution", float, 0, 1),
+            "snapshots": snapshots,
+        },
+    }
+
+
+def seconds(facts: Mapping[str, Any]) -> float:
+    """Training time so far."""
+    return float(_number(facts, "seconds", float, 0, math.inf))
+
+
+def tensors(config: RunConfig, target: Target, told: Mapping[str, Any]) -> Expected:
+    """Shape and dtype of every tensor of a run at this moment."""
+    model, train = config.model, config.train
+    weights: dict[str, tuple[int, ...]] = {
+        "hidden.weight": (model.hidden, 3 * model.channels),
+        "hidden.bias": (model.hidden,),
+        "output.weight": (model.channels, model.hidden),
+    }
+    if told["bias"]:
+        weights["output.bias"] = (model.channels,)
+    shapes = list(weights.values())
+    pool = 0 if train.regime is Regime.GROWING else train.pool_size
+    iteration, guard = told["iteration"], told["guard"]
+    # Adam has no state before its first step, and none is taken while the first batches are bad.
+    stepped = iteration > 0 and (guard["failures"] == 0 or guard["good"] > 0 or guard["snapshots"][0] > 0)
+    expected: dict[str, tuple[tuple[int, ...], str]] = {
+        **{f"weights.{name}": (shape, "F32") for name, shape in weights.items()},
+        **(_optimiser("optimiser", shapes) if stepped else {}),
+        "pool": ((pool, *target.shape, model.channels), "F32"),
+        "generator.draws": ((_ON_CPU,), "U8"),
+        "generator.fire": ((told["fire_bytes"],), "U8"),
+        "rows": ((iteration, 4), "F64"),
+    }
+    for j, at in enumerate(guard["snapshots"]):
+        expected |= {f"guard.{j}.weights.{i}": (shape, "F32") for i, shape in enumerate(shapes)}
+        expected |= _optimiser(f"guard.{j}.optimiser", shapes) if at > 0 else {}
+    return expected
+
+
+def _optimiser(name: str, shapes: list[tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], str]]:
+    each = {"step": None, "exp_avg": shapes, "exp_avg_sq": shapes}
+    return {
+        f"{name}.{i}.{what}": (() if like is None else like[i], "F32")
+        for i in range(len(shapes))
+        for what, like in each.items()
+    }

@@ -1,0 +1,25 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ncatool.nca.types import State
+
+
+class Pool:
+    """States that training draws from and writes back to: [size, height, width, channel]."""
+
+    def __init__(self, states: State) -> None:
+        self.states = states
+
+    def draw(self, batch: int, generator: torch.Generator) -> tuple[Int[Tensor, "batch"], State]:
+        """Different entries, and copies of their states."""
+        index = torch.randperm(len(self.states), generator=generator)[:batch]
+        return index, self.states[index.to(self.states.device)]
+
+    def put(self, index: Int[Tensor, "batch"], states: State) -> None:
+        """Writes states back to their entries."""
+        self.states[index.to(self.states.device)] = states.detach().to(self.states)

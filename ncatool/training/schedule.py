@@ -1,0 +1,31 @@
+"""TODO."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from ncatool.config.names import Schedule
+
+WARM_UP = 0.1
+"""Share of the iterations over which the learning rate rises to its peak; less, and padded targets explode."""
+
+
+def _constant(progress: float) -> float:
+    return 1.0
+
+
+def _cosine(progress: float) -> float:
+    return 0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2
+
+
+def _step(progress: float) -> float:
+    return 1.0 if progress < 0.6 else 0.1
+
+
+SCHEDULES: dict[Schedule, Callable[[float], float]] = {
+    Schedule.CONSTANT: _constant,
+    Schedule.COSINE: _cosine,
+    Schedule.STEP: _step,
+}
+"""Share of the peak learning rate, by the share of iterations done: 1; a cosine to 1 %; a tenth from 60 % on."""

@@ -1,0 +1,63 @@
+"""A run as TensorBoard shows it (the extra `tensorboard`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from ncatool.engine.advance import advance
+from ncatool.errors import NcatoolError
+from ncatool.files.atomic import unwritable
+from ncatool.nca.loss import psnr
+from ncatool.nca.picture import WHITE, coloured, enlarged
+from ncatool.nca.state import seed
+from ncatool.training.run import MEASURED_STEPS, Run
+from ncatool.training.trainer import Report
+
+PICTURES = 40
+"""Grown images in the course of a run."""
+_SCALE = 4
+
+
+@contextmanager
+def opened(folder: Path | None, run: Run) -> Iterator[Callable[[Report], None] | None]:
+    """Gives a function that logs a report; None without a folder.
+
+    Raises NcatoolError where the package is missing or the folder cannot be written.
+    """
+    if folder is None:
+        yield None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise NcatoolError(
+            "--tensorboard needs the package tensorboard, which is not installed", "pip install 'ncatool[tensorboard]'"
+        ) from None
+    try:
+        # What an earlier process logged beyond the checkpoint that a run goes on from is forgotten.
+        writer = SummaryWriter(str(folder), purge_step=run.trainer.iteration + 1)
+    except OSError as error:
+        raise unwritable(folder, error) from None
+    every = max(1, run.config.train.iterations // PICTURES)
+
+    def log(report: Report) -> None:
+        writer.add_scalar("loss", report.loss, report.iteration)
+        writer.add_scalar("psnr", psnr(report.mse), report.iteration)
+        writer.add_scalar("learning rate", report.learning_rate, report.iteration)
+        if report.iteration % every == 0 or report.iteration == run.config.train.iterations:
+            writer.add_image("grown", _grown(run), report.iteration, dataformats="HWC")
+
+    with writer:
+        yield log
+
+
+def _grown(run: Run) -> object:
+    """What the present weights grow in 96 steps, drawn with generators of its own: training does not notice."""
+    model = run.trainer.model()
+    state = seed(1, *model.target.shape, model.config.channels)
+    grown = advance(model, state, MEASURED_STEPS[0], torch.Generator().manual_seed(run.config.train.seed))
+    return enlarged(coloured(grown[0, ..., :4].numpy(), WHITE), _SCALE)

@@ -1,0 +1,227 @@
+"""The grammar of MedMNIST specs, and samples of sets that lie on this machine."""
+
+import io
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ncatool.config.names import Alpha, Colormap
+from ncatool.config.schema import TargetConfig
+from ncatool.data import medmnist
+from ncatool.data import readers as targets
+from ncatool.data.medmnist import Set, Spec, meaning, parse
+from ncatool.errors import ExitCode, NcatoolError
+from tests.site import blood, volumes, write_set
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("chestmnist", Spec(Set("chestmnist"))),
+        ("bloodmnist@64", Spec(Set("bloodmnist", 64))),
+        ("bloodmnist@224:test", Spec(Set("bloodmnist", 224), "test")),
+        ("chestmnist:val:42", Spec(Set("chestmnist"), "val", 42)),
+        ("organmnist3d@64:train:7", Spec(Set("organmnist3d", 64), "train", 7, "axial", 32)),
+        ("organmnist3d:test:3:sagittal", Spec(Set("organmnist3d"), "test", 3, "sagittal", 14)),
+        ("vesselmnist3d:train:0:coronal:27", Spec(Set("vesselmnist3d"), "train", 0, "coronal", 27)),
+        ("chest.png", None),
+        ("mnist", None),
+        ("", None),
+        ("folder/chestmnist", None),
+    ],
+)
+def test_grammar(text, expected):
+    assert parse(text) == expected
+    if expected is not None:
+        assert parse(str(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "mend"),
+    [
+        ("chestmnist@29", "no size 29", "28, 64, 128, 224"),
+        ("organmnist3d@128", "no size 128", "28, 64"),
+        ("chestmnist:training", "no split 'training'", "train, val, test"),
+        ("chestmnist:test:-1", "no sample -1", "0 to 22432"),
+        ("chestmnist:test:22433", "no sample 22433", "0 to 22432"),
+        ("chestmnist:test:٣", "no sample", "0 to"),
+        ("chestmnist:test:" + "9" * 5000, "no sample 9", "0 to"),
+        ("chestmnist:test:1:axial", "names no slice", "SPLIT:INDEX"),
+        ("organmnist3d:test:1:front", "no plane 'front'", "axial, coronal, sagittal"),
+        ("organmnist3d:test:1:axial:28", "no slice 28", "0 to 27"),
+    ],
+)
+def test_grammar_refuses(text, what, mend):
+    with pytest.raises(NcatoolError, match=what) as caught:
+        parse(text)
+    assert mend in caught.value.mend
+    assert caught.value.code == ExitCode.USAGE
+
+
+def test_catalogue_is_medmnists_own():
+    assert len(medmnist.catalogue()) == 18
+    assert medmnist.catalogue()["chestmnist"]["MD5"] == "02c8a6516a18b556561a56cbdd36c4a8"
+
+
+def test_not_fetched_says_how_to_fetch(root):
+    with pytest.raises(NcatoolError, match="has not been fetched") as caught:
+        targets.load(TargetConfig(source="bloodmnist@64:test:1"), root)
+    assert caught.value.mend == "run: ncatool fetch bloodmnist --size 64"
+    assert targets.default_source(root) == "phantom"
+
+
+def put(folder, flag, tiles):
+    folder.mkdir(parents=True, exist_ok=True)
+    write_set(folder / f"{flag}.npz", flag, tiles)
+
+
+@pytest.fixture
+def tiles(data):
+    return np.load(data / "medmnist" / "tiles.npz")
+
+
+@pytest.fixture
+def root(tmp_path):
+    return tmp_path / "data"
+
+
+def test_a_set_on_this_machine_is_the_default_target(tiles, root):
+    put(root, "chestmnist", tiles["chestmnist"])
+    assert targets.default_source(root) == "chestmnist"
+    target = targets.load(TargetConfig(source="chestmnist:val:3"), root)
+    assert np.array_equal(target.pixels[..., 0], tiles["chestmnist"][303])
+    assert (target.pixels[..., 3] == 255).all()
+    record = target.record()
+    assert (record["flag"], record["split"], record["index"]) == ("chestmnist", "val", 3)
+    assert record["label"] == [1, 0] * 7
+    assert record["meaning"] == "atelectasis, effusion, mass, pneumonia, consolidation, emphysema, pleural"
+    assert record["licence"] == "CC BY 4.0"
+    assert (record["colormap"], record["alpha"]) == ("grey", "opaque")
+
+
+def test_meanings():
+    assert meaning(Set("chestmnist"), [0] * 14) == "no finding"
+    assert meaning(Set("organmnist3d"), [6]) == "heart"
+
+
+def test_medmnists_own_folder_is_read_too(tiles, tmp_path):
+    put(tmp_path / "home" / ".medmnist", "bloodmnist", tiles["bloodmnist"])
+    target = targets.load(TargetConfig(source="bloodmnist:train:5"))
+    assert np.array_equal(target.pixels[..., :3], tiles["bloodmnist"][5])
+
+
+@pytest.mark.parametrize(("plane", "axis"), [("axial", 0), ("coronal", 1), ("sagittal", 2)])
+def test_slices_of_volumes(tiles, root, plane, axis):
+    stack = volumes(tiles["organamnist"])
+    put(root, "organmnist3d", stack)
+    target = targets.load(TargetConfig(source=f"organmnist3d:train:2:{plane}:9"), root)
+    assert np.array_equal(target.pixels[..., 0], stack[2].take(9, axis=axis))
+    assert (target.record()["plane"], target.record()["slice"]) == (plane, 9)
+
+
+def test_a_colormap_gives_matplotlibs_pixels(tiles, root):
+    """As the seed project's picture was made: `imshow`, saved at a pixel a pixel."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(0.28, 0.28), dpi=100)
+    axes = figure.add_axes((0, 0, 1, 1), frame_on=False, xticks=[], yticks=[])
+    axes.imshow(tiles["chestmnist"][0], cmap="viridis")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    put(root, "chestmnist", tiles["chestmnist"])
+    target = targets.load(TargetConfig(source="chestmnist", colormap=Colormap.VIRIDIS), root)
+    assert np.array_equal(target.pixels, np.asarray(canvas.buffer_rgba()))
+
+
+def test_colour_has_no_colormap(tiles, root):
+    put(root, "bloodmnist", tiles["bloodmnist"])
+    with pytest.raises(NcatoolError, match="bloodmnist is in colour"):
+        targets.load(TargetConfig(source="bloodmnist", colormap=Colormap.MAGMA), root)
+    with pytest.raises(NcatoolError, match="--colormap is for MedMNIST"):
+        targets.load(TargetConfig(source="phantom", colormap=Colormap.MAGMA))
+
+
+def test_dark_pixels_can_be_dead_cells(tiles, root):
+    put(root, "organamnist", tiles["organamnist"])
+    grey = tiles["organamnist"][0]
+
+    def alpha(how, **more):
+        return targets.load(TargetConfig(source="organamnist", alpha=how, **more), root).pixels[..., 3]
+
+    assert (alpha(Alpha.OPAQUE) == 255).all()
+    assert np.array_equal(alpha(Alpha.LUMINANCE), grey)
+    assert np.array_equal(alpha(Alpha.THRESHOLD), np.where(grey > 25, 255, 0))
+    assert np.array_equal(alpha(Alpha.LUMINANCE, colormap=Colormap.VIRIDIS), grey), "of the sample, not of the map"
+
+
+def test_a_black_sample_cannot_be_transparent(root):
+    put(root, "chestmnist", np.zeros((400, 28, 28), np.uint8))
+    with pytest.raises(NcatoolError, match="transparent everywhere"):
+        targets.load(TargetConfig(source="chestmnist", alpha=Alpha.LUMINANCE), root)
+
+
+def test_a_subset_lacks_samples(root):
+    root.mkdir()
+    np.savez(root / "chestmnist.npz", **blood(np.zeros((40, 28, 28), np.uint8)))
+    with pytest.raises(NcatoolError, match="holds 20 train_images, so none with index 20"):
+        targets.load(TargetConfig(source="chestmnist:train:20"), root)
+
+
+def header(shape):
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}".encode()
+    return len(text).to_bytes(2, "little") + text
+
+
+def archive(train_images):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        file.writestr("train_images.npy", train_images)
+    return buffer.getvalue()
+
+
+SPOILED = {
+    "empty": lambda content: b"",
+    "no zip": lambda content: b"no zip",
+    "cut": lambda content: content[: len(content) // 2],
+    "end only": lambda content: content[-500:],
+    "huge item": lambda content: archive(b"\x93NUMPY\x01\x00" + header("(2, 99999999, 99999999)")),
+    "huge header": lambda content: archive(b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little") + b" " * 1000),
+    "other version": lambda content: archive(b"\x93NUMPY\x09\x00" + header("(2, 28, 28)")),
+    "code in the header": lambda content: archive(b"\x93NUMPY\x01\x00" + header("__import__('os').abort()")),
+}
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+def test_damaged_files(root, kind):
+    root.mkdir()
+    path = root / "chestmnist.npz"
+    np.savez(path, **blood(np.zeros((40, 28, 28), np.uint8)))
+    path.write_bytes(SPOILED[kind](path.read_bytes()))
+    with pytest.raises(NcatoolError, match=r"chestmnist\.npz is damaged") as caught:
+        targets.load(TargetConfig(source="chestmnist"), root)
+    assert "\n" not in caught.value.what
+    assert len(caught.value.what) < 500
+    assert caught.value.mend == "to fetch it anew, run: ncatool fetch chestmnist"
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_flipped_bytes_never_surprise(root, data):
+    """Whatever happens to a file, it gives a picture of the right shape or one clear error."""
+    root.mkdir(exist_ok=True)
+    path = root / "chestmnist.npz"
+    np.savez_compressed(path, **blood(np.arange(40 * 784).astype(np.uint8).reshape(40, 28, 28)))
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    said = ""
+    try:
+        assert targets.load(TargetConfig(source="chestmnist:train:19"), root).pixels.shape == (28, 28, 4)
+    except NcatoolError as error:
+        said = error.what
+    assert "\n" not in said

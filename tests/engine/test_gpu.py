@@ -1,0 +1,281 @@
+"""The kernels for a GPU against the dense rule: on one where there is one, else through Triton's interpreter."""
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ncatool.config.names import Boundary, Device, Filter, Precision
+from ncatool.config.schema import ModelConfig
+from ncatool.engine import choose, compiled, rollout
+from ncatool.engine import dense as dense_engine
+from ncatool.engine.device import resolve_device
+from ncatool.nca.weights import Weights
+from tests.engine.test_rollout import assert_close, dense, make_case, outcome, undecided
+
+pytest.importorskip("triton", reason="Triton is not installed: there is none for this system")
+
+from ncatool.engine import gpu
+
+DEVICE = resolve_device(Device.AUTO)
+INTERPRETED = DEVICE.type == "cpu"
+CASES = {
+    "usual": (ModelConfig(), (1, 9, 7), 3, 0.3, 0.02),
+    "several blocks": (ModelConfig(channels=5, hidden=70, filter=Filter.SCHARR), (1, 10, 10), 2, 0.5, 0.1),
+    "wrapping, a row": (ModelConfig(channels=6, hidden=9, boundary=Boundary.WRAP), (2, 1, 5), 3, 0.7, 0.1),
+    "wrapping, two columns": (ModelConfig(channels=20, hidden=33, boundary=Boundary.WRAP), (1, 6, 2), 3, 0.6, 0.1),
+    "one cell": (ModelConfig(channels=4, hidden=3, filter=Filter.MEAN), (2, 1, 1), 2, 1.0, 0.2),
+    "nothing alive": (ModelConfig(channels=4, hidden=3, fire_rate=1.0), (1, 5, 6), 2, 0.0, 0.2),
+    "all fire": (ModelConfig(fire_rate=1.0, hidden=16), (1, 8, 8), 2, 0.05, 0.05),
+}
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """For the interpreter, which runs program after program: fewer; and products of bfloat16, which it lacks."""
+    if INTERPRETED:
+        from triton.runtime import interpreter
+
+        monkeypatch.setattr(gpu, "PARTS", 3)
+        plain = interpreter.InterpreterBuilder.create_dot
+
+        def widened(value):  # the interpreter holds bfloat16 as the upper half of a float32
+            if value.data.dtype != np.uint16:
+                return value
+            wide = (value.data.astype(np.uint32) << 16).view(np.float32)
+            return interpreter.TensorHandle(wide, interpreter.tl.float32)
+
+        def create_dot(self, a, b, *rest):
+            return plain(self, widened(a), widened(b), *rest)
+
+        monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", create_dot)
+
+
+def on_device(*values):
+    return [Weights(*(t.to(DEVICE) for t in value)) if isinstance(value, Weights) else value.to(DEVICE)
+            for value in values]  # fmt: skip
+
+
+def both_ways(engine, state, fire, direction):
+    """The final state and all gradients of its product with `direction`."""
+    tape = engine.record(state, fire)
+    first, parameters = engine.reverse(tape, direction)
+    assert torch.equal(engine.run(state, fire), tape.final)
+    return [tape.final, first, *parameters]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_agrees_with_the_dense_rule(name):
+    model, *rest = CASES[name]
+    state, weights, fire, direction = make_case(model, *rest, number=3)
+    assert not undecided(state, weights, model, fire)
+    expected = outcome(dense, state, weights, model, fire, direction)
+    state, weights, fire, direction = on_device(state, weights, fire, direction)
+    engine = gpu.Engine(model, tuple(weights), *state.shape[1:3], Precision.FLOAT32)
+    assert_close([t.cpu() for t in both_ways(engine, state, fire, direction)], expected)
+
+
+def cut(values):
+    """Values as bfloat16, cut off as the interpreter does it, where a GPU rounds."""
+    return (values.detach().contiguous().view(torch.int32) & -(2**16)).view(torch.float32)
+
+
+def test_products_of_bfloat16_are_what_they_are_in_the_dense_rule(monkeypatch):
+    monkeypatch.setattr(dense_engine, "_rounded", cut) if INTERPRETED else None
+    model = ModelConfig(hidden=40)
+    state, weights, fire, direction = on_device(*make_case(model, (1, 7, 6), 3, 0.6, 0.02, 5))
+    found, expected, exact = (
+        both_ways(engine(model, tuple(weights), 7, 6, precision), state, fire, direction)
+        for engine, precision in (
+            (gpu.Engine, Precision.BFLOAT16),
+            (dense.Dense, Precision.BFLOAT16),
+            (dense.Dense, Precision.FLOAT32),
+        )
+    )
+    # A sum in another order may take a factor to the next value of bfloat16, 2^-8 off: one among many.
+    assert_close(found, expected, 1e-3)
+    assert all((a - b).abs().max() > 1e-3 * b.abs().max() for a, b in zip(found[2:5], exact[2:5], strict=True))
+
+
+def test_what_else_is_in_a_batch_changes_no_bit():
+    """Two models with filters and numbers of steps of their own, together and alone."""
+    kinds = [ModelConfig(channels=6, hidden=20, filter=name) for name in (Filter.SOBEL, Filter.MEAN)]
+    counts = (3, 1)
+    cases = [on_device(*make_case(kinds[n], (1, 5, 6), counts[n], 0.6, 0.1, n)) for n in (0, 1)]
+    states, weights, fires, directions = zip(*cases, strict=True)
+    stacked = tuple(torch.stack(tensors) for tensors in zip(*weights, strict=True))
+    batch = gpu.Batch(kinds, stacked, 5, 6, Precision.FLOAT32)
+    fire = torch.full((3, 2, 5, 6), gpu.HALTED, dtype=torch.uint8, device=DEVICE)
+    for n, masks in enumerate(fires):
+        fire[: len(masks), n : n + 1] = masks
+    tape = batch.record(torch.cat(states), fire)
+    first, parameters = batch.reverse(tape, torch.cat(directions))
+    assert torch.equal(batch.run(torch.cat(states), fire), tape.final)
+    for n, (state, own, masks, direction) in enumerate(cases):
+        alone = both_ways(gpu.Engine(kinds[n], tuple(own), 5, 6, Precision.FLOAT32), state, masks, direction)
+        together = [tape.final[n : n + 1], first[n : n + 1], *(p[n] for p in parameters)]
+        assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
+
+
+class Watch(TorchDispatchMode):
+    """Refuses whatever makes a GPU wait for the CPU, or moves data between them."""
+
+    FORBIDDEN = ("_local_scalar_dense", "_to_copy", "nonzero", "is_nonzero", "equal", "masked_select", "lift_fresh")
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.overloadpacket.__name__
+        assert name not in self.FORBIDDEN, name
+        return function(*args, **(kwargs or {}))
+
+
+@contextmanager
+def no_waiting():
+    """On a GPU torch itself refuses what waits for it."""
+    if INTERPRETED:
+        yield
+        return
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.fixture(params=["triton", "dense"])
+def engine(request, monkeypatch):
+    """Whole rollouts by the kernels, wherever the tensors lie, and by the dense rule."""
+    monkeypatch.setattr(choose, "name", lambda *_: request.param)
+    monkeypatch.setattr(choose, "kernels_for", lambda *_: gpu)
+    return request.param
+
+
+class Idle:
+    """A kernel that does nothing: the interpreter itself moves data."""
+
+    def __getitem__(self, grid):
+        return lambda *values, **named: None
+
+
+@pytest.mark.parametrize("memory", [2**40, 1])
+def test_a_rollout_neither_waits_nor_transfers(engine, memory, monkeypatch):
+    monkeypatch.setattr(rollout, "share_of_memory", lambda device, otherwise: memory)
+    model = ModelConfig(channels=6, hidden=10)
+    state, weights, fire, direction = on_device(*make_case(model, (2, 5, 4), 5, 0.8, 0.1, 1))
+    rollout.rollout(state, weights, model, fire)  # constants are brought over once
+    if INTERPRETED:
+        for name in ("forward", "mask", "backward", "fold", "weights"):
+            monkeypatch.setattr(gpu.kernels, name, Idle())
+    leaves = [tensor.clone().requires_grad_() for tensor in (state, *weights)]
+    with no_waiting(), Watch():
+        final = rollout.rollout(leaves[0], Weights(*leaves[1:]), model, fire)
+        (final * direction).sum().backward()
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), Watch():
+        final.sum().item()  # the watch bites
+
+
+def test_rollouts_under_autograd_and_with_little_memory(engine, monkeypatch):
+    model = ModelConfig(channels=6, hidden=10)
+    case = make_case(model, (1, 5, 4), 4, 0.8, 0.1, 1)
+    state, weights, fire, direction = on_device(*case)
+    expected = outcome(dense, case[0], case[1], model, case[2], case[3])
+    for memory in (2**40, 1):
+        monkeypatch.setattr(rollout, "share_of_memory", lambda *_, memory=memory: memory)
+        found = outcome(rollout.rollout, state, weights, model, fire, direction)
+        assert_close([t.cpu() for t in found], expected)
+    assert_close([rollout.rollout(state, weights, model, fire).cpu()], expected[:1])
+
+
+def test_kernels_are_trusted_only_where_they_come_to_the_dense_rules_numbers():
+    class Wrong(dense.Dense):
+        def reverse(self, tape, gradient):
+            first, (w1, b1, w2, b2) = super().reverse(tape, gradient)
+            return first, (w1 * 1.001, b1, w2, b2)
+
+    assert choose.agrees(gpu.Engine, DEVICE)
+    assert choose.agrees(dense.Dense, DEVICE)
+    assert not choose.agrees(Wrong, DEVICE)
+
+
+CUDA = torch.device("cuda")
+
+
+@pytest.fixture
+def _untried():
+    choose._tried.cache_clear()
+    yield
+    choose._tried.cache_clear()
+
+
+@pytest.mark.usefixtures("_untried")
+def test_without_triton_the_dense_rule_runs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ncatool.gpu", None)  # an import of it fails
+    assert choose.name(CUDA) == "dense"
+    assert choose.kernels_for(CUDA, ModelConfig(), Precision.FLOAT32) is None
+    why = choose.slowness(CUDA, ModelConfig(), Precision.FLOAT32)
+    assert "do not run here" in why
+    assert "ncatool.gpu" in why
+    assert choose.name(torch.device("mps")) == "dense"
+    cpu = torch.device("cpu")
+    assert choose.name(cpu) == ("compiled" if compiled.available() else "dense")
+    assert choose.name(cpu, precision=Precision.BFLOAT16) == "dense"
+
+
+@pytest.mark.usefixtures("_untried")
+def test_kernels_that_fail_or_stray_are_left_alone(monkeypatch):
+    """Whatever goes wrong when they are tried, it is the dense rule that runs, and the reason is told."""
+
+    def missing(*_):
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(choose, "agrees", missing)
+    assert "Failed to find C compiler" in choose.slowness(CUDA, ModelConfig(), Precision.FLOAT32)
+    monkeypatch.setattr(choose, "agrees", lambda *_: False)
+    assert choose.name(CUDA, ModelConfig(hidden=5)) == "dense"
+    assert "other numbers" in choose.slowness(CUDA, ModelConfig(hidden=5), Precision.FLOAT32)
+    monkeypatch.setattr(choose, "agrees", lambda *_: True)
+    assert choose.name(CUDA, ModelConfig(hidden=6)) == "triton"
+    assert choose.slowness(CUDA, ModelConfig(hidden=6), Precision.FLOAT32) == ""
+    many = ModelConfig(channels=gpu.MOST_CHANNELS + 1)
+    assert choose.name(CUDA, many) == "dense"
+    assert "33 channels" in choose.slowness(CUDA, many, Precision.FLOAT32)
+
+
+BUILD = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from ncatool.engine import gpu, gpu_kernels as kernels
+
+BYTES, WHOLE = {"alive", "fire", "out_alive", "life"}, set(kernels._SIZES)
+for units, kernel in ((gpu.UNITS, kernels.forward), (gpu.UNITS, kernels.backward), (gpu.SUMMED_UNITS, kernels.weights)):
+    fixed = {"C": 16, "CP": 16, "HP": 128, "BH": units, "BN": gpu.CELLS, "PARTS": gpu.PARTS,
+             "WRAP": WRAP, "KEEP": True, "DOT": DOT}
+    kind = lambda name: ("constexpr" if name in fixed else "i32" if name in WHOLE else "fp32" if name == "threshold"
+                         else "*u8" if name in BYTES else "*fp32")
+    source = ASTSource(kernel, {name: kind(name) for name in kernel.arg_names},
+                       {name: value for name, value in fixed.items() if name in kernel.arg_names})
+    built = triton.compile(source, target=GPUTarget("cuda", CAPABILITY, 32))
+    print(kernel.__name__, built.metadata.shared, "mma" in built.asm["ptx"], len(built.asm["cubin"]) > 0)
+"""
+
+
+@pytest.mark.parametrize(("capability", "dot", "wrap"), [(90, "tf32x3", False), (80, "bfloat16", True)])
+def test_kernels_build_for_gpus_that_are_not_here(capability, dot, wrap, tmp_path):
+    """To machine code, with their products on the tensor cores and their memory within what any GPU has."""
+    script = f"WRAP, DOT, CAPABILITY = {wrap}, {dot!r}, {capability}\n{BUILD}"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script],
+        capture_output=True, text=True, cwd=Path(__file__).parents[2],
+        env={"PATH": "/usr/bin:/bin", "TRITON_CACHE_DIR": str(tmp_path), "HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["forward", "backward", "weights"]
+    for _, shared, products, code in lines:
+        assert int(shared) <= 48 * 1024
+        assert products == code == "True"

@@ -1,0 +1,322 @@
+"""Comparisons: what is found, what is best, and what the files and the page show."""
+
+import csv
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ncatool.cli.compare import Wish
+from ncatool.config.names import Filter, Metric
+from ncatool.data.target import Target
+from ncatool.errors import NcatoolError, UsageError
+from ncatool.evaluation import models, svg_plot, table
+from ncatool.evaluation.models import Contender, Entry, load, model_paths
+from ncatool.evaluation.protocol import Trial, measure
+from ncatool.evaluation.report import settings
+from ncatool.evaluation.table import Column, best, ordered, shown
+from ncatool.files.toml import write_toml
+from ncatool.nca.model_file import save_model
+from tests.conftest import ncatool
+from tests.rendering.test_film import lively
+
+HOSTILE = "<script>window.hacked=1</script>"
+CPU = torch.device("cpu")
+SHORT = ["--rollouts", "2", "--steps", "200"]
+
+
+def saved(path, loss="l2", regime="persistent", weights=1.0, **config):
+    """A model and its record, as a run leaves them."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model = lively(**config)
+    changed = model.weights._replace(output_weight=model.weights.output_weight * weights)
+    model = type(model)(changed, model.config, model.target)
+    save_model(path, model)
+    record = {"train": {"loss": loss, "regime": regime, "seed": 3}, "target": {"source": "phantom"}}
+    write_toml(path.with_suffix(".toml"), record)
+    rows = "".join(f"{i},0.1,{0.1 / i},0.001,\n" for i in range(1, 30))
+    path.with_suffix(".csv").write_text(f"iteration,loss,mse,learning_rate,events\n{rows}")
+    return path
+
+
+@pytest.fixture
+def runs():
+    """Three models and a broken one."""
+    saved("runs/a.safetensors", loss="l1")
+    saved("runs/deep/b.safetensors", regime="regenerating", weights=0.5)
+    saved("runs/c.safetensors", filter=Filter.MEAN)
+    saved("runs/a.checkpoint.safetensors")
+    Path("runs/broken.safetensors").write_bytes(b"not a model")
+    return Path("runs")
+
+
+def test_models_are_found_in_folders_and_by_patterns(runs):
+    everything = ["runs/a.safetensors", "runs/broken.safetensors", "runs/c.safetensors", "runs/deep/b.safetensors"]
+    assert [str(path) for path in model_paths(["runs"])] == everything
+    assert [str(path) for path in model_paths(["runs/c*", "runs/c.safetensors"])] == ["runs/c.safetensors"]
+    assert [str(path) for path in model_paths(["runs/**/b.safetensors"])] == ["runs/deep/b.safetensors"]
+    assert model_paths(["nowhere.safetensors"]) == [Path("nowhere.safetensors")]
+    Path("empty").mkdir()
+    for name in ("empty", "runs/z*"):
+        with pytest.raises(UsageError, match="there is no model in"):
+            model_paths([name])
+
+
+def test_what_cannot_be_loaded_is_told_and_the_rest_is_grouped(runs):
+    contenders, failed = load(model_paths(["runs", "nowhere.safetensors"]), CPU)
+    assert [contender.name for contender in contenders] == ["c", "a", "b"]
+    assert {path.name for path in failed} == {"broken.safetensors", "nowhere.safetensors"}
+    about = {contender.name: contender.about for contender in contenders}
+    assert about["a"] == {"filter": "sobel", "loss": "l1", "damage": "no", "target": "phantom 13x13"}
+    assert about["b"]["damage"] == "yes"
+    assert contenders[1].notes == []
+    assert "mean is symmetric" in contenders[0].notes[0]
+
+
+def test_models_of_one_name_are_told_apart():
+    for folder in ("x", "y"):
+        saved(f"{folder}/model.safetensors")
+    contenders, _ = load([Path("x/model.safetensors"), Path("y/model.safetensors")], CPU)
+    assert [contender.name for contender in contenders] == ["x/model", "y/model"]
+
+
+def test_a_lone_model_has_no_record_but_is_compared():
+    Path(saved("a.safetensors")).with_suffix(".toml").unlink()
+    (contender,), _ = load([Path("a.safetensors")], CPU)
+    assert contender.about == {"filter": "sobel", "loss": "?", "damage": "?", "target": "? 13x13"}
+
+
+def test_differences_between_records_come_first(runs):
+    contenders, _ = load(model_paths(["runs"]), CPU)
+    differing, common = settings(contenders)
+    assert differing["train.loss"] == ["l2", "l1", "l2"]
+    assert differing["train.regime"] == ["persistent", "persistent", "regenerating"]
+    assert common == {"target.source": "phantom", "train.seed": "3"}
+
+
+def fixed(name, value, target=None):
+    """An entry whose numbers are given."""
+    model = lively()
+    if target is not None:
+        model = type(model)(model.weights, model.config, target)
+    numbers = {"mse_later": value, "psnr_later": -value}
+    return Entry(Contender(name, Path(name), model), numbers, some_measures())
+
+
+@cache
+def some_measures():
+    return measure(lively(), Trial(rollouts=1, steps=200))
+
+
+LOW, HIGH = Column("mse_later", "", ""), Column("psnr_later", "", "")
+
+
+def test_the_best_by_hand():
+    entries = [fixed("a", 3.0), fixed("b", 1.0), fixed("c", 2.0)]
+    assert best(entries, LOW) == best(entries, HIGH) == {"b"}
+    assert best([fixed("a", 0.0), fixed("b", 0.0), fixed("c", 1.0)], LOW) == set(), "most of them are"
+    assert best([fixed("a", float("inf")), fixed("b", float("inf"))], LOW) == set()
+    assert best([fixed("a", 0.0)], LOW) == set()
+    other = Target(np.full((9, 9, 4), 255, np.uint8), 2)
+    mixed = [*entries, fixed("d", 9.0, other), fixed("e", 8.0, other)]
+    assert best(mixed, LOW) == {"b", "e"}, "of each target one"
+    assert mixed[0].contender.target_key != mixed[-1].contender.target_key
+
+
+def test_order_by_hand():
+    entries = [fixed("a", 3.0), fixed("c", 1.0), fixed("b", 2.0)]
+    assert [entry.contender.name for entry in ordered(entries, "mse_later")] == ["c", "b", "a"]
+    assert [entry.contender.name for entry in ordered(entries, "psnr_later")] == ["c", "b", "a"]
+    assert [entry.contender.name for entry in ordered(entries, "name")] == ["a", "b", "c"]
+    never = [fixed("a", float("inf")), *entries]
+    for by in ("mse_later", "psnr_later"):
+        assert [entry.contender.name for entry in ordered(never, by)] == ["c", "b", "a", "a"], "never comes last"
+
+
+def test_numbers_are_short():
+    values = {
+        0.0: "0",
+        3.0: "3",
+        174.5: "174",
+        0.5: "0.5",
+        81.5: "81.5",
+        1.0004: "1",
+        0.00012: "1.2e-04",
+        float("inf"): "–",
+        -0.2: "-0.2",
+    }
+    assert {value: shown(value) for value in values} == values
+
+
+def test_every_column_of_every_metric_is_a_measure():
+    for metric in Metric:
+        assert {column.name for column in table.columns(metric)} <= set(models.MEASURES)
+
+
+def test_the_command(runs):
+    outputs = ["--csv", "c.csv", "--picture", "p.png", "--animation", "a.gif", "--report", "r.html"]
+    done = ncatool("compare", "runs", *SHORT, *outputs)
+    assert done.returncode == 1, "one could not be loaded"
+    assert "not compared: runs/broken.safetensors" in done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == ["model", "c†", "a", "b"]
+    assert lines[0].split()[:5] == ["model", "filter", "loss", "damage", "target"]
+    assert "† mean is symmetric" in done.stderr
+    rows = list(csv.DictReader(Path("c.csv").read_text().splitlines()))
+    assert [row["model"] for row in rows] == ["c", "a", "b"]
+    assert float(rows[1]["mse_later_q25"]) <= float(rows[1]["mse_later"]) <= float(rows[1]["mse_later_q75"])
+    with Image.open("p.png") as image:
+        assert image.width > 8 * 78
+    with Image.open("a.gif") as image:
+        assert image.n_frames == 102
+
+
+def test_json_is_the_same_every_time_and_has_everything(runs):
+    first, again = (ncatool("compare", "runs", "--json", "-q", *SHORT) for _ in range(2))
+    assert first.stdout == again.stdout
+    found = json.loads(first.stdout)
+    assert found["trial"] == {"rollouts": 2, "steps": 200, "seed": 0}
+    assert [model["model"] for model in found["models"]] == ["c", "a", "b"]
+    assert found["failed"][0]["path"] == "runs/broken.safetensors"
+    measures = found["models"][0]
+    for name in ("mse_at_96", "step_under_0.001", "regeneration_left", "healing_steps_square", "settling_step"):
+        assert set(measures[name]) == {"median", "q25", "q75"}
+    assert measures["step_under_0.001"]["median"] is None, "never, for a random model"
+    assert 0 <= measures["dead"] <= 1
+
+
+def test_targets_that_differ_are_told(tmp_path):
+    saved("a.safetensors")
+    model = lively()
+    other = Target(np.full((11, 8, 4), 255, np.uint8), 0)
+    save_model(Path("b.safetensors"), type(model)(model.weights, model.config, other))
+    done = ncatool("compare", "a.safetensors", "b.safetensors", *SHORT, "--sort", "mse_later", "--metric", "psnr")
+    assert done.returncode == 0, done.stderr
+    assert "the targets differ" in done.stderr
+    assert "11x8" in done.stdout
+    assert "PSNR 96" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("wish", "what"),
+    [
+        ({"sort": "speed"}, "no column 'speed'"),
+        ({"csv": Path("a.txt")}, "a.txt does not end in .csv"),
+        ({"picture": Path("a.gif")}, "a.gif does not end in .png"),
+        ({"report": Path("a.pdf")}, "a.pdf does not end in .html"),
+        ({"animation": Path("a.png")}, "a.png is no animation"),
+        ({"animation": Path("a.avi")}, "a.avi ends in .avi"),
+        ({"csv": Path("nowhere/a.csv")}, "nowhere cannot be written"),
+    ],
+)
+def test_wishes_that_cannot_be_granted(wish, what):
+    nothing = {"metric": Metric.MSE, "sort": None, "csv": None, "picture": None, "animation": None, "report": None}
+    with pytest.raises(NcatoolError) as caught:
+        Wish(**(nothing | wish)).check(False)
+    assert what in caught.value.what
+    assert caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ("compare empty --steps 100", "--steps"),
+        ("compare empty --sort speed", "no column 'speed'"),
+        ("compare nowhere.safetensors --report r.html", "none of 1 models can be loaded"),
+    ],
+)
+def test_bad_usage(arguments, what):
+    done = ncatool(*arguments.split())
+    assert done.returncode in (1, 2)
+    assert what in done.stderr
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+    assert not list(Path().iterdir())
+
+
+@pytest.fixture(scope="module")
+def hostile_report(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    names = [HOSTILE.replace("/", ""), "x" * 240, "two\nlines [red]", "🧠$\\frac{", "'\"&{{7*7}}"]
+    for name in names:
+        saved(folder / "runs" / f"{name}.safetensors", loss=HOSTILE, weights=len(name) / 100)
+    outputs = ["--report", "r.html", "--picture", "p.png", "--animation", "a.webp"]
+    done = ncatool("compare", "runs", *SHORT, *outputs, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert all(len(line) <= 200 for line in done.stdout.splitlines())
+    assert done.stdout.count("\n") == 1 + len(names), "a line a model"
+    return folder / "r.html", names
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_report_in_a_browser(browser, hostile_report, width, scheme):
+    path, names = hostile_report
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(path.as_uri())
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "wide tables scroll within themselves"
+    assert page.evaluate("window.hacked") is None
+    assert {url.split(":")[0] for url in asked} <= {"file", "data"}
+    shown_names = [row.strip() for row in page.locator("#numbers tbody td:first-child").all_inner_texts()]
+    assert {re.sub(r"\s+", " ", name) for name in shown_names} == {re.sub(r"\s+", " ", name) for name in names}
+    assert page.locator("#numbers td:nth-child(3)").first.inner_text() == HOSTILE
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 22, 26)"
+    assert dark == (scheme == "dark")
+    assert page.locator("figure svg").count() == 3, "error, regeneration, training"
+    assert page.locator("figure img").count() == len(names)
+    assert all(page.locator("figure img").evaluate_all("images => images.map(i => i.naturalWidth > 500)"))
+
+    def column():
+        cells = page.locator("#numbers td:nth-child(7)")
+        return [float(value) for value in cells.evaluate_all("cells => cells.map(cell => cell.dataset.sort)")]
+
+    head = page.locator("#numbers th").nth(6)
+    head.locator("button").click()
+    assert column() == sorted(column())
+    assert head.get_attribute("aria-sort") == "ascending"
+    head.locator("button").focus()
+    page.keyboard.press("Enter")
+    assert column() == sorted(column(), reverse=True)
+    assert head.get_attribute("aria-sort") == "descending"
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.querySelector('.wide')).overflowX") == "visible"
+    assert said == []
+    page.close()
+
+
+def test_charts_thin_out_long_curves_and_survive_explosions():
+    values = np.full((3, 5001), np.inf)
+    values[:, :10] = [[0.1], [0.2], [0.4]]
+    line = svg_plot.line(values)
+    assert len(line.x) < 400
+    assert line.x[-1] == 5000
+    assert (line.low[0], line.middle[0], line.high[0]) == pytest.approx((0.15, 0.2, 0.3))
+    assert line.high[-1] == 1000
+    drawn = svg_plot.svg([line, None], "step", "MSE")
+    assert drawn.startswith("<svg")
+    assert drawn == svg_plot.svg([line, None], "step", "MSE")
+    assert len({(svg_plot.colour(i), svg_plot.dashes(i)) for i in range(40)}) == 40
+
+
+def test_a_model_that_explodes_has_its_row(runs):
+    model = lively()
+    weights = model.weights._replace(output_bias=torch.full((6,), 1e30))
+    save_model(Path("wild.safetensors"), type(model)(weights, model.config, model.target))
+    done = ncatool("compare", "wild.safetensors", *SHORT, "--json", "-q", "--report", "r.html")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["models"][0]
+    assert found["exploded"] == 1
+    assert found["mse_at_96"]["median"] is None
+    assert done.stderr == ""
+    assert found["regeneration_circle"]["median"] is None

@@ -1,0 +1,196 @@
+"""Other people's models: what is read, what is refused, and that they grow what they grew."""
+
+import base64
+import json
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from ncatool.config.names import Damage, Filter, Order
+from ncatool.config.schema import ModelConfig
+from ncatool.engine.advance import advance, mse_at
+from ncatool.errors import NcatoolError, UsageError
+from ncatool.files.toml import read_toml
+from ncatool.formats import importing
+from ncatool.nca.damage import DAMAGE
+from ncatool.nca.model_file import load_model
+from ncatool.nca.rule import perceive, step
+from tests.conftest import ncatool
+
+
+def network(channels=8, hidden=12):
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Conv2d(3 * channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, channels, 1, bias=False))
+
+
+@pytest.mark.parametrize(("expected", "name"), [(2.46e-4, "chest_sobel"), (3.4e-2, "chest_gaussian")])
+def test_the_seed_projects_models_grow_as_well_as_they_did(data, name, expected):
+    reference = data / "reference"
+    done = ncatool("import", reference / f"{name}.pt", "m.safetensors", "--target", reference / "chest.png")
+    assert done.returncode == 0, done.stderr
+    filter_ = name.removeprefix("chest_")
+    assert f"--filter {filter_}, as the file's name says" in done.stderr
+    model = load_model(Path("m.safetensors"))
+    found = mse_at(model, [500], 64, torch.Generator().manual_seed(0)).median().item()
+    print(f"{name}: median MSE at step 500 of 64 rollouts {found:.3g}")
+    assert found == pytest.approx(expected, rel=0.05)
+    origin = read_toml(Path("m.toml"))["origin"]
+    assert origin["file"] == f"{name}.pt"
+    assert origin["order"] == "interleaved"
+    assert ncatool("render", "m.safetensors", "m.gif", "--steps", 20, "-q").returncode == 0
+
+
+def test_the_articles_lizard_grows_heals_and_goes_back_byte_for_byte(data):
+    source = data / "reference" / "distill_lizard_regenerating.json"
+    done = ncatool("import", source, "lizard.safetensors")
+    assert done.returncode == 0, done.stderr
+    model = load_model(Path("lizard.safetensors"))
+    assert model.target.shape == (72, 72)
+    assert model.config.boundary == "wrap"
+    at = mse_at(model, [300, 600], 2, torch.Generator().manual_seed(1)).median(dim=1).values
+    assert (at < 5e-3).all(), "it stays what it was at step 200"
+    generator = torch.Generator().manual_seed(2)
+    state = advance(model, importing.seed(1, 72, 72, 16), 200, generator)
+    hurt = state.clone()
+    hurt[:, DAMAGE[Damage.CIRCLE](72, 72, 0.1, (40, 40))] = 0
+    wanted = torch.from_numpy(model.target.premultiplied())
+    before, damaged, after = (
+        ((x[0, ..., :4] - wanted) ** 2).mean().item() for x in (state, hurt, advance(model, hurt, 200, generator))
+    )
+    assert damaged > 5 * before
+    assert after < 0.3 * damaged
+    assert ncatool("export", "lizard.safetensors", "lizard.json", "-q").returncode == 0
+    ours, theirs = (json.loads(Path(path).read_text()) for path in ("lizard.json", source))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert mine == {**other, **{name: pytest.approx(other[name]) for name in ("weight_scale", "bias_scale")}}
+
+
+@pytest.mark.parametrize("order", Order)
+def test_the_network_computes_what_it_did(order, generator):
+    """One step by the network itself, on inputs in its own order, beside ours after the conversion."""
+    net = network()
+    prefix = "update_module." if order is Order.INTERLEAVED else ""
+    torch.save({f"{prefix}{name}": tensor for name, tensor in net.state_dict().items()}, "m.pt")
+    foreign = importing.read(Path("m.pt"))
+    assert foreign.order is order
+    config = ModelConfig(channels=8, hidden=12, filter=Filter.SCHARR)
+    weights = importing.blocked(foreign.weights, order)
+    state = torch.rand(1, 9, 7, 8, generator=generator)
+    seen = perceive(state, config)
+    if order is Order.INTERLEAVED:
+        seen = seen.unflatten(-1, (3, 8)).transpose(-1, -2).flatten(-2)
+    change = net(seen.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    ours = step(state, weights, config, torch.ones(1, 9, 7, dtype=torch.bool))
+    torch.testing.assert_close(ours, state + change, rtol=1e-4, atol=1e-5)
+
+
+def test_other_names_linear_layers_and_one_level_down():
+    net = network()
+    own = net.state_dict()
+    names = {"0.weight": "fc0.weight", "0.bias": "fc0.bias", "2.weight": "fc1.weight"}
+    renamed = {names[name]: tensor.squeeze() for name, tensor in own.items()}
+    torch.save({"epoch": 3, "model": {**renamed, "perception.kernel": torch.zeros(3, 3)}}, "m.pt")
+    foreign = importing.read(Path("m.pt"))
+    assert torch.equal(foreign.weights.hidden_weight, own["0.weight"].squeeze())
+    assert foreign.weights.output_bias is None
+    assert foreign.ignored == ("perception.kernel",)
+
+
+class Evil:
+    def __reduce__(self):
+        return (Path.touch, (Path("executed"),))
+
+
+def bad_files():
+    good = json.dumps([
+        {"data_b64": base64.b64encode(bytes((49) * 128)).decode(), "in_ch": 48, "out_ch": 128, "weight_scale": 1.0,
+         "bias_scale": 1.0, "type": "uint8"},
+    ] * 2)  # fmt: skip
+    torch.save({"w": Evil()}, "evil.pt")
+    torch.save([1, 2], "list.pt")
+    torch.save({"a.weight": torch.zeros(3, 4)}, "none.pt")
+    torch.save({**network().state_dict(), "0.bias": torch.zeros(5)}, "bias.pt")
+    Path("empty.pt").write_bytes(b"")
+    Path("text.pt").write_text("hello")
+    Path("cut.pt").write_bytes(Path("none.pt").read_bytes()[:300])
+    Path("empty.json").write_text("")
+    Path("list.json").write_text("[1, 2]")
+    Path("deep.json").write_text("[" * 100_000)
+    Path("same.json").write_text(good)
+    Path("scale.json").write_text(good.replace("1.0", "NaN"))
+    Path("infinite.json").write_text(good.replace("48", "1e999"))
+    Path("huge.json").write_text(good.replace("48", "999999999999"))
+    return sorted(path.name for path in Path().iterdir() if path.is_file())
+
+
+def test_bad_files_are_refused_in_one_line_and_never_executed():
+    names = bad_files()
+    assert len(names) == 14
+    for name in names:
+        with pytest.raises(NcatoolError) as caught:
+            importing.read(Path(name))
+        assert name in caught.value.what
+        assert len(caught.value.what) < 400
+        assert "\n" not in caught.value.what
+    assert not Path("executed").exists()
+    with pytest.raises(UsageError, match="no such file"):
+        importing.read(Path("nowhere.pt"))
+
+
+def test_damaged_tensors_of_the_seed_project(data):
+    """A byte changed anywhere: refused, or read as numbers; never another error."""
+    content = (data / "reference" / "chest_sobel.pt").read_bytes()
+    generator = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(content)
+        for place in generator.integers(0, len(content), 3):
+            damaged[place] = generator.integers(0, 256)
+        Path("m.pt").write_bytes(bytes(damaged))
+        with suppress(NcatoolError):
+            importing.read(Path("m.pt"))
+
+
+def test_the_filter_by_name():
+    assert importing.guessed(Path("x/chest_l2_Sobel_3.pt")) is Filter.SOBEL
+    assert importing.guessed(Path("sobel/chest.pt")) is None
+    assert importing.guessed(Path("sobel_or_mean.pt")) is None
+
+
+def test_the_command_asks_for_what_the_file_does_not_say():
+    torch.save(network().state_dict(), "m.pt")
+    done = ncatool("import", "m.pt", "out.safetensors")
+    assert done.returncode == 2
+    assert "which filter it was trained with" in done.stderr
+    assert "sobel, scharr, gaussian, laplacian, mean" in done.stderr
+    done = ncatool(
+        "import", "m.pt", "out.safetensors", "--filter", "mean", "--target", "phantom", "--size", 12, "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["filter"] == "mean"
+    assert load_model(Path("out.safetensors")).target.shape == (12, 12)
+    done = ncatool("import", "m.pt", "out.safetensors", "--filter", "mean")
+    assert "out.safetensors exists already" in done.stderr
+    Path("out.csv").write_text("of another run")
+    Image.new("RGB", (12, 12), "red").save("out.png")
+    done = ncatool("import", "m.pt", "out.safetensors", "--filter", "mean", "--force", "--target", "out.png")
+    assert done.returncode == 0, done.stderr
+    assert Path("out.png").exists(), "a target may have the model's name"
+    assert not Path("out.csv").exists(), "what a run has left is no part of this model"
+    torch.save(network(channels=3).state_dict(), "three.pt")
+    done = ncatool("import", "three.pt", "three.safetensors", "--filter", "mean")
+    assert "three.pt has 3 channels, but a model has 4 to 256" in done.stderr
+    zero = {name: torch.zeros_like(tensor) for name, tensor in network().state_dict().items()}
+    torch.save({**zero, "2.bias": torch.full((8,), -1.0)}, "dead.pt")
+    done = ncatool("import", "dead.pt", "dead.safetensors", "--filter", "mean")
+    assert done.returncode == 2
+    assert "nothing grows in 200 steps" in done.stderr
+    assert not Path("dead.safetensors").exists()
+    torch.save({name: tensor * float("nan") for name, tensor in network().state_dict().items()}, "nan.pt")
+    done = ncatool("import", "nan.pt", "nan.safetensors", "--filter", "mean")
+    assert done.returncode == 1
+    assert "not finite" in done.stderr

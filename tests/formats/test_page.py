@@ -1,0 +1,488 @@
+"""The page: what a visitor can do, and that its script computes the rule."""
+
+import base64
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ncatool.config.names import Boundary, Filter
+from ncatool.config.schema import ModelConfig
+from ncatool.data.target import Target
+from ncatool.errors import NcatoolError
+from ncatool.formats import page as pages
+from ncatool.nca.model_file import Model, load_model
+from ncatool.nca.rule import step
+from ncatool.nca.state import seed
+from ncatool.nca.weights import initial_weights
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"
+RECORD = {"train": {"regime": "regenerating", "loss": "l2"}, "target": {"source": "phantom", "licence": "CC0"}}
+SLOW = 30.0
+"""Seconds that a busy machine may take for what is watched."""
+
+
+def random_model(height=11, width=11, padding=2, bias=False, scale=0.1, **config):
+    """A model that keeps many cells alive: what it grows does not matter."""
+    settings = ModelConfig(**({"channels": 12, "hidden": 64} | config))
+    generator = torch.Generator().manual_seed(5)
+    weights = initial_weights(settings, generator)
+    output = torch.randn(settings.channels, settings.hidden, generator=generator) * scale / settings.hidden**0.5
+    output[3] = output[3].abs()  # the alpha
+    weights = weights._replace(output_weight=output)
+    if bias:
+        weights = weights._replace(output_bias=torch.linspace(-0.01, 0.02, settings.channels))
+    pixels = np.random.default_rng(3).integers(0, 256, (height, width, 4), np.uint8)
+    return Model(weights, settings, Target(pixels, padding, {"source": "noise"}))
+
+
+MODELS = {
+    "phantom": lambda: load_model(GOLDEN),
+    **{
+        f"{one}-{edge}": lambda f=one, b=edge: random_model(filter=f, boundary=b) for one in Filter for edge in Boundary
+    },
+    "wide": lambda: random_model(height=5, width=16, boundary=Boundary.WRAP),
+    "tall": lambda: random_model(height=16, width=5, padding=0),
+    "bias": lambda: random_model(bias=True),
+    "odd": lambda: random_model(channels=6, hidden=7, threshold=0.0, fire_rate=0.8),
+    "least": lambda: random_model(height=1, width=2, padding=0, channels=4, hidden=3, boundary=Boundary.WRAP),
+    "many": lambda: random_model(height=6, width=6, channels=64, hidden=256, scale=0.05),
+}
+"""Whatever a model can be."""
+
+
+def fire_masks(model, steps):
+    generator = torch.Generator().manual_seed(9)
+    return torch.rand(steps, 1, *model.target.shape, generator=generator) < model.config.fire_rate
+
+
+def stepped(model, fire):
+    state = seed(1, *model.target.shape, model.config.channels)
+    for mask in fire:
+        state = step(state, model.weights, model.config, mask)
+    return state
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "phantom.html"
+    pages.write(load_model(GOLDEN), RECORD, "phantom", path)
+    return path
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a page without a network; in the end, nothing may have been asked for, nothing complained of."""
+    contexts, asked, said = [], [], []
+
+    def opened(path, before="", **settings):
+        context = browser.new_context(**({"viewport": {"width": 1280, "height": 900}} | settings))
+        contexts.append(context)
+        context.set_offline(True)
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        page.add_init_script(before)
+        page.goto(path.as_uri())
+        wait(page, "document.querySelector('#backend').textContent !== '–'")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert {url.split(":")[0] for url in asked} <= {"file", "blob", "data"}
+    assert said == []
+
+
+def number(page, name):
+    return float(page.inner_text(f"#{name}"))
+
+
+def wait(page, what):
+    """Asks from outside: the page's own policy forbids it to evaluate strings."""
+    end = time.monotonic() + SLOW
+    while not page.evaluate(what):
+        assert time.monotonic() < end, what
+        page.wait_for_timeout(50)
+
+
+def cells(page):
+    """The phantom's state."""
+    return decoded(page.evaluate("ncatool.base64(ncatool.state)")).reshape(28, 28, 16)
+
+
+def decoded(text):
+    return np.frombuffer(base64.b64decode(text), "<f4").copy()
+
+
+def grow(page, steps):
+    """Many steps at once, as fast as they come."""
+    page.evaluate("steps => { for (let i = 0; i < steps; i++) ncatool.player.step(); ncatool.player.show(); }", steps)
+
+
+def test_it_grows_by_itself_and_heals_after_a_drag(visit, path):
+    page = visit(path)
+    assert page.title() == "phantom: a neural cellular automaton"
+    assert page.inner_text("#backend") in ("WebGL2", "JavaScript")
+    wait(page, "ncatool.player.count > 30")
+    grow(page, 300)
+    page.click("#pause")
+    whole = number(page, "mse")
+    assert whole < 2e-3
+    box = page.locator("#cells").bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.3 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.7 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.up()
+    wounded = number(page, "mse")
+    assert wounded > 2e-2
+    state = cells(page)
+    erased = (state == 0).all(-1)
+    assert erased[[8, 11, 14], [8, 13, 19]].all(), "the stroke has no gap"
+    assert not erased[18, 10]
+    page.click("#pause")
+    wait(page, "Number(document.querySelector('#mse').textContent) < 0.01")
+    wait(page, "Number(document.querySelector('#rate').textContent) > 1")
+    grow(page, 300)
+    assert number(page, "mse") < 2e-3
+
+
+def test_mse_is_over_the_whole_premultiplied_grid(visit):
+    model = random_model()
+    pages.write(model, {}, "noise", Path("noise.html"))
+    page = visit(Path("noise.html").absolute())
+    page.click("#pause")
+    page.click("#restart")
+    expected = ((seed(1, 15, 15, 12)[0, ..., :4].numpy() - model.target.premultiplied()) ** 2).mean()
+    assert number(page, "mse") == pytest.approx(expected, rel=5e-3)
+
+
+def press_by_mouse(page, name):
+    page.click(f"#{name}")
+
+
+def press_by_keyboard(page, name):
+    page.focus(f"#{name}")
+    page.keyboard.press("Enter")
+
+
+KEYS = {"pause": "p", "step": "s", "restart": "r", "clear": "c", "left": "1", "right": "2", "top": "3", "bottom": "4"}
+
+
+def press_by_shortcut(page, name):
+    page.keyboard.press(KEYS[name])
+
+
+@pytest.mark.parametrize("press", [press_by_mouse, press_by_keyboard, press_by_shortcut])
+def test_every_button(visit, path, press):
+    page = visit(path)
+    press(page, "pause")
+    assert page.inner_text("#pause") == "Play"
+    count = number(page, "count")
+    press(page, "step")
+    assert number(page, "count") == count + 1
+    press(page, "pause")
+    wait(page, f"ncatool.player.count > {count + 1}")
+    press(page, "step")
+    assert page.inner_text("#pause") == "Play", "a step pauses"
+    halves = {"left": np.s_[:, :14], "right": np.s_[:, 14:], "top": np.s_[:14], "bottom": np.s_[14:]}
+    for side, where in halves.items():
+        grow(page, 40)
+        expected = cells(page)
+        press(page, side)
+        expected[where] = 0
+        assert np.array_equal(cells(page), expected)
+        assert page.inner_text("#said") == f"Erased the {side} half."
+    press(page, "restart")
+    assert number(page, "count") == 0
+    assert np.array_equal(cells(page), seed(1, 28, 28, 16)[0].numpy())
+    press(page, "clear")
+    press(page, "step")
+    assert "No cell is alive" in page.inner_text("#said")
+
+
+def test_fields_by_keyboard(visit, path):
+    page = visit(path)
+    page.focus("#speed")
+    page.keyboard.press("Home")
+    assert page.inner_text("#speed-shown") == "1 a second"
+    page.keyboard.press("End")
+    assert page.inner_text("#speed-shown") == "240 a second"
+    page.focus("#brush")
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text("#brush-shown") == "radius 4"
+    page.focus("#view")
+    page.keyboard.press("ArrowDown")
+    assert "alpha" in page.inner_text("#caption")
+    page.focus("#pause")
+    for key, name, value in [("-", "speed", "6"), ("+", "speed", "7"), ("[", "brush", "3"), ("]", "brush", "4")]:
+        page.keyboard.press(key)
+        assert page.input_value(f"#{name}") == value
+    page.keyboard.press("v")
+    assert page.input_value("#view") == "hidden"
+    page.click("summary")
+    page.uncheck("#keys")
+    page.focus("#pause")
+    page.keyboard.press("v")
+    assert page.input_value("#view") == "hidden", "who has switched the keys off has them off"
+
+
+def test_everything_is_reached_by_tab_and_focus_shows(visit, path):
+    page = visit(path)
+    reached = []
+    for _ in range(14):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineWidth") == "3px"
+    buttons = ["pause", "step", "restart", "clear", "speed", "brush", "view", "left", "right", "top", "bottom", "save"]
+    assert reached == ["cells", *buttons, "SUMMARY"]
+    assert page.locator("button:not([type=button])").count() == 0
+    assert page.evaluate("[...document.querySelectorAll('input, select')].every(field => field.labels.length === 1)")
+
+
+def test_the_picture_by_keyboard(visit, path):
+    page = visit(path)
+    page.click("#pause")
+    grow(page, 100)
+    page.focus("#cells")
+    for key in ("ArrowUp", "ArrowUp", "Shift+ArrowLeft", "Space"):
+        page.keyboard.press(key)
+    state = cells(page)
+    rows, columns = np.ogrid[:28, :28]
+    circle = (rows - 12) ** 2 + (columns - 9) ** 2 <= 9
+    assert not state[circle].any()
+    assert state[12, 13].any()
+
+
+def pixels(page):
+    with page.expect_download() as download:
+        page.click("#save")
+    path = Path(download.value.suggested_filename)
+    download.value.save_as(path)
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return path.name, np.asarray(image.convert("RGB")).astype(int)
+
+
+def test_views_and_the_saved_picture(visit, path):
+    page = visit(path)
+    page.click("#pause")
+    grow(page, 200)
+    name, colours = pixels(page)
+    assert name == f"phantom-step-{int(number(page, 'count'))}.png"
+    assert colours.shape == (728, 728, 3)
+    state = cells(page)
+    visible = np.clip(state[..., :3], 0, 1) + 1 - np.clip(state[..., 3:4], 0, 1)
+    assert np.abs(colours[13::26, 13::26] - np.clip(visible, 0, 1) * 255).max() <= 1.5
+    page.select_option("#view", "alpha")
+    _, alpha = pixels(page)
+    assert np.abs(alpha[13::26, 13::26, 0] - np.clip(1 - state[..., 3], 0, 1) * 255).max() <= 1.5
+    page.select_option("#view", "hidden")
+    assert page.inner_text("#caption").startswith("Channels 5 to 16")
+    _, hidden = pixels(page)
+    red, blue = hidden[..., 0] - hidden[..., 2], hidden[..., 2] - hidden[..., 0]
+    assert min(red.max(), blue.max()) > 100
+    tile = page.evaluate("ncatool.player.tiles()[5]")
+    centres = ((np.arange(28) + 0.5) * tile["scale"]).astype(int)
+    found = hidden[int(tile["y"]) + centres][:, int(tile["x"]) + centres]
+    clear = np.abs(state[..., 9]) > 0.3
+    assert (np.sign(found[..., 0] - found[..., 2]) == np.sign(state[..., 9]))[clear].mean() > 0.95
+    box = page.locator("#cells").bounding_box()
+    scale = box["width"] / 728
+    x, y = (box[axis] + scale * (tile[axis] + 14.5 * tile["scale"]) for axis in ("x", "y"))
+    page.mouse.click(x, y)
+    assert page.evaluate("ncatool.state[(14 * 28 + 14) * 16 + 3]") == 0, "tiles can be erased in, too"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone(visit, path, scheme):
+    page = visit(path, viewport={"width": 390, "height": 844}, color_scheme=scheme, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(22, 22, 26)"
+    assert dark == (scheme == "dark")
+    sizes = page.locator("button").evaluate_all("all => all.map(one => one.getBoundingClientRect().height)")
+    assert min(sizes) >= 44, "large enough for a finger"
+    page.tap("#pause")
+    grow(page, 100)
+    page.tap("#cells")
+    assert page.evaluate("ncatool.state[(14 * 28 + 14) * 16 + 3]") == 0
+    assert page.evaluate("getComputedStyle(document.querySelector('#cells')).touchAction") == "none"
+
+
+HOSTILE = "</title></script><script>window.hacked=1</script><body onload='hacked=2'><img src=x onerror=hacked=3>"
+
+
+@pytest.mark.parametrize(
+    "value", [HOSTILE, "x" * 100_000, "two\nlines\x00\x1b[31m\u202e\u2028\ud800", "'\"&{{7*7}}${hacked=1}"]
+)
+def test_hostile_names_and_records(visit, value):
+    model = load_model(GOLDEN)
+    record = {
+        "train": {"loss": value, "regime": [value], value: value},
+        "target": {"source": value, "licence": {value: 1}},
+    }
+    pages.write(model, record, value, Path("hostile.html"))
+    assert Path("hostile.html").stat().st_size < 120_000
+    page = visit(Path("hostile.html").absolute(), viewport={"width": 390, "height": 844})
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("script").count() == 2
+    assert page.locator("img").count() == 0
+    assert page.inner_text("h1") == pages.shown(value)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    if value == HOSTILE:
+        assert pages.run(model, Path("hostile.html"), fire_masks(model, 2)) is not None, "the true body is found"
+
+
+@pytest.mark.parametrize("record", [{}, {"train": 3, "target": [], "model": "x"}, {"train": {"loss": None}}])
+def test_records_that_lack_things(record):
+    page = pages.page(load_model(GOLDEN), record, "")
+    assert "training" not in page.split("<h2>The model</h2>")[1].split("</table>")[0]
+
+
+def test_what_cannot_be_written_out_is_left_out():
+    assert pages.shown(1 << 20_000) == pages.shown([1 << 20_000]) == "…"
+    assert '<h1 dir="auto">model</h1>' in pages.page(load_model(GOLDEN), {"train": {"loss": 1 << 20_000}}, "\n")
+
+
+def test_facts():
+    found = pages.facts(load_model(GOLDEN), RECORD)
+    assert found["filter"] == "sobel"
+    assert found["training regime"] == "regenerating"
+    assert found["target licence"] == "CC0"
+    assert found["grid"] == "28 × 28 cells"
+
+
+def test_the_page_is_small_and_the_same_every_time(path):
+    text = path.read_text()
+    assert len(text.encode()) < 120_000
+    assert text == pages.page(load_model(GOLDEN), RECORD, "phantom")
+    assert "http" not in text.replace("http-equiv", "")
+
+
+USE = "name => ncatool.player.use({ engine: new ncatool.ENGINES[name](ncatool.player.model), why: 'asked for' })"
+
+
+def test_visitors_see_the_same_from_both_engines(visit, path):
+    found = {}
+    for backend in ("plain", "webgl"):
+        page = visit(path)
+        page.click("#pause")
+        page.evaluate(USE, backend)
+        page.evaluate("ncatool.player.draw = ncatool.masks(ncatool.player.model, 99)")
+        page.click("#restart")
+        grow(page, 60)
+        page.click("#left")
+        page.click("#step")
+        page.select_option("#view", "hidden")
+        found[backend] = cells(page), pixels(page)[1]
+    assert page.inner_text("#backend") == "WebGL2"
+    assert np.abs(found["plain"][0] - found["webgl"][0]).max() < 1e-3
+    assert np.abs(found["plain"][1] - found["webgl"][1]).max() <= 1
+
+
+LACKS = {
+    "has no WebGL2": "HTMLCanvasElement.prototype.getContext = (get => function (kind, how) "
+    "{ return kind === 'webgl2' ? null : get.call(this, kind, how); })(HTMLCanvasElement.prototype.getContext)",
+    "cannot write float textures": "WebGL2RenderingContext.prototype.getExtension = () => null",
+    "computes something else": "WebGL2RenderingContext.prototype.drawArrays = () => undefined",
+}
+
+
+@pytest.mark.parametrize("what", LACKS)
+def test_where_webgl_does_not_work_the_script_computes(visit, path, what):
+    page = visit(path, before=LACKS[what])
+    assert what in page.inner_text("#why")
+    assert page.inner_text("#backend") == "JavaScript"
+    wait(page, "ncatool.player.count > 20")
+
+
+def test_a_device_that_goes_is_replaced(visit, path):
+    page = visit(path)
+    page.evaluate(USE, "webgl")
+    wait(page, "ncatool.player.count > 20")
+    page.evaluate("ncatool.player.engine.gl.getExtension('WEBGL_lose_context').loseContext()")
+    wait(page, "document.querySelector('#backend').textContent === 'JavaScript'")
+    wait(page, "ncatool.player.count > 5 && ncatool.player.alive")
+    assert "has gone" in page.inner_text("#why")
+
+
+REPLAY = """([given, backend, steps, packed]) => {
+  const model = new ncatool.Model(given);
+  return ncatool.base64(ncatool.replay(model, backend, steps, ncatool.bytes(packed)));
+}"""
+
+
+@pytest.mark.parametrize("backend", ["plain", "webgl"])
+def test_both_engines_compute_the_rule(visit, path, backend):
+    page = visit(path)
+    page.click("#pause")
+    for name, make in MODELS.items():
+        model = make()
+        fire = fire_masks(model, 64)
+        packed = base64.b64encode(np.packbits(fire.numpy().reshape(-1), bitorder="little").tobytes()).decode()
+        found = page.evaluate(REPLAY, [pages.data(model, name), backend, 64, packed])
+        expected = stepped(model, fire).flatten()
+        error = (torch.from_numpy(decoded(found)) - expected).abs().max().item()
+        living = (expected != 0).float().mean().item()
+        print(f"{name} {backend}: {error:.1e}, {living:.0%} of the state is not 0")
+        assert error < 1e-3, name
+        assert living > 0.1, name
+
+
+@pytest.mark.parametrize("backend", ["plain", "webgl"])
+def test_the_exported_page_itself_is_stepped(browser, path, backend):
+    model = load_model(GOLDEN)
+    fire = fire_masks(model, 64)
+    found = pages.run(model, path, fire, backend=backend)
+    assert found is not None
+    assert (found - stepped(model, fire)).abs().max() < 1e-3
+    if backend == "plain":
+        assert torch.equal(found, pages.run(model, path, fire))
+
+
+def test_without_a_browser_there_is_nothing_to_compare(path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    model = load_model(GOLDEN)
+    assert pages.run(model, path, fire_masks(model, 1)) is None
+
+
+def test_a_page_that_does_not_work_is_told(browser, path):
+    Path("broken.html").write_text(path.read_text().replace("class Plain", "class Broken"))
+    model = load_model(GOLDEN)
+    with pytest.raises(NcatoolError, match="could not be stepped"):
+        pages.run(model, Path("broken.html"), fire_masks(model, 1))
+
+
+def test_json_ends_no_script():
+    assert json.loads(pages._json("</script>&\u2028")) == "</script>&\u2028"
+    assert not set("<>&\u2028") & set(pages._json("</script>&\u2028"))
+
+
+SPEED = """([given, backend]) => {
+  const model = new ncatool.Model(given);
+  const grown = model.empty();
+  for (let cell = 0; cell < model.cells; cell++) {
+    const [y, x] = [Math.floor(cell / model.width), cell % model.width];
+    const inside = Math.min(y, x, model.height - 1 - y, model.width - 1 - x) >= model.padding;
+    if (inside) grown.fill(0.5, cell * model.lanes, cell * model.lanes + model.channels);
+  }
+  const engine = new ncatool.ENGINES[backend](model);
+  const times = Array.from({ length: 8 }, () => ncatool.secondsAStep(engine, grown, ncatool.masks(model, 77)));
+  return 1 / Math.min(...times);
+}"""
+
+
+def test_speed(visit, path):
+    """A low bar: this is for the eye, on a machine that may be busy."""
+    page = visit(path)
+    page.click("#pause")
+    model = random_model(height=40, width=40, padding=16, channels=16, hidden=128, scale=0.001)
+    for backend in ("plain", "webgl"):
+        rate = page.evaluate(SPEED, [pages.data(model, "speed"), backend])
+        print(f"{backend}: {rate:.0f} steps a second on 72x72 cells, 40x40 alive")
+        assert rate > (10 if backend == "plain" else 0)

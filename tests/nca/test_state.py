@@ -1,0 +1,69 @@
+"""Seed, pool and damage."""
+
+import pytest
+import torch
+
+from ncatool.config.names import Damage
+from ncatool.nca.damage import DAMAGE, circle, on_grid, random_circle
+from ncatool.nca.state import seed
+from ncatool.training.pool import Pool
+
+
+def test_seed_is_one_cell_in_the_middle():
+    state = seed(2, 7, 9, 6)
+    assert state.shape == (2, 7, 9, 6)
+    assert state[:, 3, 4].tolist() == [[0, 0, 0, 1, 1, 1]] * 2
+    assert state.sum() == 6
+
+
+def test_circle_by_hand():
+    expected = [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
+    assert circle(3, 3, 1, 1, 1.2).int().tolist() == expected
+
+
+@pytest.mark.parametrize("shape", Damage)
+@pytest.mark.parametrize("size", [(6, 10), (7, 5), (3, 3)])
+def test_every_shape_erases_something_inside_the_picture(shape, size):
+    mask = DAMAGE[shape](*size, 0.3)
+    assert mask.shape == size
+    assert mask.any()
+
+
+def test_halves_by_hand():
+    assert DAMAGE[Damage.LEFT](2, 4, 0)[0].tolist() == [True, True, False, False]
+    assert DAMAGE[Damage.BOTTOM](4, 2, 0)[:, 0].tolist() == [False, False, True, True]
+    left, right = (DAMAGE[shape](3, 5, 0) for shape in (Damage.LEFT, Damage.RIGHT))
+    assert torch.equal(left, ~right)
+
+
+def test_damage_lands_on_the_picture_at_every_padding(generator):
+    for padding in (0, 1, 16):
+        for _ in range(50):
+            visible = torch.zeros(12, 9, dtype=torch.bool)
+            visible[2, 3:5] = True
+            circle_ = random_circle(visible, generator)
+            assert (circle_ & visible).any(), "it hits what there is to see"
+            mask = on_grid(circle_, padding)
+            assert mask.shape == (12 + 2 * padding, 9 + 2 * padding)
+            inner = mask[padding : padding + 12, padding : padding + 9]
+            assert inner.any()
+            assert inner.sum() == mask.sum()
+
+
+def test_a_circle_of_nothing_visible_lands_somewhere(generator):
+    assert random_circle(torch.zeros(5, 5, dtype=torch.bool), generator).any()
+
+
+def test_pool_draws_without_replacement_and_writes_back(generator):
+    pool = Pool(torch.arange(6.0).view(6, 1, 1, 1).expand(6, 2, 2, 4).contiguous())
+    seen = set()
+    for _ in range(20):
+        index, states = pool.draw(4, generator)
+        assert len(set(index.tolist())) == 4
+        assert states[:, 0, 0, 0].tolist() == [float(i) for i in index]
+        states += 100
+        assert pool.states.max() < 100, "a draw is a copy"
+        seen |= set(index.tolist())
+    assert seen == set(range(6))
+    pool.put(index, states)
+    assert (pool.states[index] >= 100).all()

@@ -1,0 +1,246 @@
+"""A run's files: what they hold, that they repeat byte by byte, and that a run goes on."""
+
+import csv
+import dataclasses
+import errno
+import json
+import os
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from ncatool.config.names import Regime, Schedule
+from ncatool.config.schema import TargetConfig
+from ncatool.data import readers as targets
+from ncatool.engine import compiled
+from ncatool.errors import ExitCode, NcatoolError
+from ncatool.nca.model_file import load_model
+from ncatool.training import trainer as training
+from ncatool.training.run import Run
+from ncatool.training.run_files import RunFiles
+from tests.conftest import small_run
+
+
+def never():
+    return False
+
+
+def start(name="m", **train):
+    config = small_run(**train)
+    return Run(config, targets.load(config.target), RunFiles(Path(f"{name}.safetensors")))
+
+
+def completed(name="m", **train):
+    run = start(name, **train)
+    list(run.reports(never))
+    run.finish()
+    return run
+
+
+def test_files():
+    run = completed()
+    assert all(path.exists() for path in run.files.all())
+    rows = list(csv.DictReader(run.files.curve.open()))
+    assert [int(row["iteration"]) for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert list(rows[0]) == ["iteration", "loss", "mse", "learning_rate", "events"]
+    record = tomllib.loads(run.files.record.read_text())
+    assert record["format"] == "ncatool-1"
+    assert record["model"]["channels"] == 6
+    assert record["target"]["padding"] == 1
+    assert record["train"]["batch_size"] == 2
+    assert record["result"]["iterations"] == 6
+    assert record["result"]["loss"] == float(rows[-1]["loss"])
+    assert record["environment"]["threads"] == compiled.threads()
+    with Image.open(run.files.picture) as image:
+        assert image.width > 500
+    model = load_model(run.files.model)
+    assert torch.equal(model.weights.hidden_weight, run.trainer.weights.hidden_weight.detach())
+
+
+def test_checkpoint_is_complete_and_named():
+    run = completed()
+    with safe_open(run.files.checkpoint, "pt") as file:
+        names = set(file.keys())
+        facts = json.loads(file.metadata()["ncatool"])["facts"]
+        rows = file.get_tensor("rows")
+    assert {"weights.hidden.weight", "pool", "target", "generator.draws", "generator.fire"} <= names
+    assert {f"optimiser.{i}.{name}" for i in range(3) for name in ("exp_avg", "exp_avg_sq", "step")} <= names
+    assert facts["trainer"]["iteration"] == 6
+    assert rows.shape == (6, 4)
+
+
+def test_same_run_same_bytes():
+    for name in "ab":
+        completed(name)
+    for ending in (".safetensors", ".csv", ".png"):
+        assert Path(f"a{ending}").read_bytes() == Path(f"b{ending}").read_bytes()
+
+
+def test_resumed_run_ends_with_the_same_bytes():
+    completed("straight")
+    run = start("broken")
+    list(run.reports(lambda: run.trainer.iteration == 3))
+    assert run.trainer.iteration == 3
+    again = Run.resumed(RunFiles(Path("broken.safetensors")))
+    list(again.reports(never))
+    again.finish()
+    for ending in (".safetensors", ".csv"):
+        assert Path(f"straight{ending}").read_bytes() == Path(f"broken{ending}").read_bytes()
+
+
+def test_resume_refuses_what_it_cannot_do():
+    completed()
+    files = RunFiles(Path("m.safetensors"))
+    with pytest.raises(NcatoolError, match="has done 6 iterations, more than 5") as caught:
+        Run.resumed(files, iterations=5)
+    assert "--iterations 6" in caught.value.mend
+    assert Run.resumed(files, iterations=8).config.train.iterations == 8
+    whole = files.checkpoint.read_bytes()
+    for length in (0, 5, 200, len(whole) // 2, len(whole) - 1):
+        files.checkpoint.write_bytes(whole[:length])
+        with pytest.raises(NcatoolError, match="checkpoint"):
+            Run.resumed(files, iterations=8)
+    files.checkpoint.unlink()
+    with pytest.raises(NcatoolError, match="there is no checkpoint"):
+        Run.resumed(files, iterations=8)
+
+
+def test_failed_training_keeps_the_last_good_model(monkeypatch):
+    run = start(iterations=50)
+    real = training.rollout
+    monkeypatch.setattr(
+        training, "rollout", lambda *a: real(*a) if run.trainer.iteration < 4 else torch.full_like(a[0], torch.nan)
+    )
+    with pytest.raises(NcatoolError, match="training failed"):
+        list(run.reports(never))
+    model = load_model(run.files.model)
+    assert all(torch.isfinite(tensor).all() for tensor in model.weights if tensor is not None)
+    assert "restored" in run.files.curve.read_text()
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO, errno.EACCES])
+@pytest.mark.parametrize("where", ["write", "fsync", "replace"])
+def test_a_fault_while_writing_leaves_the_previous_files(monkeypatch, fault, where):
+    """The second checkpoint fails; what the first one left goes on to the same end."""
+    completed("straight")
+    run = start()
+    owner, name = {"write": (Path, "write_bytes"), "fsync": (os, "fsync"), "replace": (Path, "replace")}[where]
+
+    def fail(*arguments):
+        raise OSError(fault, os.strerror(fault))
+
+    before = {}
+    with monkeypatch.context() as patched, pytest.raises(NcatoolError, match=os.strerror(fault)) as caught:
+        for report in run.reports(never):
+            if report.iteration == 4:
+                before = {path: path.read_bytes() for path in run.files.all() if path.exists()}
+                patched.setattr(owner, name, fail)
+    assert caught.value.code == ExitCode.FAILED
+    assert len(before) == 4
+    assert {path: path.read_bytes() for path in before} == before
+    assert not [path for path in Path().iterdir() if "partial" in path.name]
+    assert load_model(run.files.model)
+    again = Run.resumed(run.files)
+    assert again.trainer.iteration == 2
+    list(again.reports(never))
+    assert Path("straight.safetensors").read_bytes() == run.files.model.read_bytes()
+
+
+def stopped_after(run, iteration):
+    list(run.reports(lambda: run.trainer.iteration == iteration))
+    return run
+
+
+@pytest.mark.parametrize("stops", [[], [1], [3, 3], [1, 2, 3, 4, 5]])
+@pytest.mark.parametrize("regime", Regime)
+def test_any_number_of_stops_gives_the_same_bytes(stops, regime):
+    completed("straight", regime=regime)
+    run = start("broken", regime=regime)
+    for iteration in stops:
+        stopped_after(run, iteration)
+        run = Run.resumed(run.files)
+    list(run.reports(never))
+    run.finish()
+    for ending in (".safetensors", ".csv", ".png"):
+        assert Path(f"straight{ending}").read_bytes() == Path(f"broken{ending}").read_bytes()
+    assert torch.equal(run.trainer.pool.states, Run.resumed(RunFiles(Path("straight.safetensors"))).trainer.pool.states)
+
+
+def test_history_tells_what_happened():
+    stopped_after(start(), 2)
+    run = Run.resumed(RunFiles(Path("m.safetensors")))
+    list(run.reports(never))
+    run.finish()
+    history = tomllib.loads(run.files.record.read_text())["history"]
+    told = [(entry["event"], entry["iteration"]) for entry in history]
+    assert told == [("started", 0), ("stopped", 2), ("resumed", 2), ("finished", 6)]
+    assert all(entry["device"] == "cpu" and entry["at"].endswith("+00:00") for entry in history)
+
+
+def test_settings_that_change_on_resume():
+    run = stopped_after(start(schedule=Schedule.CONSTANT), 3)
+    run = Run.resumed(run.files, iterations=9, learning_rate=5e-3, checkpoint_every=4)
+    list(run.reports(never))
+    assert [row[0] for row in run.rows] == list(range(1, 10))
+    assert run.rows[-1][3] == pytest.approx(5e-3)
+    assert tomllib.loads(run.files.record.read_text())["train"]["checkpoint_every"] == 4
+
+
+def test_another_machine_is_told(monkeypatch):
+    run = stopped_after(start(), 3)
+    assert Run.resumed(run.files).differences() == []
+    monkeypatch.setattr("platform.platform", lambda: "another")
+    (told,) = Run.resumed(run.files).differences()
+    assert "platform" in told
+    assert "another now" in told
+
+
+def test_no_checkpoint():
+    completed()
+    run = completed(checkpoint=False)
+    assert run.files.model.exists()
+    assert not run.files.checkpoint.exists(), "not even that of the run before"
+
+
+def test_a_guarded_run_resumes(monkeypatch):
+    """After a restoration to the very first weights, Adam has no state: that too is a valid checkpoint."""
+    run = start(iterations=4)
+    real = training.rollout
+    monkeypatch.setattr(
+        training, "rollout", lambda *a: real(*a) if run.trainer.iteration != 1 else torch.full_like(a[0], torch.nan)
+    )
+    stopped_after(run, 2)
+    assert "restored" in run.rows[-1][4]
+    again = Run.resumed(run.files)
+    assert str(again.rows) == str(run.rows)
+    list(again.reports(never))
+    assert again.trainer.iteration == 4
+
+
+def test_training_starts_from_another_models_weights():
+    first = completed("first")
+    model = load_model(first.files.model)
+    config = small_run(iterations=1, learning_rate=1e-9)
+    config = dataclasses.replace(config, target=TargetConfig(size=14))
+    run = Run(config, targets.load(config.target), RunFiles(Path("second.safetensors")), model.weights)
+    list(run.reports(never))
+    tuned = load_model(run.files.model)
+    assert torch.allclose(tuned.weights.output_weight, model.weights.output_weight, atol=1e-6)
+    assert tuned.target.shape == (14, 14)
+    assert model.weights.output_weight.abs().sum() > 0
+
+
+def test_weights_with_an_output_bias_go_on():
+    model = load_model(completed("first").files.model)
+    weights = model.weights._replace(output_bias=torch.full((6,), 1e-3))
+    config = small_run(iterations=4)
+    run = Run(config, targets.load(config.target), RunFiles(Path("b.safetensors")), weights)
+    stopped_after(run, 2)
+    again = Run.resumed(run.files)
+    list(again.reports(never))
+    assert load_model(run.files.model).weights.output_bias.shape == (6,)
+    assert again.trainer.iteration == 4

@@ -1,0 +1,58 @@
+"""What TensorBoard reads of a run."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from ncatool.data import readers
+from ncatool.errors import NcatoolError
+from ncatool.training import tensorboard
+from ncatool.training.run import Run
+from ncatool.training.run_files import RunFiles
+from tests.conftest import SMALL, ncatool, small_run
+
+
+def read(folder):
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    return events
+
+
+def test_loss_learning_rate_psnr_and_pictures():
+    plain = ncatool("train", *SMALL, "-q", "--out", "plain.safetensors")
+    done = ncatool("train", *SMALL, "-q", "--tensorboard", "logs")
+    assert done.returncode == plain.returncode == 0, done.stderr
+    assert Path("model.csv").read_bytes() == Path("plain.csv").read_bytes(), "training does not notice"
+    events = read("logs")
+    assert set(events.Tags()["scalars"]) == {"loss", "learning rate", "psnr"}
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
+    rows = [line.split(",") for line in Path("model.csv").read_text().splitlines()[1:]]
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx([float(row[1]) for row in rows])
+    pictures = events.Images("grown")
+    assert len(pictures) == 6
+    assert (pictures[0].width, pictures[0].height) == (48, 48)
+    done = ncatool("resume", "model.safetensors", "--iterations", "8", "--tensorboard", "logs", "-q")
+    assert done.returncode == 0, done.stderr
+    assert [event.step for event in read("logs").Scalars("loss")] == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def opening(folder):
+    config = small_run()
+    run = Run(config, readers.load(config.target), RunFiles(Path("m.safetensors")))
+    with tensorboard.opened(folder, run):
+        pass
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(NcatoolError, match="needs the package tensorboard") as caught:
+        opening(Path("logs"))
+    assert caught.value.mend == "pip install 'ncatool[tensorboard]'"
+
+
+def test_a_folder_that_cannot_be_made():
+    Path("logs").write_text("a file")
+    with pytest.raises(NcatoolError, match="logs cannot be written"):
+        opening(Path("logs"))
