@@ -97,7 +97,7 @@ def state_of(run):
 
 
 def resumed(folder):
-    return Run.resumed(RunFiles(folder / "m.safetensors"))
+    return Run.resume(RunFiles(folder / "m.safetensors"))
 
 
 LOADERS = {
@@ -105,7 +105,7 @@ LOADERS = {
     "sidecar": ("m.toml", lambda path: weights_of(load_model(path.with_suffix(".safetensors")))),
     "checkpoint": (
         "m.checkpoint.safetensors",
-        lambda path: state_of(Run.resumed(RunFiles(path.parent / "m.safetensors"))),
+        lambda path: state_of(Run.resume(RunFiles(path.parent / "m.safetensors"))),
     ),
 }
 
@@ -138,8 +138,8 @@ def make(folder):
     from tests.conftest import small_run
 
     config = small_run(pool_size=2)
-    run = Run(config, targets.load(config.target), RunFiles(folder / "m.safetensors"))
-    list(run.reports(lambda: run.trainer.iteration == 3))
+    run = Run(config, targets.load_target(config.target), RunFiles(folder / "m.safetensors"))
+    list(run.train(lambda: run.trainer.iteration == 3))
 
 
 def main():

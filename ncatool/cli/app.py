@@ -13,15 +13,15 @@ from typer.core import TyperCommand
 
 from ncatool.cli import options as o
 from ncatool.cli import terminal
-from ncatool.config.flat import agreed, configured
+from ncatool.config.flat import agreed, build_config
 from ncatool.config.names import Device, Metric, View
-from ncatool.config.schema import MAX_SIDE, ModelConfig, RunConfig, TargetConfig, TrainConfig, within
-from ncatool.errors import ExitCode, UsageError, brief
+from ncatool.config.schema import MAX_SIDE, ModelConfig, RunConfig, TargetConfig, TrainConfig, check_range
+from ncatool.errors import ExitCode, UsageError, shorten
 
 if TYPE_CHECKING:
     import torch
 
-    from ncatool.rendering.film import Film
+    from ncatool.rendering.film import Playback
     from ncatool.training.run import Run
 
 app = typer.Typer(
@@ -139,7 +139,7 @@ def train(
     Writes NAME.safetensors (the model), NAME.toml (the record), NAME.csv and NAME.png (the curve)
     and NAME.checkpoint.safetensors. Ctrl-C saves all of them; `ncatool resume` goes on.
     """
-    run = configured(
+    run = build_config(
         {
             "target": target, "size": size, "padding": padding, "colormap": colormap, "alpha": alpha,
             "iterations": iterations, "learning_rate": learning_rate, "schedule": schedule, "loss": loss,
@@ -161,15 +161,15 @@ def train(
         wanted = dataclasses.replace(run.target, source=targets.default_source(root))
         run = dataclasses.replace(run, target=wanted)
         if wanted.source == "phantom":
-            terminal.note("no --target and chestmnist is not fetched: growing the built-in phantom")
+            terminal.print_note("no --target and chestmnist is not fetched: growing the built-in phantom")
     files = RunFiles(out)
-    check_writable(files.all(), force)
+    check_writable(files.list_paths(), force)
     start = load_model(Path(initial)) if initial else None
     if start is not None:
         run = dataclasses.replace(run, model=agreed(run.model, start.config, initial))
-    picture = targets.load(run.target, root)
+    picture = targets.load_target(run.target, root)
     _prepare(threads, run.train.device, run)
-    with files.alone():
+    with files.lock():
         _complete(Run(run, picture, files, start.weights if start else None), preview, tensorboard)
 
 
@@ -202,13 +202,13 @@ def resume(
     files = RunFiles(model)
     if not files.checkpoint.exists():
         raise UsageError(f"there is no checkpoint {files.checkpoint}", "give the model file of a run that has left one")
-    with files.alone():
-        run = Run.resumed(files, **{name: value for name, value in wishes.items() if value is not None})
+    with files.lock():
+        run = Run.resume(files, **{name: value for name, value in wishes.items() if value is not None})
         _prepare(run.config.train.threads, run.config.train.device, run.config)
-        for difference in run.differences():
-            terminal.note(f"not what it was: {difference}; the numbers may differ from an undisturbed run's")
+        for difference in run.find_differences():
+            terminal.print_note(f"not what it was: {difference}; the numbers may differ from an undisturbed run's")
         if run.trainer.iteration == run.config.train.iterations:
-            terminal.note(f"all {run.trainer.iteration} iterations are done; give --iterations more to go on")
+            terminal.print_note(f"all {run.trainer.iteration} iterations are done; give --iterations more to go on")
         _complete(run, preview, tensorboard)
 
 
@@ -248,7 +248,7 @@ def _pair(flag: str, text: str, separator: str) -> tuple[int, int]:
     """Two whole numbers, as `--grid 64x96` and `--at 10,20` have them."""
     numbers = text.strip().lower().split(separator)
     if len(numbers) != 2 or not all(number.strip().isdecimal() and len(number) < 6 for number in numbers):
-        raise UsageError(f"{flag} is {brief(text)}", f"give two numbers, as {flag} 64{separator}96")
+        raise UsageError(f"{flag} is {shorten(text)}", f"give two numbers, as {flag} 64{separator}96")
     return int(numbers[0]), int(numbers[1])
 
 
@@ -256,8 +256,8 @@ def _grid(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     height, width = _pair("--grid", text, "x")
-    within("grid", min(height, width), 1, MAX_SIDE)
-    within("grid", max(height, width), 1, MAX_SIDE)
+    check_range("grid", min(height, width), 1, MAX_SIDE)
+    check_range("grid", max(height, width), 1, MAX_SIDE)
     return height, width
 
 
@@ -305,44 +305,47 @@ def render(
     traceback: o.Traceback = False,
 ) -> None:
     """Grow models from their seed cells and show it: animation, video, sheet of stages, or live in the terminal."""
-    from ncatool.nca.model_file import labels, load_model
-    from ncatool.nca.picture import background as ground
+    from ncatool.nca.model_file import label_models, load_model
+    from ncatool.nca.picture import parse_background as ground
     from ncatool.rendering import damage_script, player
     from ncatool.rendering import render as rendering
-    from ncatool.rendering.film import Film
-    from ncatool.rendering.timeline import Rendering, plan
+    from ncatool.rendering.film import Playback
+    from ncatool.rendering.timeline import RenderSettings, plan_moments
 
-    models, outputs = rendering.sorted_out(files)
+    models, outputs = rendering.split_arguments(files)
     steps = steps or (500 if outputs else 10_000)
-    how = Rendering(
-        steps=steps, every=every, fps=fps, hold=hold, scale=scale, damage=damage_script.parse(damage or [], steps),
+    how = RenderSettings(
+        steps=steps, every=every, fps=fps, hold=hold, scale=scale, damage=damage_script.parse_script(damage or [], steps),
         seed=seed, background=ground(background), view=view, overlay=overlay, trim=trim, grid=_grid(grid),
         at=tuple(_pair("--at", text, ",") for text in at or []), rotate=rotate,
     )  # fmt: skip
     rendering.check_outputs(outputs, force)
     place = _prepare(threads, device)
-    films = [Film(load_model(path).on(place), how, name) for path, name in zip(models, labels(models), strict=True)]
+    films = [
+        Playback(load_model(path).move_to(place), how, name)
+        for path, name in zip(models, label_models(models), strict=True)
+    ]
     if outputs:
-        rendering.render(films, outputs, how, lambda passing: terminal.watched(passing, len(plan(how)), "frames"))
+        rendering.render(films, outputs, how, lambda passing: terminal.track(passing, len(plan_moments(how)), "frames"))
     else:
         if how.overlay or how.scale:
-            terminal.note("--overlay and --scale are for files; the terminal goes without")
+            terminal.print_note("--overlay and --scale are for files; the terminal goes without")
         player.play(films, how)
     _tell(films, outputs)
 
 
-def _tell(films: list[Film], outputs: list[str]) -> None:
+def _tell(films: list[Playback], outputs: list[str]) -> None:
     """What was written and how near the targets it ends; nothing on a stdout that is itself an output."""
-    from ncatool.evaluation.errors import figures
+    from ncatool.evaluation.errors import measure_errors
 
     if "-" in outputs:
         return
-    numbers = [{"steps": film.step, **figures(film.state, film.wanted)} for film in films]
+    numbers = [{"steps": film.step, **measure_errors(film.state, film.expected)} for film in films]
     wrote: dict[str, Any] = {"wrote": outputs} if outputs else {}
     if len(films) == 1:
-        terminal.result({**wrote, **numbers[0]})
+        terminal.print_result({**wrote, **numbers[0]})
     else:
-        terminal.results(wrote, {film.name: values for film, values in zip(films, numbers, strict=True)})
+        terminal.print_results(wrote, {film.name: values for film, values in zip(films, numbers, strict=True)})
 
 
 @app.command(epilog="Example:  ncatool compare runs/ --sort mse_later --report comparison.html")
@@ -368,9 +371,9 @@ def compare(
 ) -> None:
     """Measure how well models grow, persist and regenerate, and set the numbers side by side."""
     from ncatool.cli import compare
-    from ncatool.evaluation.protocol import Trial
+    from ncatool.evaluation.protocol import Protocol
 
-    trial = Trial(rollouts=rollouts, steps=steps, seed=seed)
+    trial = Protocol(rollouts=rollouts, steps=steps, seed=seed)
     wish = compare.Wish(metric, sort, csv, picture, animation, report)
     wish.check(force)
     if not compare.run(models, trial, wish, _prepare(threads, device)):
@@ -393,9 +396,9 @@ def export(
     Beside it lies OUT.toml, the record of the check.
     """
     from ncatool.cli import export
-    from ncatool.formats.exporting import format_of
+    from ncatool.formats.exporting import choose_format
 
-    export.export(model, out, format_of(out, format), rollout, force)
+    export.export(model, out, choose_format(out, format), rollout, force)
 
 
 @app.command("import", epilog="Example:  ncatool import chest_sobel.pt chest.safetensors --target chest.png")
@@ -424,7 +427,7 @@ def import_(
     wish = export.Wish(filter, order, boundary, fire_rate, threshold, size, padding)
     wanted = None
     if target is None and (colormap, alpha, root) != (TargetConfig.colormap, TargetConfig.alpha, None):
-        terminal.note("without --target, --colormap, --alpha and --root say nothing")
+        terminal.print_note("without --target, --colormap, --alpha and --root say nothing")
     if target is not None:
         wanted = TargetConfig(
             source=target, size=size or TargetConfig.size, padding=padding, colormap=colormap, alpha=alpha
@@ -439,9 +442,9 @@ def _prepare(threads: int, device: Device, run: RunConfig | None = None) -> torc
     from ncatool.engine.device import resolve_device
 
     place, run = resolve_device(device), run or RunConfig()
-    compiled.prepare(threads)
-    if slow := choose.slowness(place, run.model, run.train.precision):
-        terminal.note(slow)
+    compiled.configure_process(threads)
+    if slow := choose.explain_slowness(place, run.model, run.train.precision):
+        terminal.print_note(slow)
     return place
 
 
@@ -450,11 +453,11 @@ def _complete(run: Run, preview: bool, tensorboard: Path | None) -> None:
     from ncatool.cli import training
     from ncatool.training import tensorboard as board
 
-    with board.opened(tensorboard, run) as log:
-        number = training.follow(run, preview, log)
+    with board.open_log(tensorboard, run) as log:
+        number = training.train_with_progress(run, preview, log)
     if number is not None:
         done = f"{run.trainer.iteration} of {run.config.train.iterations}"
         go_on = f"go on: ncatool resume {run.files.model}" if run.config.train.checkpoint else "without a checkpoint"
-        terminal.note(f"stopped after iteration {done}, everything saved; {go_on}")
+        terminal.print_note(f"stopped after iteration {done}, everything saved; {go_on}")
         raise typer.Exit(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
-    terminal.result({"wrote": str(run.files.model), **run.finish()})
+    terminal.print_result({"wrote": str(run.files.model), **run.finish()})

@@ -30,15 +30,17 @@ def export(path: Path, out: Path, form: ExportFormat, rollout: int, force: bool)
     check_writable([out, sidecar], force)
     model = load_model(path)
     record = read_toml(path.with_suffix(".toml")) if path.with_suffix(".toml").exists() else {}
-    parity = exporting.export(model, record, path.stem, out, form, rollout)
+    parity = exporting.export_model(model, record, path.stem, out, form, rollout)
     found = _found(parity, form)
     about = {"format": form.value, "model": path.name, "ncatool": version("ncatool")}
     write_toml(sidecar, {"export": {**about, **({"rollout": rollout} if rollout else {}), **found}})
     if parity.difference is None:
-        terminal.note(f"not checked: there is no {exporting.KINDS[form].needs.removeprefix('a ')} on this machine")
+        terminal.print_note(
+            f"not checked: there is no {exporting.EXPORT_KINDS[form].needs.removeprefix('a ')} on this machine"
+        )
     for difference in parity.facts.get("player_differs", []):
-        terminal.note(f"the article's player has {difference}")
-    terminal.result({"wrote": str(out), "bytes": out.stat().st_size, **found})
+        terminal.print_note(f"the article's player has {difference}")
+    terminal.print_result({"wrote": str(out), "bytes": out.stat().st_size, **found})
 
 
 def _found(parity: exporting.Parity, form: ExportFormat) -> dict[str, Any]:
@@ -46,9 +48,9 @@ def _found(parity: exporting.Parity, form: ExportFormat) -> dict[str, Any]:
         return {"checked": False}
     return {
         "checked": True,
-        "steps": exporting.STEPS,
+        "steps": exporting.PARITY_STEPS,
         "largest_difference": parity.difference,
-        **({"tolerance": exporting.TOLERANCE} if exporting.KINDS[form].exact else {}),
+        **({"tolerance": exporting.TOLERANCE} if exporting.EXPORT_KINDS[form].exact else {}),
         **{name: value for name, value in parity.facts.items() if name != "player_differs"},
     }
 
@@ -71,25 +73,25 @@ def bring(file: Path, out: Path, wish: Wish, wanted: TargetConfig | None, root: 
     files = RunFiles(out)
     stale = [files.checkpoint, files.curve]  # of a run: no part of this model; NAME.png may well be the target
     check_writable([files.model, files.record, *stale], force)
-    foreign = importing.read(file)
+    foreign = importing.read_model(file)
     order = wish.order or foreign.order
     config = _config(file, foreign, wish)
-    target = targets.load(wanted, root) if wanted is not None else None
+    target = targets.load_target(wanted, root) if wanted is not None else None
     size = wish.size or (ARTICLES_SIDE if _is_articles(file) else TargetConfig.size)
     TargetConfig(size=size, padding=wish.padding)  # refuses a grid that is too large
-    model = importing.model_of(foreign, config, order, target, size + 2 * wish.padding)
-    origin = importing.origin(file, foreign, order)
-    tables = {"model": dataclasses.asdict(config), "target": model.target.record(), "origin": origin}
-    with files.alone():
+    model = importing.convert_model(foreign, config, order, target, size + 2 * wish.padding)
+    origin = importing.describe_origin(file, foreign, order)
+    tables = {"model": dataclasses.asdict(config), "target": model.target.describe(), "origin": origin}
+    with files.lock():
         save_model(files.model, model)
         write_record(files.record, tables)
         for path in stale:
             path.unlink(missing_ok=True)
     _remark(foreign, order, wanted)
-    terminal.result({"wrote": str(out), **dataclasses.asdict(config), "order": order.value, "from": foreign.kind})
+    terminal.print_result({"wrote": str(out), **dataclasses.asdict(config), "order": order.value, "from": foreign.kind})
 
 
-def _config(file: Path, foreign: importing.Foreign, wish: Wish) -> ModelConfig:
+def _config(file: Path, foreign: importing.ForeignModel, wish: Wish) -> ModelConfig:
     for name, count, low, high in (("channels", foreign.channels, 4, 256), ("hidden units", foreign.hidden, 1, 4096)):
         if not low <= count <= high:
             raise NcatoolError(
@@ -109,23 +111,23 @@ def _is_articles(file: Path) -> bool:
     return file.suffix.lower() == ".json"
 
 
-def _filter(file: Path, foreign: importing.Foreign, wish: Wish) -> Filter:
+def _filter(file: Path, foreign: importing.ForeignModel, wish: Wish) -> Filter:
     if wish.filter is not None:
         return wish.filter
     if _is_articles(file):
         return Filter.SOBEL
-    guess = importing.guessed(file)
+    guess = importing.guess_filter(file)
     if guess is None:
         raise UsageError(
             f"neither {file.name} nor its name says which filter it was trained with",
             f"give --filter, one of {', '.join(Filter)}",
         )
-    terminal.note(f"--filter {guess}, as the file's name says")
+    terminal.print_note(f"--filter {guess}, as the file's name says")
     return guess
 
 
-def _remark(foreign: importing.Foreign, order: Order, wanted: TargetConfig | None) -> None:
+def _remark(foreign: importing.ForeignModel, order: Order, wanted: TargetConfig | None) -> None:
     if foreign.ignored:
-        terminal.note(f"no part of the network, left out: {terminal.one_line(', '.join(foreign.ignored), 200)}")
+        terminal.print_note(f"no part of the network, left out: {terminal.clean_line(', '.join(foreign.ignored), 200)}")
     if wanted is None:
-        terminal.note(f"no --target: its target is what it has grown in {importing.GROWN} steps")
+        terminal.print_note(f"no --target: its target is what it has grown in {importing.GROWTH_STEPS} steps")

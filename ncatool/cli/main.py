@@ -11,11 +11,11 @@ from typer.exceptions import TyperException
 
 from ncatool.cli import terminal
 from ncatool.cli.app import app
-from ncatool.errors import ExitCode, NcatoolError, UsageError, brief
+from ncatool.errors import ExitCode, NcatoolError, UsageError, shorten
 
 
 def main() -> None:
-    """The entry point: every failure that a user can mend is one line and a hint."""
+    """The entry point: every failure that a user can fix is one line and a hint."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=False)
@@ -24,9 +24,9 @@ def main() -> None:
     except TyperException as error:
         _fail(_usage(error))
     except RuntimeError as error:
-        if "out of memory" not in str(error) or terminal.manner.traceback:
+        if "out of memory" not in str(error) or terminal.settings.traceback:
             raise
-        what = f"out of memory: {brief(str(error).splitlines()[0])}"
+        what = f"out of memory: {shorten(str(error).splitlines()[0])}"
         _fail(NcatoolError(what, "give less at once (--batch-size, --size, --rollouts, --jobs), or --device cpu"))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(ExitCode.INTERRUPTED)
@@ -40,9 +40,9 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _fail(error: NcatoolError) -> None:
-    if terminal.manner.traceback:
+    if terminal.settings.traceback:
         raise error
-    terminal.fail(error)
+    terminal.print_error(error)
     sys.exit(error.code)
 
 

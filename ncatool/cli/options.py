@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from ncatool.cli.terminal import manner
+from ncatool.cli.terminal import settings
 from ncatool.config.names import (
     Alpha,
     Boundary,
@@ -27,7 +27,7 @@ from ncatool.config.names import (
     View,
 )
 from ncatool.config.schema import ModelConfig, TargetConfig, TrainConfig
-from ncatool.config.tables import from_table
+from ncatool.config.tables import read_table
 from ncatool.errors import UsageError
 from ncatool.files.toml import read_toml
 
@@ -61,7 +61,7 @@ def _settings(path: Path) -> dict[str, Any]:
     model, target, train = (dict(tables.get(name, {})) for name in ("model", "target", "train"))
     described = {name: target[name] for name in ("source", "size", "padding", "colormap", "alpha") if name in target}
     for kind, table in ((ModelConfig, model), (TargetConfig, described), (TrainConfig, train)):
-        from_table(kind, table, str(path))
+        read_table(kind, table, str(path))
     if "min_steps" in train or "max_steps" in train:
         low = train.pop("min_steps", TrainConfig.min_steps)
         train["steps"] = f"{low}-{train.pop('max_steps', TrainConfig.max_steps)}"
@@ -112,17 +112,17 @@ def _several(parameter: inspect.Parameter) -> inspect.Parameter:
 
 
 def _be_quiet(value: bool) -> bool:
-    manner.quiet = value
+    settings.quiet = value
     return value
 
 
 def _speak_json(value: bool) -> bool:
-    manner.as_json = value
+    settings.as_json = value
     return value
 
 
 def _show_traceback(value: bool) -> bool:
-    manner.traceback = value
+    settings.traceback = value
     return value
 
 

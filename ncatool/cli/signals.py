@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def signals() -> Iterator[Callable[[], int | None]]:
+def catch_signals() -> Iterator[Callable[[], int | None]]:
     """Gives a function that says which signal has asked to stop; a second one ends at once."""
     caught: int | None = None
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -17,12 +17,12 @@ from ncatool.errors import NcatoolError
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-PLAIN_SECONDS = 10.0
+PLAIN_INTERVAL = 10.0
 """Between two lines of progress where there is no terminal."""
 
 
 @dataclass
-class Manner:
+class OutputSettings:
     """How this process speaks, as the command line asked."""
 
     quiet: bool = False
@@ -30,54 +30,57 @@ class Manner:
     traceback: bool = False
 
 
-manner = Manner()
+settings = OutputSettings()
 
 
-def stderr() -> Console:
+def stderr_console() -> Console:
     """Rich's console on stderr."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
 
 
-def note(message: str) -> None:
+def print_note(message: str) -> None:
     """One line on stderr, unless quiet."""
-    if not manner.quiet:
+    if not settings.quiet:
         print(message, file=sys.stderr, flush=True)
 
 
-def fail(error: NcatoolError) -> None:
+def print_error(error: NcatoolError) -> None:
     """One line that says what is wrong, an empty one, and what to do."""
     what = " ".join(str(error.what).split())
-    print(f"error: {what}\n\nhint: {error.mend}", file=sys.stderr, flush=True)
+    print(f"error: {what}\n\nhint: {error.hint}", file=sys.stderr, flush=True)
 
 
-def result(values: Mapping[str, Any]) -> None:
+def print_result(values: Mapping[str, Any]) -> None:
     """A command's data on stdout: one JSON object, or a line a value."""
-    if manner.as_json:
-        print(json.dumps({name: _finite(value) for name, value in values.items()}), flush=True)
+    if settings.as_json:
+        print(json.dumps({name: _finite_or_none(value) for name, value in values.items()}), flush=True)
         return
     width = max(map(len, values))
     for name, value in values.items():
-        shown = " ".join(value) if isinstance(value, list) else _shown(value)
+        shown = " ".join(value) if isinstance(value, list) else _format_value(value)
         print(f"{name:<{width}}  {shown}", flush=True)
 
 
-def results(values: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
+def print_results(values: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
     """As `result` for several models: one JSON object, or a table with a row a model."""
-    if manner.as_json:
-        rows = [{"model": name, **{key: _finite(value) for key, value in row.items()}} for name, row in models.items()]
+    if settings.as_json:
+        rows = [
+            {"model": name, **{key: _finite_or_none(value) for key, value in row.items()}}
+            for name, row in models.items()
+        ]
         print(json.dumps({**values, "models": rows}), flush=True)
         return
     headings = ["model", *next(iter(models.values()))]
-    table(headings, [[name, *map(_shown, row.values())] for name, row in models.items()])
+    print_table(headings, [[name, *map(_format_value, row.values())] for name, row in models.items()])
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _finite(value: Any) -> Any:
+def _finite_or_none(value: Any) -> Any:
     """JSON knows no infinity: a number that is not finite becomes null."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
@@ -86,18 +89,18 @@ Update = Callable[[int, str], None]
 """Takes how much is done, and a word on it."""
 
 
-def moving() -> bool:
+def can_animate() -> bool:
     """Whether progress may be drawn: on a terminal, if nobody asked otherwise."""
-    return sys.stderr.isatty() and not manner.quiet and not os.environ.get("NCATOOL_NO_PROGRESS")
+    return sys.stderr.isatty() and not settings.quiet and not os.environ.get("NCATOOL_NO_PROGRESS")
 
 
 @contextmanager
-def progress(
+def show_progress(
     total: int, unit: str, extra: Callable[[], RenderableType] | None = None
 ) -> Iterator[Callable[[int, str], None]]:
     """Gives `update(done, text)`: a bar on a terminal (below `extra`, drawn anew), else a line now and then."""
-    if not moving():
-        yield _plain(total, unit)
+    if not can_animate():
+        yield _print_progress_lines(total, unit)
         return
     from rich.console import Group
     from rich.live import Live
@@ -109,7 +112,7 @@ def progress(
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-        console=stderr(),
+        console=stderr_console(),
     )
     task = bar.add_task("", total=total, rate="")
     rate = _Rate(unit)
@@ -133,32 +136,32 @@ class _Rate:
         return f"{count / elapsed:.1f} {self._unit}/s" if count and elapsed > 0 else ""
 
 
-def _plain(total: int, unit: str) -> Callable[[int, str], None]:
+def _print_progress_lines(total: int, unit: str) -> Callable[[int, str], None]:
     rate, last = _Rate(unit), time.monotonic()
 
     def update(done: int, text: str) -> None:
         nonlocal last
         speed = rate(done)
-        if time.monotonic() - last >= PLAIN_SECONDS:
+        if time.monotonic() - last >= PLAIN_INTERVAL:
             last = time.monotonic()
-            note(f"{done}/{total} {unit}  {text}  {speed}".rstrip())
+            print_note(f"{done}/{total} {unit}  {text}  {speed}".rstrip())
 
     return update
 
 
 @contextmanager
-def transfer(name: str) -> Iterator[Callable[[int, int | None, str], None]]:
+def show_transfer(name: str) -> Iterator[Callable[[int, int | None, str], None]]:
     """Gives `watch(done, total, text)` for bytes: a bar on a terminal, else a line now and then.
 
     With a total, the text says what is being done; without, it is a message.
     """
-    if not moving():
-        yield _plain_transfer(name)
+    if not can_animate():
+        yield _print_transfer_lines(name)
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (BarColumn(bar_width=None), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}"), *columns, console=stderr()) as bar:
+    with Progress(TextColumn("{task.description}"), *columns, console=stderr_console()) as bar:
         task = bar.add_task(name, total=None)
         doing = ""
 
@@ -174,28 +177,28 @@ def transfer(name: str) -> Iterator[Callable[[int, int | None, str], None]]:
         yield watch
 
 
-def _plain_transfer(name: str) -> Callable[[int, int | None, str], None]:
+def _print_transfer_lines(name: str) -> Callable[[int, int | None, str], None]:
     last = time.monotonic()
 
     def watch(done: int, total: int | None, text: str) -> None:
         nonlocal last
         if total is None and text:
-            note(f"{name}: {text}")
-        elif time.monotonic() - last >= PLAIN_SECONDS:
+            print_note(f"{name}: {text}")
+        elif time.monotonic() - last >= PLAIN_INTERVAL:
             last = time.monotonic()
             of = f" of {total / 1e6:.1f}" if total else ""
-            note(f"{name}: {done / 1e6:.1f}{of} MB  {text}".rstrip())
+            print_note(f"{name}: {done / 1e6:.1f}{of} MB  {text}".rstrip())
 
     return watch
 
 
-def one_line(text: str, most: int) -> str:
+def clean_line(text: str, most: int) -> str:
     """Text from elsewhere as a part of a line: no control characters, and not too long."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text[: most + 1])
     return plain if len(plain) <= most else f"{plain[: most - 1]}…"
 
 
-def table(headings: list[str], rows: list[list[str]], *, best: bool = False) -> None:
+def print_table(headings: list[str], rows: list[list[str]], *, best: bool = False) -> None:
     """Rows under headings, on stdout; with `best`, cells that end in * are bold."""
     from rich.console import Console
     from rich.table import Table
@@ -204,7 +207,7 @@ def table(headings: list[str], rows: list[list[str]], *, best: bool = False) -> 
     shown = Table(box=None, pad_edge=False, header_style="bold")
     columns = list(zip(headings, *rows, strict=True))
     if sys.stdout.isatty() and sum(max(map(len, column)) + 2 for column in columns) > Console().width:
-        _blocks(headings, rows)
+        _print_blocks(headings, rows)
         return
     for heading in headings:
         shown.add_column(heading, overflow="fold")
@@ -215,15 +218,15 @@ def table(headings: list[str], rows: list[list[str]], *, best: bool = False) -> 
     Console(highlight=False, width=wide).print(shown)
 
 
-def _blocks(headings: list[str], rows: list[list[str]]) -> None:
+def _print_blocks(headings: list[str], rows: list[list[str]]) -> None:
     """A table that is wider than the terminal: a paragraph a row."""
     for name, *cells in rows:
         print(f"{name}\n  {'   '.join(f'{heading} {cell}' for heading, cell in zip(headings[1:], cells, strict=True))}")
 
 
-def watched(frames: Iterable[Any], total: int, unit: str) -> Iterator[Any]:
+def track(frames: Iterable[Any], total: int, unit: str) -> Iterator[Any]:
     """Passes the frames on and shows how many went by."""
-    with progress(total, unit) as update:
+    with show_progress(total, unit) as update:
         for done, frame in enumerate(frames, 1):
             update(done, "")
             yield frame

@@ -9,8 +9,8 @@ from typing import Any
 
 from ncatool.config.names import Regime
 from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
-from ncatool.config.tables import typed
-from ncatool.errors import UsageError, brief
+from ncatool.config.tables import convert_value
+from ncatool.errors import UsageError, shorten
 
 _TABLES = (ModelConfig, TargetConfig, TrainConfig)
 _RENAMED = {"source": "target", "initial": "from"}
@@ -26,7 +26,7 @@ for _name in _SPLIT:
     del SETTINGS[_name]
 
 
-def natural_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]:
+def choose_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]:
     """Fewest and most steps of a rollout for a picture of this longer side.
 
     What grows from the middle moves by at most one cell each time that a cell fires, so the edge is
@@ -37,46 +37,46 @@ def natural_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int
     return low, low + 31
 
 
-def natural_iterations(side: int, regime: Regime) -> int:
+def choose_iterations(side: int, regime: Regime) -> int:
     """Iterations for a picture of this longer side: 100 a cell, and three quarters more to learn to heal."""
     return side * (175 if regime is Regime.REGENERATING else 100)
 
 
-def checked(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
+def check_settings(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Settings of a file, hyphens or underscores in their names, each of its type.
 
     Raises UsageError for a name that does not exist (with the nearest that does) or a value of the wrong type.
     """
-    return dict(checked_one(key, value, where) for key, value in settings.items())
+    return dict(check_setting(key, value, where) for key, value in settings.items())
 
 
-def checked_one(key: str, value: Any, where: str) -> tuple[str, Any]:
+def check_setting(key: str, value: Any, where: str) -> tuple[str, Any]:
     """One setting's own name, and its value; as `checked`."""
     name = key.replace("-", "_")
     if name not in SETTINGS:
         close = difflib.get_close_matches(name, SETTINGS, 1)
-        mend = f"did you mean {close[0]}?" if close else f"choose from {', '.join(SETTINGS)}"
-        raise UsageError(f"{where}: unknown setting {brief(key)}", mend)
-    return name, typed(SETTINGS[name], name, value, where)
+        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(SETTINGS)}"
+        raise UsageError(f"{where}: unknown setting {shorten(key)}", hint)
+    return name, convert_value(SETTINGS[name], name, value, where)
 
 
-def configured(settings: Mapping[str, Any]) -> RunConfig:
+def build_config(settings: Mapping[str, Any]) -> RunConfig:
     """All settings of a run from flat ones; what is missing or None has its default.
 
     Raises UsageError for a value out of its range, or two that contradict each other.
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    regime = _regime(given.pop("regime", None), given.pop("damage", False))
-    model = ModelConfig(**_of(ModelConfig, given))
-    target = TargetConfig(source=given.pop("target", TargetConfig.source), **_of(TargetConfig, given))
+    regime = _resolve_regime(given.pop("regime", None), given.pop("damage", False))
+    model = ModelConfig(**_select_fields(ModelConfig, given))
+    target = TargetConfig(source=given.pop("target", TargetConfig.source), **_select_fields(TargetConfig, given))
     steps = given.pop("steps", None)
-    low, high = _span(steps) if steps else natural_steps(target.size, model.fire_rate, regime)
-    named = {"iterations": natural_iterations(target.size, regime), **_of(TrainConfig, given)}
+    low, high = _parse_steps(steps) if steps else choose_steps(target.size, model.fire_rate, regime)
+    named = {"iterations": choose_iterations(target.size, regime), **_select_fields(TrainConfig, given)}
     named |= {"regime": regime, "min_steps": low, "max_steps": high, "initial": given.pop("from", "")}
     return RunConfig(model=model, target=target, train=TrainConfig(**named))
 
 
-def flattened(config: RunConfig) -> dict[str, Any]:
+def flatten_config(config: RunConfig) -> dict[str, Any]:
     """The opposite of `configured`, nothing left to defaults."""
     tables = (config.model, config.target, config.train)
     flat = {name: value for table in tables for name, value in dataclasses.asdict(table).items()}
@@ -94,11 +94,11 @@ def agreed(asked: ModelConfig, start: ModelConfig, source: str) -> ModelConfig:
     return start
 
 
-def _of(table: type, given: Mapping[str, Any]) -> dict[str, Any]:
+def _select_fields(table: type, given: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: given[field.name] for field in dataclasses.fields(table) if field.name in given}
 
 
-def _span(text: str) -> tuple[int, int]:
+def _parse_steps(text: str) -> tuple[int, int]:
     low, _, high = text.partition("-")
     try:
         return int(low), int(high or low)
@@ -106,7 +106,7 @@ def _span(text: str) -> tuple[int, int]:
         raise UsageError(f"steps is {text!r}", "give --steps MIN-MAX, such as 64-95") from None
 
 
-def _regime(regime: Regime | None, damage: bool) -> Regime:
+def _resolve_regime(regime: Regime | None, damage: bool) -> Regime:
     if damage and regime not in (None, Regime.REGENERATING):
         raise UsageError(f"--damage means --regime regenerating, but --regime is {regime}", "give one of them")
     return Regime.REGENERATING if damage else regime or TrainConfig.regime

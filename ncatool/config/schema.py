@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from ncatool.config.names import Alpha, Boundary, Colormap, Device, Filter, Loss, Precision, Regime, Schedule
 from ncatool.errors import UsageError
 
-FORMAT = "ncatool-1"
+FILE_FORMAT = "ncatool-1"
 
 
 MAX_SIDE = 1024
 """Largest height or width of a grid, in cells: 64 MB a state of 16 channels."""
 
 
-def within(name: str, value: float, low: float, high: float) -> None:
+def check_range(name: str, value: float, low: float, high: float) -> None:
     """Refuses a setting outside [low, high], NaN included."""
     if not low <= value <= high:
         raise UsageError(
@@ -40,10 +40,10 @@ class ModelConfig:
     """What lies beyond the edge of the grid."""
 
     def __post_init__(self) -> None:
-        within("channels", self.channels, 4, 256)
-        within("hidden", self.hidden, 1, 4096)
-        within("fire-rate", self.fire_rate, 0.001, 1)
-        within("threshold", self.threshold, 0, 1)
+        check_range("channels", self.channels, 4, 256)
+        check_range("hidden", self.hidden, 1, 4096)
+        check_range("fire-rate", self.fire_rate, 0.001, 1)
+        check_range("threshold", self.threshold, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +62,8 @@ class TargetConfig:
     """Whether dark pixels are transparent: not; as far as they are dark; below a tenth of full brightness."""
 
     def __post_init__(self) -> None:
-        within("size", self.size, 1, MAX_SIDE)
-        within("padding", self.padding, 0, MAX_SIDE)
+        check_range("size", self.size, 1, MAX_SIDE)
+        check_range("padding", self.padding, 0, MAX_SIDE)
         side = self.size + 2 * self.padding
         if side > MAX_SIDE:
             raise UsageError(
@@ -114,17 +114,17 @@ class TrainConfig:
     """Model file whose weights training starts from; empty: fresh ones."""
 
     def __post_init__(self) -> None:
-        within("iterations", self.iterations, 1, 10**7)
-        within("learning-rate", self.learning_rate, 1e-9, 10)
-        within("batch-size", self.batch_size, 1, 4096)
-        within("pool-size", self.pool_size, 1, 65536)
-        within("damaged", self.damaged, 0, 4096)
-        within("margin", self.margin, 0, 1)
-        within("steps", self.min_steps, 1, 10**4)
-        within("steps", self.max_steps, self.min_steps, 10**4)
-        within("seed", self.seed, 0, 2**63 - 1)
-        within("threads", self.threads, 0, 1024)
-        within("checkpoint-every", self.checkpoint_every, 0, 10**7)
+        check_range("iterations", self.iterations, 1, 10**7)
+        check_range("learning-rate", self.learning_rate, 1e-9, 10)
+        check_range("batch-size", self.batch_size, 1, 4096)
+        check_range("pool-size", self.pool_size, 1, 65536)
+        check_range("damaged", self.damaged, 0, 4096)
+        check_range("margin", self.margin, 0, 1)
+        check_range("steps", self.min_steps, 1, 10**4)
+        check_range("steps", self.max_steps, self.min_steps, 10**4)
+        check_range("seed", self.seed, 0, 2**63 - 1)
+        check_range("threads", self.threads, 0, 1024)
+        check_range("checkpoint-every", self.checkpoint_every, 0, 10**7)
         if self.regime is not Regime.GROWING and self.batch_size > self.pool_size:
             raise UsageError(
                 f"a batch of {self.batch_size} cannot be drawn from a pool of {self.pool_size}",

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from ncatool.errors import UsageError, brief
+from ncatool.errors import UsageError, shorten
 
 T = TypeVar("T")
 
 
-def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+def read_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     """A dataclass of settings from a TOML or JSON table, every name and type checked.
 
     Raises UsageError for a name that does not exist (with the nearest that does) or a value of the wrong type.
@@ -23,24 +23,24 @@ def from_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     for name, value in table.items():
         if name not in fields:
             close = difflib.get_close_matches(name, fields, 1)
-            mend = f"did you mean {close[0]}?" if close else f"choose from {', '.join(fields)}"
-            raise UsageError(f"{where}: unknown setting {brief(name)}", mend)
-        values[name] = typed(fields[name], name, value, where)
+            hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(fields)}"
+            raise UsageError(f"{where}: unknown setting {shorten(name)}", hint)
+        values[name] = convert_value(fields[name], name, value, where)
     try:
         return kind(**values)
     except UsageError as error:
-        raise UsageError(f"{where}: {error.what}", error.mend) from None
+        raise UsageError(f"{where}: {error.what}", error.hint) from None
 
 
-def typed(default: Any, name: str, value: Any, where: str) -> Any:
+def convert_value(default: Any, name: str, value: Any, where: str) -> Any:
     """A value as one of the type of `default`; UsageError where it is none."""
     kind = type(default)
     if issubclass(kind, StrEnum):
         if value not in list(kind):
-            raise UsageError(f"{where}: {name} is {brief(value)}", f"choose from {', '.join(kind)}")
+            raise UsageError(f"{where}: {name} is {shorten(value)}", f"choose from {', '.join(kind)}")
         return kind(value)
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise UsageError(f"{where}: {name} is {brief(value)}", f"give a value of type {kind.__name__}")
+        raise UsageError(f"{where}: {name} is {shorten(value)}", f"give a value of type {kind.__name__}")
     return value

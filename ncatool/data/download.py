@@ -16,12 +16,12 @@ import requests
 import urllib3
 
 from ncatool.errors import NcatoolError
-from ncatool.files.atomic import unwritable
+from ncatool.files.atomic import describe_write_error
 
-PIECE = 2**20
+CHUNK_BYTES = 2**20
 """Bytes read at a time, at most."""
-LONGEST_PAUSE = 60.0
-SPARE = 16 * 2**20
+MAX_PAUSE = 60.0
+RESERVED_BYTES = 16 * 2**20
 """Bytes that a download leaves free on the disk."""
 
 Watch = Callable[[int, int | None, str], None]
@@ -29,7 +29,7 @@ Watch = Callable[[int, int | None, str], None]
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to hope."""
 
     timeout: float = 30.0
@@ -46,7 +46,7 @@ class _TransientError(Exception):
         self.pause = pause
 
 
-def download(url: str, part: Path, patience: Patience, watch: Watch) -> None:
+def download(url: str, part: Path, patience: RetryPolicy, watch: Watch) -> None:
     """Completes `part` with what `url` holds, from where it ends.
 
     Raises NcatoolError where the server refuses, stays silent or breaks off too often, or the disk is
@@ -56,50 +56,52 @@ def download(url: str, part: Path, patience: Patience, watch: Watch) -> None:
     with requests.Session() as session:
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": f"ncatool/{version('ncatool')}"})
         while True:
-            before = _size(part)
+            before = _file_size(part)
             try:
-                _attempt(session, url, part, patience.timeout, watch)
+                _try_download(session, url, part, patience.timeout, watch)
                 return
             except _TransientError as error:
-                failures = 1 if _size(part) > before else failures + 1
+                failures = 1 if _file_size(part) > before else failures + 1
                 if failures > patience.retries:
                     raise NcatoolError(
                         f"{url}: {error} ({failures} times in a row)",
                         "what has come is kept: run the same command again, or give --mirror URL",
                     ) from None
-                pause = max(min(2.0 ** (failures - 1), LONGEST_PAUSE), error.pause)
-                watch(_size(part), None, f"{error}; trying again in {pause:g} s")
+                pause = max(min(2.0 ** (failures - 1), MAX_PAUSE), error.pause)
+                watch(_file_size(part), None, f"{error}; trying again in {pause:g} s")
                 time.sleep(pause)
 
 
-def _size(path: Path) -> int:
+def _file_size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _attempt(session: requests.Session, url: str, part: Path, timeout: float, watch: Watch) -> None:
-    done = _size(part)
+def _try_download(session: requests.Session, url: str, part: Path, timeout: float, watch: Watch) -> None:
+    done = _file_size(part)
     wanted = {"Range": f"bytes={done}-"} if done else {}
     try:
         with session.get(url, headers=wanted, stream=True, timeout=timeout) as answer:
             if done and answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                return _at_the_end(answer, part)
+                return _check_complete(answer, part)
             _check_status(answer)
-            done = _start(answer, done)
+            done = _find_start(answer, done)
             length = answer.headers.get("Content-Length", "")
             total = done + int(length) if length.isdecimal() else None
             _check_space(part, (total or done) - done)
-            _store(_pieces(answer), part, done, total, watch)
+            _store(_read_chunks(answer), part, done, total, watch)
     except (requests.exceptions.SSLError, requests.exceptions.InvalidProxyURL, ValueError) as error:
         # requests calls a URL that it cannot read a ValueError, too.
-        raise NcatoolError(f"{url} cannot be asked for: {error}", "mend the URL of --mirror, or the proxy's") from None
+        raise NcatoolError(
+            f"{url} cannot be asked for: {error}", "correct the URL of --mirror, or the proxy's"
+        ) from None
     except requests.exceptions.Timeout:
         raise _TransientError(f"no answer for {timeout:g} s") from None
     except requests.exceptions.RequestException as error:
-        raise _TransientError(_reason(error)) from None
+        raise _TransientError(_find_cause(error)) from None
     return None
 
 
-def _reason(error: Exception) -> str:
+def _find_cause(error: Exception) -> str:
     """The innermost cause of a failed request, without the layers around it."""
     cause = getattr(error.args[0], "reason", error.args[0]) if error.args else error
     text = re.sub(r"^<?[\w.]+(\(.*?\)|object at \w+)?>?: |\[Errno -?\d+\] ", "", str(cause))
@@ -110,22 +112,22 @@ def _check_status(answer: requests.Response) -> None:
     code, asked = answer.status_code, answer.headers.get("Retry-After", "")
     said = f"the server answered {code} {answer.reason or ''}".rstrip()
     if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _TransientError(said, min(float(asked), LONGEST_PAUSE) if asked.isdecimal() else 0.0)
+        raise _TransientError(said, min(float(asked), MAX_PAUSE) if asked.isdecimal() else 0.0)
     if code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise NcatoolError(
             f"{answer.url}: {said}", "check the URL in a browser, or give --mirror URL of a place that has the file"
         )
 
 
-def _at_the_end(answer: requests.Response, part: Path) -> None:
+def _check_complete(answer: requests.Response, part: Path) -> None:
     """The server has nothing beyond what is here: then this is all of it, or of another file."""
     total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    if total != str(_size(part)):
+    if total != str(_file_size(part)):
         part.unlink()
         raise _TransientError(f"what is here is longer than the server's {total or '?'} bytes: starting over")
 
 
-def _start(answer: requests.Response, done: int) -> int:
+def _find_start(answer: requests.Response, done: int) -> int:
     """Where the bytes of this answer belong: a server that knows no ranges begins again."""
     if answer.status_code != HTTPStatus.PARTIAL_CONTENT:
         return 0
@@ -141,22 +143,22 @@ def _start(answer: requests.Response, done: int) -> int:
 
 def _check_space(part: Path, needed: int) -> None:
     free = shutil.disk_usage(part.parent).free
-    if needed + SPARE > free:
+    if needed + RESERVED_BYTES > free:
         raise NcatoolError(
-            f"{part.parent} has {free / 1e6:,.0f} MB free, but {(needed + SPARE) / 1e6:,.0f} MB are needed",
+            f"{part.parent} has {free / 1e6:,.0f} MB free, but {(needed + RESERVED_BYTES) / 1e6:,.0f} MB are needed",
             "free some space, or give --root another folder",
         )
 
 
-def _pieces(answer: requests.Response) -> Iterator[bytes]:
+def _read_chunks(answer: requests.Response) -> Iterator[bytes]:
     """What comes, as it comes: a break loses nothing that had arrived."""
     try:
-        while piece := answer.raw.read1(PIECE):
+        while piece := answer.raw.read1(CHUNK_BYTES):
             yield piece
     except urllib3.exceptions.TimeoutError as error:
         raise requests.exceptions.Timeout from error
     except urllib3.exceptions.HTTPError as error:
-        raise _TransientError(_reason(error)) from None
+        raise _TransientError(_find_cause(error)) from None
 
 
 def _store(pieces: Iterator[bytes], part: Path, done: int, total: int | None, watch: Watch) -> None:
@@ -171,16 +173,16 @@ def _store(pieces: Iterator[bytes], part: Path, done: int, total: int | None, wa
     except requests.exceptions.RequestException:
         raise  # an OSError too, but not the disk's
     except OSError as error:
-        raise unwritable(part, error) from None
+        raise describe_write_error(part, error) from None
     if total is not None and done < total:
         raise _TransientError(f"the connection broke off after {done:,} of {total:,} bytes")
 
 
-def md5(path: Path, watch: Watch) -> str:
+def compute_md5(path: Path, watch: Watch) -> str:
     """A file's MD5 as 32 hexadecimal digits."""
-    total, done, digest = _size(path), 0, hashlib.md5(usedforsecurity=False)
+    total, done, digest = _file_size(path), 0, hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
-        while piece := file.read(PIECE):
+        while piece := file.read(CHUNK_BYTES):
             digest.update(piece)
             done += len(piece)
             watch(done, total, "verifying")

@@ -12,17 +12,27 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ncatool.config.schema import FORMAT
+from ncatool.config.schema import FILE_FORMAT
 from ncatool.data import npz
-from ncatool.data.download import Patience, Watch, download, md5
-from ncatool.data.medmnist import ARRAYS, CITATION, SPLITS, Set, cached, catalogue, check, medmnist_folder, sizes
+from ncatool.data.download import RetryPolicy, Watch, compute_md5, download
+from ncatool.data.medmnist import (
+    ARRAYS,
+    CITATION,
+    SPLITS,
+    DataSet,
+    available_sizes,
+    check_file,
+    find_file,
+    load_catalogue,
+    medmnist_folder,
+)
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.files.atomic import replacing, unwritable
+from ncatool.files.atomic import describe_write_error, replace_atomically
 from ncatool.files.toml import read_toml, write_toml
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchResult:
     """A set that is here now."""
 
     flag: str
@@ -36,13 +46,13 @@ class Fetched:
     """Whether the MD5 is the catalogue's."""
 
 
-def expand(flags: list[str], size: int) -> list[str]:
+def expand_names(flags: list[str], size: int) -> list[str]:
     """Names of sets, each once, with `all` as every set that comes at this size."""
-    everything = [flag for flag in catalogue() if size in sizes(flag)]
+    everything = [flag for flag in load_catalogue() if size in available_sizes(flag)]
     return list(dict.fromkeys(name for flag in flags for name in (everything if flag == "all" else [flag])))
 
 
-def source(of: Set, mirror: str | None) -> str:
+def source_url(of: DataSet, mirror: str | None) -> str:
     """Where a set is downloaded from: the catalogue's URL, or a file of the same name under a mirror."""
     if mirror is None:
         return of.url
@@ -51,50 +61,50 @@ def source(of: Set, mirror: str | None) -> str:
     return f"{mirror.rstrip('/')}/{of.filename}"
 
 
-def fetch(of: Set, folder: Path, mirror: str | None, patience: Patience, watch: Watch) -> Fetched:
+def fetch_set(of: DataSet, folder: Path, mirror: str | None, patience: RetryPolicy, watch: Watch) -> FetchResult:
     """Brings a set into `folder` unless it, or medmnist's own folder, has it already.
 
     A file that is there is verified first, and replaced where it is not what it should be. Raises
     NcatoolError where the download fails; what was there before is then still there.
     """
-    url = source(of, mirror)
-    with _alone(of, folder, watch):
-        found = _present(of, folder, watch)
+    url = source_url(of, mirror)
+    with _lock_set(of, folder, watch):
+        found = _find_present(of, folder, watch)
         if found is not None:
             return found
         path, part = folder / of.filename, folder / f"{of.filename}.part"
         download(url, part, patience, watch)
-        digest = md5(part, watch)
+        digest = compute_md5(part, watch)
         if digest != of.md5:
             part.unlink()
             raise NcatoolError(
                 f"{url}: the MD5 is {digest}, but should be {of.md5}; the download is deleted",
                 "run the same command again, or give --mirror URL of another place",
             )
-        with replacing(path) as partial:
+        with replace_atomically(path) as partial:
             part.rename(partial)
-        return _recorded(of, path, url, "downloaded", digest)
+        return _write_record(of, path, url, "downloaded", digest)
 
 
-def copy(of: Set, file: Path, folder: Path, watch: Watch) -> Fetched:
+def copy_set(of: DataSet, file: Path, folder: Path, watch: Watch) -> FetchResult:
     """Takes a local copy of a set; its MD5 may differ from the catalogue's, its arrays must fit.
 
     Raises NcatoolError where they do not.
     """
     if not file.is_file():
         raise UsageError(f"no such file: {file}", "give --from an npz file of MedMNIST")
-    with _alone(of, folder, watch):
-        check(file, of)
+    with _lock_set(of, folder, watch):
+        check_file(file, of)
         npz.verify(file, ARRAYS)
         path = folder / of.filename
         if not (path.exists() and path.samefile(file)):
-            with replacing(path) as partial:
+            with replace_atomically(path) as partial:
                 shutil.copyfile(file, partial)
-        return _recorded(of, path, str(file.resolve()), "copied", md5(path, watch))
+        return _write_record(of, path, str(file.resolve()), "copied", compute_md5(path, watch))
 
 
 @contextmanager
-def _alone(of: Set, folder: Path, watch: Watch) -> Iterator[None]:
+def _lock_set(of: DataSet, folder: Path, watch: Watch) -> Iterator[None]:
     """Waits until no other process fetches this set; a lock whose process died holds nobody up."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,26 +115,26 @@ def _alone(of: Set, folder: Path, watch: Watch) -> Iterator[None]:
             watch(0, None, "another process is fetching this set: waiting for it")
             lock.acquire()
     except OSError as error:
-        raise unwritable(folder, error) from None
+        raise describe_write_error(folder, error) from None
     try:
         yield
     finally:
         lock.release()
 
 
-def _present(of: Set, folder: Path, watch: Watch) -> Fetched | None:
+def _find_present(of: DataSet, folder: Path, watch: Watch) -> FetchResult | None:
     """The set as it is here already, if it is whole: by our record, or by the catalogue."""
     for path in (folder / of.filename, medmnist_folder() / of.filename):
         if not path.is_file():
             continue
-        digest = md5(path, watch)
-        if digest in (of.md5, _recorded_md5(path)):
-            return Fetched(of.flag, of.size, str(path), "there", path.stat().st_size, digest, digest == of.md5)
+        digest = compute_md5(path, watch)
+        if digest in (of.md5, _read_recorded_md5(path)):
+            return FetchResult(of.flag, of.size, str(path), "there", path.stat().st_size, digest, digest == of.md5)
         watch(0, None, f"{path} is not what it should be (MD5 {digest}): fetching it anew")
     return None
 
 
-def _recorded_md5(path: Path) -> str | None:
+def _read_recorded_md5(path: Path) -> str | None:
     record = path.with_suffix(".toml")
     try:
         return str(read_toml(record).get("md5")) if record.exists() else None
@@ -132,10 +142,10 @@ def _recorded_md5(path: Path) -> str | None:
         return None
 
 
-def _recorded(of: Set, path: Path, origin: str, state: str, digest: str) -> Fetched:
-    done = Fetched(of.flag, of.size, str(path), state, path.stat().st_size, digest, digest == of.md5)
+def _write_record(of: DataSet, path: Path, origin: str, state: str, digest: str) -> FetchResult:
+    done = FetchResult(of.flag, of.size, str(path), state, path.stat().st_size, digest, digest == of.md5)
     record = {
-        "format": FORMAT,
+        "format": FILE_FORMAT,
         "flag": of.flag,
         "pixels": of.size,
         "source": origin,
@@ -143,7 +153,7 @@ def _recorded(of: Set, path: Path, origin: str, state: str, digest: str) -> Fetc
         "catalogue_md5": of.md5,
         "verified": done.verified,
         "bytes": done.bytes,
-        "licence": of.facts["license"],
+        "licence": of.catalogue_entry["license"],
         "citation": CITATION,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -151,17 +161,17 @@ def _recorded(of: Set, path: Path, origin: str, state: str, digest: str) -> Fetc
     return done
 
 
-def listing(root: Path | None) -> list[dict[str, Any]]:
+def list_sets(root: Path | None) -> list[dict[str, Any]]:
     """What there is to fetch, and where what is here lies."""
     rows = []
-    for flag, facts in catalogue().items():
-        here = {size: cached(Set(flag, size), root) for size in sizes(flag)}
+    for flag, facts in load_catalogue().items():
+        here = {size: find_file(DataSet(flag, size), root) for size in available_sizes(flag)}
         rows.append(
             {
                 "flag": flag,
                 "task": facts["task"],
                 "channels": facts["n_channels"],
-                "sizes": list(sizes(flag)),
+                "sizes": list(available_sizes(flag)),
                 "samples": {split: facts["n_samples"][split] for split in SPLITS},
                 "licence": facts["license"],
                 "here": {str(size): str(path) for size, path in here.items() if path is not None},

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ncatool.data.pixels import Pixels, _fitted
+from ncatool.data.pixels import Pixels, fit_size
 from ncatool.errors import NcatoolError, UsageError
 
-MAX_PIXELS = 64_000_000
+MAX_FILE_PIXELS = 64_000_000
 """Of an image file: more is taken for a decompression bomb."""
 
 
-def _to_rgba(image: Image.Image) -> Image.Image:
+def _convert_to_rgba(image: Image.Image) -> Image.Image:
     """Any mode as RGBA; deep greys scaled to 8 bits rather than clipped."""
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.asarray(image, dtype=np.float64)
@@ -23,35 +23,35 @@ def _to_rgba(image: Image.Image) -> Image.Image:
     return image.convert("RGBA")
 
 
-def from_image(path: Path, size: int) -> Pixels:
+def read_image(path: Path, size: int) -> Pixels:
     """Any image that Pillow reads, aspect ratio kept, its longer side `size` pixels.
 
     Raises NcatoolError where the file is missing, empty, no image, broken or too large.
     """
-    mend = "give --target a whole image file (PNG, JPEG, GIF, TIFF, ...)"
+    hint = "give --target a whole image file (PNG, JPEG, GIF, TIFF, ...)"
     try:
         if path.stat().st_size == 0:
-            raise NcatoolError(f"{path} is empty (0 bytes)", mend)
+            raise NcatoolError(f"{path} is empty (0 bytes)", hint)
         with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
+            if image.width * image.height > MAX_FILE_PIXELS:
                 raise NcatoolError(
-                    f"{path} has {image.width} × {image.height} pixels, but {MAX_PIXELS:,} are the most",
+                    f"{path} has {image.width} × {image.height} pixels, but {MAX_FILE_PIXELS:,} are the most",
                     "scale it down first",
                 )
             upright = ImageOps.exif_transpose(image)
-            pixels = np.asarray(_fitted(_to_rgba(upright), size))
+            pixels = np.asarray(fit_size(_convert_to_rgba(upright), size))
     except FileNotFoundError:
-        raise UsageError(f"no such target: {path}", _targets()) from None
+        raise UsageError(f"no such target: {path}", _describe_targets()) from None
     except UnidentifiedImageError:
-        raise NcatoolError(f"{path} is not an image that can be read", mend) from None
+        raise NcatoolError(f"{path} is not an image that can be read", hint) from None
     except Image.DecompressionBombError:
-        raise NcatoolError(f"{path} has more than {MAX_PIXELS:,} pixels", "scale it down first") from None
+        raise NcatoolError(f"{path} has more than {MAX_FILE_PIXELS:,} pixels", "scale it down first") from None
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise NcatoolError(f"{path} cannot be read: {error}", mend) from None
+        raise NcatoolError(f"{path} cannot be read: {error}", hint) from None
     if not pixels[..., 3].any():
         raise NcatoolError(f"{path} is transparent everywhere: nothing can grow", "give a picture that shows something")
     return pixels
 
 
-def _targets() -> str:
+def _describe_targets() -> str:
     return "a target is phantom, an image file, or a MedMNIST set as FLAG[@SIZE][:SPLIT[:INDEX]]"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ncatool.errors import NcatoolError
 
-BROKEN = (
+READ_ERRORS = (
     OSError,
     ValueError,
     KeyError,
@@ -39,7 +39,7 @@ BROKEN = (
 """What zipfile and numpy raise on files that are damaged or hostile."""
 
 
-MOST_BYTES = 2**26
+MAX_ITEM_BYTES = 2**26
 """Of one item: more is no picture."""
 
 
@@ -56,16 +56,16 @@ class Header:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(path) as file:
             yield file
-    except BROKEN as error:
+    except READ_ERRORS as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise DamagedError(f"{path} is damaged: {reason}", "delete it, and fetch it again") from None
 
 
-def _header(file: zipfile.ZipFile, entry: Any, name: str) -> Header:
+def _read_header(file: zipfile.ZipFile, entry: Any, name: str) -> Header:
     """Reads the header of an array opened as `entry`, which then stands at its first value."""
     version = npy.read_magic(entry)
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
@@ -80,31 +80,31 @@ def _header(file: zipfile.ZipFile, entry: Any, name: str) -> Header:
     return Header(tuple(shape), dtype)
 
 
-def headers(path: Path, names: Iterable[str]) -> dict[str, Header]:
+def read_headers(path: Path, names: Iterable[str]) -> dict[str, Header]:
     """Shape and dtype of the arrays of these names that are there, without reading one.
 
     Raises DamagedError where the file is no npz, or an array is not what its header says.
     """
     found = {}
-    with _opened(path) as file:
+    with _open_zip(path) as file:
         present = set(file.namelist())
         for name in names:
             if f"{name}.npy" in present:
                 with file.open(f"{name}.npy") as entry:
-                    found[name] = _header(file, entry, name)
+                    found[name] = _read_header(file, entry, name)
     return found
 
 
-def items(path: Path, name: str, indices: Iterable[int]) -> Iterator[NDArray[Any]]:
+def read_items(path: Path, name: str, indices: Iterable[int]) -> Iterator[NDArray[Any]]:
     """Items along the first axis of an array, by ascending index; what lies between is passed over, not kept.
 
     Raises DamagedError where the file is, and NcatoolError where there is no such item.
     """
-    with _opened(path) as file, file.open(f"{name}.npy") as entry:
-        header = _header(file, entry, name)
+    with _open_zip(path) as file, file.open(f"{name}.npy") as entry:
+        header = _read_header(file, entry, name)
         count = header.shape[0] if header.shape else 0
         length = int(np.prod(header.shape[1:], dtype=object)) * header.dtype.itemsize
-        if length > MOST_BYTES:
+        if length > MAX_ITEM_BYTES:
             raise ValueError(f"an item of {name} takes {length:,} bytes")
         start = entry.tell()
         for index in indices:
@@ -122,7 +122,7 @@ def verify(path: Path, names: Iterable[str]) -> None:
 
     Raises DamagedError where one does not fit.
     """
-    with _opened(path) as file:
+    with _open_zip(path) as file:
         for name in names:
             with file.open(f"{name}.npy") as entry:
                 while entry.read(2**20):

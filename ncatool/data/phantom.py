@@ -30,7 +30,7 @@ _SAMPLES = 8
 """Points a pixel and axis over which the phantom is averaged."""
 
 
-def _inside(x: NDArray[Any], y: NDArray[Any], ellipse: tuple[float, ...]) -> NDArray[np.bool_]:
+def _is_inside(x: NDArray[Any], y: NDArray[Any], ellipse: tuple[float, ...]) -> NDArray[np.bool_]:
     _, a, b, x0, y0, degrees = ellipse
     angle = np.deg2rad(degrees)
     along = (x - x0) * np.cos(angle) + (y - y0) * np.sin(angle)
@@ -38,12 +38,12 @@ def _inside(x: NDArray[Any], y: NDArray[Any], ellipse: tuple[float, ...]) -> NDA
     return (along / a) ** 2 + (across / b) ** 2 <= 1
 
 
-def phantom(size: int) -> Pixels:
+def draw_phantom(size: int) -> Pixels:
     """The Shepp–Logan head phantom, `size` pixels a side, transparent outside the skull."""
     position = (np.arange(size * _SAMPLES) + 0.5) / (size * _SAMPLES) * 2 - 1
     x, y = position[None, :], -position[:, None]
-    grey = sum(ellipse[0] * _inside(x, y, ellipse) for ellipse in _ELLIPSES)
-    alpha = _inside(x, y, _ELLIPSES[0]).astype(np.float64)
+    grey = sum(ellipse[0] * _is_inside(x, y, ellipse) for ellipse in _ELLIPSES)
+    alpha = _is_inside(x, y, _ELLIPSES[0]).astype(np.float64)
 
     def averaged(values: NDArray[Any]) -> NDArray[Any]:
         return values.reshape(size, _SAMPLES, size, _SAMPLES).mean(axis=(1, 3))

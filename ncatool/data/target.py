@@ -29,7 +29,7 @@ class Target:
         height, width = self.pixels.shape[:2]
         return height + 2 * self.padding, width + 2 * self.padding
 
-    def premultiplied(self) -> Float[np.ndarray, "gridheight gridwidth 4"]:
+    def premultiply(self) -> Float[np.ndarray, "gridheight gridwidth 4"]:
         """What the first four channels should be, in [0, 1], padding included; float32."""
         values = self.pixels.astype(np.float32) / 255
         values[..., :3] *= values[..., 3:]
@@ -41,7 +41,7 @@ class Target:
         """Where the picture shows anything."""
         return self.pixels[..., 3] > 0
 
-    def record(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """The `[target]` table."""
         digest = hashlib.sha256(np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
         return {**self.origin, "size": max(self.pixels.shape[:2]), "padding": self.padding, "sha256": digest}

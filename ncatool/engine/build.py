@@ -15,17 +15,17 @@ from functools import cache
 from pathlib import Path
 
 SOURCE = Path(__file__).with_name("rollout.c")
-MISSING = (
+NO_COMPILER = (
     "no C compiler was found, so rollouts take the dense path, several times slower; "
     "install one (Debian: apt install gcc, macOS: xcode-select --install, anywhere: pip install ziglang)"
 )
 _FLAGS = ["-std=gnu11", "-O3", "-shared", "-fPIC", "-fno-math-errno", "-ffp-contract=fast"]
-_NATIVE: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [])
+_TARGET_FLAGS: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [])
 _TIMEOUT = 120
 """Seconds that one call of the compiler may take; the first one of zig builds its own runtime."""
 
 
-def _compilers() -> list[list[str]]:
+def _find_compilers() -> list[list[str]]:
     """Commands to try, the user's own choice first."""
     named = [shlex.split(os.environ["CC"])] if os.environ.get("CC") else []
     found = [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
@@ -33,7 +33,7 @@ def _compilers() -> list[list[str]]:
     return [*named, *found, *zig]
 
 
-def _run(command: list[str]) -> bytes | None:
+def _run_compiler(command: list[str]) -> bytes | None:
     try:
         return subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=True
@@ -65,7 +65,7 @@ def _build(compiler: list[str], native: list[str], folder: Path) -> ctypes.CDLL 
     The compiler's predefined macros name its version and every instruction set it may use: with the
     source they key the cache, so machines of different kinds can share a home folder.
     """
-    macros = _run([*compiler, *native, "-dM", "-E", "-x", "c", os.devnull])
+    macros = _run_compiler([*compiler, *native, "-dM", "-E", "-x", "c", os.devnull])
     if macros is None:
         return None
     key = hashlib.sha256(SOURCE.read_bytes() + macros + repr((compiler, native, _FLAGS)).encode()).hexdigest()
@@ -74,7 +74,7 @@ def _build(compiler: list[str], native: list[str], folder: Path) -> ctypes.CDLL 
         return library
     partial = folder / f"{path.name}.{os.getpid()}.partial"
     try:
-        if _run([*compiler, *native, *_FLAGS, "-o", str(partial), str(SOURCE)]) is None:
+        if _run_compiler([*compiler, *native, *_FLAGS, "-o", str(partial), str(SOURCE)]) is None:
             return None
         partial.replace(path)
     except OSError:
@@ -85,19 +85,19 @@ def _build(compiler: list[str], native: list[str], folder: Path) -> ctypes.CDLL 
 
 
 @cache
-def library() -> ctypes.CDLL | None:
+def load_library() -> ctypes.CDLL | None:
     """The compiled rollout, or None where this machine has no C compiler that works."""
     folder = _folder()
-    attempts = (_build(compiler, native, folder) for compiler in _compilers() for native in _NATIVE)
+    attempts = (_build(compiler, native, folder) for compiler in _find_compilers() for native in _TARGET_FLAGS)
     return next((built for built in attempts if built is not None), None)
 
 
-def there() -> bool:
+def has_compiler() -> bool:
     """Whether there is any compiler to try."""
-    return bool(_compilers())
+    return bool(_find_compilers())
 
 
-def shared(source: Path, out: Path) -> bool:
+def build_shared_library(source: Path, out: Path) -> bool:
     """Builds a shared library of portable C99; False where no compiler does."""
     flags = ["-std=c99", "-O2", "-shared", "-fPIC"]
-    return any(_run([*one, *flags, "-o", str(out), str(source)]) is not None for one in _compilers())
+    return any(_run_compiler([*one, *flags, "-o", str(out), str(source)]) is not None for one in _find_compilers())

@@ -22,7 +22,7 @@ from torch import Tensor
 from ncatool.config.names import Boundary
 from ncatool.config.schema import ModelConfig
 from ncatool.engine import build
-from ncatool.nca.filters import kernels
+from ncatool.nca.filters import filter_pair
 from ncatool.nca.types import Fire, Parameters
 
 State = Float[Tensor, "batch height width channel"]
@@ -50,8 +50,8 @@ class _Gradient(Structure):
 
 
 @cache
-def _library() -> ctypes.CDLL | None:
-    library = build.library()
+def _load_functions() -> ctypes.CDLL | None:
+    library = build.load_library()
     if library is not None:
         net, grid, log = POINTER(_Net), POINTER(_Grid), POINTER(_Log)
         library.scratch_bytes.argtypes = [net, grid]
@@ -65,12 +65,12 @@ def _library() -> ctypes.CDLL | None:
     return library
 
 
-def available() -> bool:
+def is_available() -> bool:
     """Whether this machine can build and load the compiled rollout."""
-    return _library() is not None
+    return _load_functions() is not None
 
 
-class _Buffers:
+class _BufferPool:
     """Memory lent and given back: fresh pages each iteration would cost as much as the arithmetic."""
 
     def __init__(self) -> None:
@@ -89,18 +89,18 @@ class _Buffers:
             self._free.append(buffer)
 
 
-_logs, _scratch = _Buffers(), _Buffers()
+_logs, _scratch = _BufferPool(), _BufferPool()
 
 
 _threads: int | None = None
 
 
-def threads() -> int:
+def thread_count() -> int:
     """Threads that rollouts run on; as many as torch would take where nothing was set."""
     return _threads or torch.get_num_threads()
 
 
-def set_threads(count: int) -> None:
+def set_thread_count(count: int) -> None:
     """Sets the threads of all coming rollouts.
 
     Torch's own operations get one thread: its others would spin for a while after each small
@@ -111,28 +111,28 @@ def set_threads(count: int) -> None:
     torch.set_num_threads(1)
 
 
-def prepare(threads: int) -> bool:
+def configure_process(threads: int) -> bool:
     """Settings of this process, and of this thread; 0 threads: all there are. False without the compiled rollout."""
     count = threads or torch.get_num_threads()
-    (set_threads if available() else torch.set_num_threads)(count)
+    (set_thread_count if is_available() else torch.set_num_threads)(count)
     # Decaying states go denormal, which slows a CPU down many times over.
     torch.set_flush_denormal(True)
-    return available()
+    return is_available()
 
 
 @cache
-def _executor(threads: int) -> ThreadPoolExecutor:
+def _thread_pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="rollout")
 
 
-def _for_each(count: int, work: Callable[[int], object]) -> None:
-    workers = min(threads(), count)
-    results = map(work, range(count)) if workers == 1 else _executor(workers).map(work, range(count))
+def _run_each(count: int, work: Callable[[int], object]) -> None:
+    workers = min(thread_count(), count)
+    results = map(work, range(count)) if workers == 1 else _thread_pool(workers).map(work, range(count))
     for _ in results:
         pass
 
 
-class Tape(NamedTuple):
+class CompiledTape(NamedTuple):
     """What `Engine.record` leaves for `Engine.reverse`; good for one use."""
 
     final: State
@@ -141,31 +141,31 @@ class Tape(NamedTuple):
     steps: int
 
 
-class Engine:
+class CompiledEngine:
     """The compiled rollout for one model, its weights and one size of grid."""
 
     def __init__(self, model: ModelConfig, parameters: Parameters, height: int, width: int) -> None:
-        library = _library()
+        library = _load_functions()
         if library is None:
             raise RuntimeError("the compiled rollout is not available")
         self._library, self._model = library, model
         lanes = library.lanes()
         self._cp, self._hp = (-(-n // lanes) * lanes for n in (model.channels, model.hidden))
-        self._tensors = self._packed(parameters)
+        self._tensors = self._pack(parameters)
         pointers = [tensor.data_ptr() for tensor in self._tensors]
         self._net = _Net(self._cp, self._hp, model.threshold, *pointers)
         self._grid = _Grid(height, width, model.channels, model.boundary is Boundary.WRAP)
         self._frame = (height + 2) * (width + 2)
         self._scratch_bytes: int = library.scratch_bytes(self._net, self._grid)
 
-    def _packed(self, parameters: Parameters) -> list[Tensor]:
+    def _pack(self, parameters: Parameters) -> list[Tensor]:
         """Kernels and weights, padded to whole vectors, in the order of `Net` in rollout.c."""
         w1, b1, w2, b2 = (parameter.detach() for parameter in parameters)
         spare, spare_hidden = self._cp - self._model.channels, self._hp - self._model.hidden
         w1 = F.pad(w1.reshape(len(w1), 3, -1), (0, spare, 0, 0, 0, spare_hidden)).flatten(1)
         w2 = F.pad(w2, (0, spare_hidden, 0, spare))
         b1, b2 = F.pad(b1, (0, spare_hidden)), F.pad(b2, (0, spare))
-        return [t.contiguous() for t in (kernels(self._model.filter), w1, w1.T, b1, w2, w2.T, b2)]
+        return [t.contiguous() for t in (filter_pair(self._model.filter), w1, w1.T, b1, w2, w2.T, b2)]
 
     def step_bytes(self, batch: int) -> int:
         """Most memory that the log of one step can take."""
@@ -174,10 +174,10 @@ class Engine:
     def run(self, state: State, fire: Fire) -> State:
         """The state after all steps of `fire`."""
         final, fire = state.detach().clone(memory_format=torch.contiguous_format), fire.contiguous()
-        _for_each(len(final), lambda i: self._forward(final, fire, i, None))
+        _run_each(len(final), lambda i: self._forward(final, fire, i, None))
         return final
 
-    def record(self, state: State, fire: Fire) -> Tape:
+    def record(self, state: State, fire: Fire) -> CompiledTape:
         """As `run`, with what the backward pass needs."""
         final, fire = state.detach().clone(memory_format=torch.contiguous_format), fire.contiguous()
         # A cell enters the log when it fires, and once more when it is erased.
@@ -188,10 +188,10 @@ class Engine:
             memory, log = self._new_log(most[i], len(fire))
             logs[i] = memory, log, self._forward(final, fire, i, log)
 
-        _for_each(len(final), one)
-        return Tape(final, [log for log in logs if log is not None], len(fire))
+        _run_each(len(final), one)
+        return CompiledTape(final, [log for log in logs if log is not None], len(fire))
 
-    def reverse(self, tape: Tape, gradient: State) -> tuple[State, Parameters]:
+    def reverse(self, tape: CompiledTape, gradient: State) -> tuple[State, Parameters]:
         """The gradients by the first state and by the parameters, from the one by the final state."""
         gradient = gradient.clone(memory_format=torch.contiguous_format)
         sizes = [3 * self._cp * self._hp, self._hp, self._cp * self._hp, self._cp]
@@ -208,8 +208,8 @@ class Engine:
             _scratch.give(scratch)
             _logs.give(memory)
 
-        _for_each(len(gradient), one)
-        return gradient, self._unpacked(*sums.sum(0).split(sizes))
+        _run_each(len(gradient), one)
+        return gradient, self._unpack(*sums.sum(0).split(sizes))
 
     def _forward(self, final: State, fire: Fire, i: int, log: _Log | None) -> int:
         scratch = _scratch.take(self._scratch_bytes)
@@ -229,7 +229,7 @@ class Engine:
             pointer += size
         return memory, _Log(*pointers)
 
-    def _unpacked(self, w1_t: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Parameters:
+    def _unpack(self, w1_t: Tensor, b1: Tensor, w2: Tensor, b2: Tensor) -> Parameters:
         channels, hidden = self._model.channels, self._model.hidden
         w1 = w1_t.view(3, self._cp, self._hp)[:, :channels, :hidden].permute(2, 0, 1).flatten(1)
         return w1, b1[:hidden], w2.view(self._cp, self._hp)[:channels, :hidden], b2[:channels]

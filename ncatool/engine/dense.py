@@ -22,7 +22,7 @@ class _RoundedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        values, weight = _rounded(values), _rounded(weight)
+        values, weight = _round_to_bfloat16(values), _round_to_bfloat16(weight)
         ctx.save_for_backward(values, weight)
         return F.linear(values, weight, bias)
 
@@ -30,15 +30,15 @@ class _RoundedLinear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         values, weight = ctx.saved_tensors
-        flat, rounded = gradient.flatten(0, -2), _rounded(gradient)
+        flat, rounded = gradient.flatten(0, -2), _round_to_bfloat16(gradient)
         return rounded @ weight, rounded.flatten(0, -2).T @ values.flatten(0, -2), flat.sum(0)
 
 
-def _rounded(values: Tensor) -> Tensor:
+def _round_to_bfloat16(values: Tensor) -> Tensor:
     return values.to(torch.bfloat16).to(values.dtype)
 
 
-LINEAR: dict[Precision, Linear] = {
+LINEAR_BY_PRECISION: dict[Precision, Linear] = {
     Precision.FLOAT32: F.linear,
     Precision.BFLOAT16: _RoundedLinear.apply,
 }
@@ -50,7 +50,7 @@ class _DenseTape(NamedTuple):
     parameters: Parameters
 
 
-class Dense:
+class DenseEngine:
     """The dense rule and autograd: any device, any dtype."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Dense:
         precision: Precision = Precision.FLOAT32,
     ) -> None:
         self._model, self._parameters, self._cells = model, parameters, height * width
-        self._linear = LINEAR[precision]
+        self._linear = LINEAR_BY_PRECISION[precision]
 
     def step_bytes(self, batch: int) -> int:
         """Perception twice, hidden units before and after relu, a few states and masks."""

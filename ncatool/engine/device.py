@@ -25,7 +25,7 @@ def resolve_device(device: Device) -> torch.device:
     return torch.device(device)
 
 
-def share_of_memory(device: torch.device, otherwise: int) -> int:
+def memory_limit(device: torch.device, otherwise: int) -> int:
     """Bytes that one use may take on a device: a quarter of a GPU's own memory; `otherwise` elsewhere."""
     if device.type != "cuda":
         return otherwise

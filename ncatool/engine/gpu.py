@@ -28,24 +28,24 @@ Masks = Bool[Tensor, "steps batch height width"] | UInt8[Tensor, "steps batch he
 """Which cells update in which step; as bytes with HALTED for all cells of samples whose rollout is over."""
 HALTED: int = gpu_kernels.HALTED.value
 
-CELLS = 32
+CELLS_PER_PROGRAM = 32
 """Cells that a program takes through the network together."""
-UNITS = 32
+UNITS_PER_BLOCK = 32
 """Hidden units at a time, in a step: more spill from the registers of sm_80 and sm_90."""
-SUMMED_UNITS = 64
+UNITS_PER_SUM = 64
 """The same, where gradients by the weights are summed."""
-PARTS = 64
+PARTIAL_SUMS = 64
 """Programs that share a model's sum; fixed, as the order of the sum is."""
-MOST_CHANNELS = 32
+MAX_CHANNELS = 32
 """Of a model: more would take more shared memory than small GPUs have."""
 
 
 @cache
-def _kernels(filters: tuple[Filter, ...], device: torch.device) -> Float[Tensor, "model 2 3 3"]:
-    return torch.stack([rule.kernels(name) for name in filters]).to(device)
+def _stack_filters(filters: tuple[Filter, ...], device: torch.device) -> Float[Tensor, "model 2 3 3"]:
+    return torch.stack([rule.filter_pair(name) for name in filters]).to(device)
 
 
-def _padded(count: int) -> int:
+def _pad_size(count: int) -> int:
     """The next power of two that the GPU's products take."""
     return max(16, 1 << (count - 1).bit_length())
 
@@ -55,7 +55,7 @@ def step_bytes(batch: int, height: int, width: int, channels: int) -> int:
     return batch * height * width * (2 * 4 * channels + 2)
 
 
-class Tape(NamedTuple):
+class GpuTape(NamedTuple):
     """What `Batch.record` leaves for `Batch.reverse`."""
 
     final: State
@@ -64,7 +64,7 @@ class Tape(NamedTuple):
     fire: UInt8[Tensor, "steps batch height width"]
 
 
-class Batch:
+class BatchEngine:
     """Rollouts of equally many samples of each of some models, which differ in weights and filters alone."""
 
     def __init__(
@@ -76,11 +76,11 @@ class Batch:
         self._threshold, self._wrap = model.threshold, model.boundary is Boundary.WRAP
         self._dot = "bfloat16" if precision is Precision.BFLOAT16 else "tf32x3"
         self._channels, self._hidden = model.channels, model.hidden
-        self._cp, self._hp = _padded(model.channels), _padded(model.hidden)
-        self._kernels = _kernels(tuple(model.filter for model in models), w1.device)
-        self._w1, self._b1, self._w2, self._b2 = self._packed(parameters)
+        self._cp, self._hp = _pad_size(model.channels), _pad_size(model.hidden)
+        self._kernels = _stack_filters(tuple(model.filter for model in models), w1.device)
+        self._w1, self._b1, self._w2, self._b2 = self._pack(parameters)
 
-    def _packed(self, parameters: Parameters) -> list[Tensor]:
+    def _pack(self, parameters: Parameters) -> list[Tensor]:
         """Weights as the kernels have them, inputs first: [3, CP, HP], [HP], [HP, CP], [CP] a model."""
         w1, b1, w2, b2 = (parameter.detach() for parameter in parameters)
         spare, spare_hidden = self._cp - self._channels, self._hp - self._hidden
@@ -89,19 +89,19 @@ class Batch:
         w2 = F.pad(w2.transpose(1, 2), (0, spare, 0, spare_hidden))
         return [t.contiguous() for t in (w1, F.pad(b1, (0, spare_hidden)), w2, F.pad(b2, (0, spare)))]
 
-    def _shape(self, batch: int) -> dict[str, Any]:
+    def _shape_arguments(self, batch: int) -> dict[str, Any]:
         """Arguments of all kernels."""
         return {
             "batch": batch, "height": self._height, "width": self._width, "per_model": batch // self._count,
-            "C": self._channels, "CP": self._cp, "BN": CELLS, "WRAP": self._wrap,
+            "C": self._channels, "CP": self._cp, "BN": CELLS_PER_PROGRAM, "WRAP": self._wrap,
         }  # fmt: skip
 
-    def _network(self, units: int) -> dict[str, Any]:
+    def _network_arguments(self, units: int) -> dict[str, Any]:
         """Arguments of the kernels that use the network."""
         return {"HP": self._hp, "BH": min(units, self._hp), "DOT": self._dot}
 
-    def _grid(self, batch: int) -> tuple[int, int]:
-        return batch, triton.cdiv(self._height * self._width, CELLS)
+    def _launch_grid(self, batch: int) -> tuple[int, int]:
+        return batch, triton.cdiv(self._height * self._width, CELLS_PER_PROGRAM)
 
     def step_bytes(self, batch: int) -> int:
         """Memory that one step takes."""
@@ -111,55 +111,55 @@ class Batch:
         """The state after all steps of `fire`."""
         return self._forward(state, fire, keep=False).final
 
-    def record(self, state: State, fire: Masks) -> Tape:
+    def record(self, state: State, fire: Masks) -> GpuTape:
         """As `run`, with what the backward pass needs."""
         return self._forward(state, fire, keep=True)
 
-    def _forward(self, state: State, fire: Masks, keep: bool) -> Tape:
+    def _forward(self, state: State, fire: Masks, keep: bool) -> GpuTape:
         state, masks = state.detach().contiguous(), fire.contiguous().view(torch.uint8)
         count, batch = masks.shape[:2]
         kept = count if keep else 0
         states, life = state.new_empty(kept, *state.shape), masks.new_empty(kept + 1, *masks.shape[1:])
-        shape = {**self._shape(batch), "threshold": self._threshold, "KEEP": keep}
+        shape = {**self._shape_arguments(batch), "threshold": self._threshold, "KEEP": keep}
         # Written in turn: what one step leaves, the next one reads.
         open_states = [torch.empty_like(state) for _ in range(2)]
         alive = [torch.full_like(masks[0], gpu_kernels.MASKED.value) for _ in range(2)]
         before = state
         for t in range(count):
             after = open_states[t % 2]
-            gpu_kernels.forward[self._grid(batch)](
+            gpu_kernels.forward[self._launch_grid(batch)](
                 before, alive[1 - t % 2], masks, after, alive[t % 2], states, life, self._kernels, self._w1, self._b1,
-                self._w2, self._b2, t, **shape, **self._network(UNITS),
+                self._w2, self._b2, t, **shape, **self._network_arguments(UNITS_PER_BLOCK),
             )  # fmt: skip
             before = after
         final = torch.empty_like(state)
-        gpu_kernels.mask[self._grid(batch)](before, alive[(count - 1) % 2], final, life, count, **shape)
-        return Tape(final, states, life, masks)
+        gpu_kernels.mask[self._launch_grid(batch)](before, alive[(count - 1) % 2], final, life, count, **shape)
+        return GpuTape(final, states, life, masks)
 
-    def reverse(self, tape: Tape, gradient: State) -> tuple[State, Parameters]:
+    def reverse(self, tape: GpuTape, gradient: State) -> tuple[State, Parameters]:
         """The gradients by the first state and by the parameters, from the one by the final state."""
         count, batch = tape.fire.shape[:2]
-        shape = self._shape(batch)
+        shape = self._shape_arguments(batch)
         wanted = torch.empty_like(tape.states)
         given = [gradient.new_zeros(3, *gradient.shape) for _ in range(2)]
         given[count % 2][0] = gradient
         for t in reversed(range(count)):
-            gpu_kernels.backward[self._grid(batch)](
+            gpu_kernels.backward[self._launch_grid(batch)](
                 given[1 - t % 2], given[t % 2], wanted, tape.states, tape.life, tape.fire, self._kernels, self._w1,
-                self._b1, self._w2, t, **shape, **self._network(UNITS),
+                self._b1, self._w2, t, **shape, **self._network_arguments(UNITS_PER_BLOCK),
             )  # fmt: skip
         first = torch.empty_like(gradient, memory_format=torch.contiguous_format)
-        gpu_kernels.fold[self._grid(batch)](given[0], first, self._kernels, **shape)
-        return first, self._sums(tape, wanted)
+        gpu_kernels.fold[self._launch_grid(batch)](given[0], first, self._kernels, **shape)
+        return first, self._sum_gradients(tape, wanted)
 
-    def _sums(self, tape: Tape, wanted: Tensor) -> Parameters:
+    def _sum_gradients(self, tape: GpuTape, wanted: Tensor) -> Parameters:
         """The gradients by the parameters, of each model."""
-        network = self._network(SUMMED_UNITS)
+        network = self._network_arguments(UNITS_PER_SUM)
         sizes = [3 * self._cp * self._hp, self._hp * self._cp, self._hp, self._cp]
-        sums = wanted.new_empty(PARTS, self._count, sum(sizes))
-        gpu_kernels.weights[PARTS, self._hp // network["BH"], self._count](
+        sums = wanted.new_empty(PARTIAL_SUMS, self._count, sum(sizes))
+        gpu_kernels.weights[PARTIAL_SUMS, self._hp // network["BH"], self._count](
             wanted, tape.states, tape.fire, self._kernels, self._w1, self._b1, self._w2, sums, len(wanted),
-            PARTS=PARTS, **self._shape(wanted.shape[1]), **network,
+            PARTS=PARTIAL_SUMS, **self._shape_arguments(wanted.shape[1]), **network,
         )  # fmt: skip
         w1, w2, b1, b2 = sums.sum(0).split(sizes, dim=1)
         channels, hidden = self._channels, self._hidden
@@ -168,17 +168,17 @@ class Batch:
         return w1, b1[:, :hidden], w2, b2[:, :channels]
 
 
-class Engine:
+class GpuEngine:
     """The same for one model."""
 
     def __init__(
         self, model: ModelConfig, parameters: Parameters, height: int, width: int, precision: Precision
     ) -> None:
         w1, b1, w2, b2 = (parameter.unsqueeze(0) for parameter in parameters)
-        self._batch = Batch([model], (w1, b1, w2, b2), height, width, precision)
+        self._batch = BatchEngine([model], (w1, b1, w2, b2), height, width, precision)
         self.step_bytes, self.run, self.record = self._batch.step_bytes, self._batch.run, self._batch.record
 
-    def reverse(self, tape: Tape, gradient: State) -> tuple[State, Parameters]:
+    def reverse(self, tape: GpuTape, gradient: State) -> tuple[State, Parameters]:
         """As that of `Batch`."""
         first, (w1, b1, w2, b2) = self._batch.reverse(tape, gradient)
         return first, (w1[0], b1[0], w2[0], b2[0])

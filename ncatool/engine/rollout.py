@@ -20,19 +20,19 @@ from torch.autograd.function import once_differentiable
 
 from ncatool.config.names import Precision
 from ncatool.config.schema import ModelConfig
-from ncatool.engine.choose import engine_for
+from ncatool.engine.choose import create_engine
 from ncatool.engine.compiled import State
-from ncatool.engine.device import share_of_memory
+from ncatool.engine.device import memory_limit
 from ncatool.engine.interface import Engine
-from ncatool.nca.state import living
+from ncatool.nca.state import has_living_cells
 from ncatool.nca.types import Parameters
 from ncatool.nca.weights import Weights
 
-MEMORY = 512 * 2**20
+MAX_TAPE_BYTES = 512 * 2**20
 """Bytes that the steps kept for a backward pass may take; on a GPU a quarter of its own."""
 
 
-_DRAWN_AT_ONCE = 2**22
+_MAX_DRAWS = 2**22
 """Random numbers held in memory at a time."""
 
 
@@ -45,7 +45,7 @@ class _Rollout(torch.autograd.Function):
     ) -> Tensor:
         w1, b1, w2, b2 = parameters
         ctx.engine = engine((w1, b1, w2, b2))
-        length = max(1, share_of_memory(state.device, MEMORY) // ctx.engine.step_bytes(len(state)))
+        length = max(1, memory_limit(state.device, MAX_TAPE_BYTES) // ctx.engine.step_bytes(len(state)))
         ctx.whole = length >= len(fire)
         if ctx.whole:
             ctx.tape = ctx.engine.record(state, fire)
@@ -72,19 +72,19 @@ class _Rollout(torch.autograd.Function):
         return gradient, None, None, *(sums or [])
 
 
-def fire_masks(
+def draw_fire_masks(
     steps: int, state: State, fire_rate: float, generator: torch.Generator
 ) -> Bool[Tensor, "steps batch height width"]:
     """Which cells update in which step, on the state's device; drawn where `generator` lives."""
     shape = state.shape[:3]
     fire = torch.empty((steps, *shape), dtype=torch.bool, device=state.device)
-    at_once = max(1, _DRAWN_AT_ONCE // shape.numel())
+    at_once = max(1, _MAX_DRAWS // shape.numel())
     for part in fire.split(at_once):
         part.copy_(torch.rand(part.shape, generator=generator, device=generator.device) < fire_rate)
     return fire
 
 
-def _parameters(weights: Weights) -> Parameters:
+def fill_parameters(weights: Weights) -> Parameters:
     bias = weights.output_bias
     if bias is None:
         bias = weights.output_weight.new_zeros(len(weights.output_weight))
@@ -99,16 +99,18 @@ def rollout(
     precision: Precision = Precision.FLOAT32,
 ) -> Float[Tensor, "batch height width channel"]:
     """The state after `len(fire)` steps; differentiable once, in the state and the weights."""
-    parameters = _parameters(weights)
+    parameters = fill_parameters(weights)
     if len(fire) == 0:
         return state
     if torch.is_grad_enabled() and any(t.requires_grad for t in (state, *parameters)):
-        final: Tensor = _Rollout.apply(state, fire, lambda own: engine_for(state, model, own, precision), *parameters)  # type: ignore[no-untyped-call]
+        final: Tensor = _Rollout.apply(
+            state, fire, lambda own: create_engine(state, model, own, precision), *parameters
+        )  # type: ignore[no-untyped-call]
         return final
-    return engine_for(state, model, parameters, precision).run(state, fire)
+    return create_engine(state, model, parameters, precision).run(state, fire)
 
 
-def steps_lived(
+def count_living_steps(
     state: Float[Tensor, "1 height width channel"],
     weights: Weights,
     model: ModelConfig,
@@ -121,7 +123,7 @@ def steps_lived(
     """
 
     def dies(steps: int) -> bool:
-        return not living(rollout(state, weights, model, fire[:steps], precision), model.threshold).item()
+        return not has_living_cells(rollout(state, weights, model, fire[:steps], precision), model.threshold).item()
 
     with torch.no_grad():
         return max(0, bisect_left(range(len(fire)), True, key=dies) - 1)

@@ -21,13 +21,13 @@ _STYLE: Any = {
 _COLOURS = tuple(mpl.colormaps["tab10"].colors)  # type: ignore[attr-defined]
 _DASHES = {"-": "", "--": "6 3", ":": "2 3", "-.": "6 3 2 3"}
 """As matplotlib names them, and as SVG has them."""
-_MOST = 1e3
+_MAX_DRAWN = 1e3
 """What exploded is drawn like this."""
 _POINTS = 240
 
 
 @dataclass(frozen=True)
-class Line:
+class Band:
     """A curve: its median and its quartiles."""
 
     x: Float[np.ndarray, "points"]
@@ -36,40 +36,40 @@ class Line:
     high: Float[np.ndarray, "points"]
 
 
-def line(values: Float[np.ndarray, "rollouts moments"]) -> Line:
+def compute_band(values: Float[np.ndarray, "rollouts moments"]) -> Band:
     """Median and quartiles over rollouts, at all of the first moments and at some of the later ones."""
     count = values.shape[1]
     x = np.unique(np.concatenate([np.arange(min(100, count)), np.linspace(0, count - 1, _POINTS).round()])).astype(int)
-    drawn = np.clip(np.nan_to_num(values[:, x], nan=_MOST, neginf=-_MOST), -_MOST, _MOST)
+    drawn = np.clip(np.nan_to_num(values[:, x], nan=_MAX_DRAWN, neginf=-_MAX_DRAWN), -_MAX_DRAWN, _MAX_DRAWN)
     low, middle, high = np.quantile(drawn, (0.25, 0.5, 0.75), axis=0)
-    return Line(x.astype(float), low, middle, high)
+    return Band(x.astype(float), low, middle, high)
 
 
-def colour(i: int) -> str:
+def curve_colour(i: int) -> str:
     """Of the i-th curve, as CSS has it."""
     red, green, blue = (round(255 * value) for value in _COLOURS[i % len(_COLOURS)])
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def dashes(i: int) -> str:
+def line_style(i: int) -> str:
     """Of the i-th curve, so that more can be told apart than there are colours."""
     return list(_DASHES)[i // len(_COLOURS) % len(_DASHES)]
 
 
-def dash_array(i: int) -> str:
+def svg_dashes(i: int) -> str:
     """The same for SVG."""
-    return _DASHES[dashes(i)]
+    return _DASHES[line_style(i)]
 
 
-def svg(lines: Sequence[Line | None], x: str, y: str, *, logarithmic: bool = True) -> str:
+def draw_svg(lines: Sequence[Band | None], x: str, y: str, *, logarithmic: bool = True) -> str:
     """The curves in their colours, without a legend; None keeps a colour free."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         axes = figure.subplots()
         for i, one in enumerate(lines):
             if one is not None:
-                axes.fill_between(one.x, one.low, one.high, color=colour(i), alpha=0.2, linewidth=0)
-                axes.plot(one.x, one.middle, dashes(i), color=colour(i), linewidth=1.4)
+                axes.fill_between(one.x, one.low, one.high, color=curve_colour(i), alpha=0.2, linewidth=0)
+                axes.plot(one.x, one.middle, line_style(i), color=curve_colour(i), linewidth=1.4)
         axes.set(xlabel=x, ylabel=y, yscale="log" if logarithmic else "linear")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)

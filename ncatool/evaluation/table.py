@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ncatool.config.names import Metric
-from ncatool.errors import UsageError, brief
-from ncatool.evaluation.models import MEASURES, Entry
-from ncatool.evaluation.protocol import GROWN, Spread
+from ncatool.errors import UsageError, shorten
+from ncatool.evaluation.models import MEASURES, Evaluation
+from ncatool.evaluation.protocol import GROWTH_STEP, Quartiles
 
 
 @dataclass(frozen=True)
@@ -26,26 +26,36 @@ class Column:
     """Whether one can be better than another: what never moves has settled, too."""
 
     @property
-    def high(self) -> bool:
+    def higher_is_better(self) -> bool:
         """Whether more is better."""
-        return self.name.startswith(HIGH)
+        return self.name.startswith(HIGHER_IS_BETTER)
 
 
-def columns(metric: Metric) -> list[Column]:
+def select_columns(metric: Metric) -> list[Column]:
     """The measures of the table, errors in this metric."""
     errors = {
         Metric.MSE: [
-            Column(f"mse_at_{GROWN}", f"MSE {GROWN}", f"mean squared error over RGBA at step {GROWN}"),
+            Column(
+                f"mse_at_{GROWTH_STEP}", f"MSE {GROWTH_STEP}", f"mean squared error over RGBA at step {GROWTH_STEP}"
+            ),
             Column("mse_later", "MSE 200+", "median error from step 200 on"),
             Column("mse_worst", "worst", "highest error from step 200 on"),
         ],
         Metric.PSNR: [
-            Column(f"psnr_at_{GROWN}", f"PSNR {GROWN}", f"peak signal-to-noise ratio in dB at step {GROWN}"),
+            Column(
+                f"psnr_at_{GROWTH_STEP}",
+                f"PSNR {GROWTH_STEP}",
+                f"peak signal-to-noise ratio in dB at step {GROWTH_STEP}",
+            ),
             Column("psnr_later", "PSNR 200+", "its median from step 200 on"),
             Column("psnr_worst", "worst", "its lowest from step 200 on"),
         ],
         Metric.SSIM: [
-            Column(f"ssim_at_{GROWN}", f"SSIM {GROWN}", f"structural similarity, RGB on white, at step {GROWN}"),
+            Column(
+                f"ssim_at_{GROWTH_STEP}",
+                f"SSIM {GROWTH_STEP}",
+                f"structural similarity, RGB on white, at step {GROWTH_STEP}",
+            ),
             Column("ssim_final", "SSIM end", "the same at the last step"),
         ],
     }[metric]
@@ -61,21 +71,21 @@ def columns(metric: Metric) -> list[Column]:
     ]
 
 
-HIGH = ("psnr", "ssim", "regeneration")
+HIGHER_IS_BETTER = ("psnr", "ssim", "regeneration")
 """How the names of measures begin of which more is better."""
 
 
-SORTABLE = ("name", "filter", "loss", "damage", "target")
+GROUPING_COLUMNS = ("name", "filter", "loss", "damage", "target")
 
 
-def ordered(entries: Sequence[Entry], by: str) -> list[Entry]:
+def sort_evaluations(entries: Sequence[Evaluation], by: str) -> list[Evaluation]:
     """Sorted by a measure, the best first, or by what a contender is."""
-    if by in SORTABLE:
-        return sorted(entries, key=lambda entry: {**entry.contender.about, "name": entry.contender.name}[by])
-    sign = -1 if by.startswith(HIGH) else 1
+    if by in GROUPING_COLUMNS:
+        return sorted(entries, key=lambda entry: {**entry.candidate.grouping, "name": entry.candidate.name}[by])
+    sign = -1 if by.startswith(HIGHER_IS_BETTER) else 1
 
-    def place(entry: Entry) -> tuple[bool, float]:
-        value = entry.middle(by)
+    def place(entry: Evaluation) -> tuple[bool, float]:
+        value = entry.median(by)
         return not math.isfinite(value), sign * value
 
     return sorted(entries, key=place)
@@ -83,29 +93,29 @@ def ordered(entries: Sequence[Entry], by: str) -> list[Entry]:
 
 def check_sortable(by: str) -> None:
     """Refuses what no column is called."""
-    if by not in (*SORTABLE, *MEASURES):
-        choices = ", ".join((*SORTABLE, *MEASURES))
-        raise UsageError(f"there is no column {brief(by)} to sort by", f"choose from {choices}")
+    if by not in (*GROUPING_COLUMNS, *MEASURES):
+        choices = ", ".join((*GROUPING_COLUMNS, *MEASURES))
+        raise UsageError(f"there is no column {shorten(by)} to sort by", f"choose from {choices}")
 
 
-def best(entries: Sequence[Entry], column: Column) -> set[str]:
+def find_best(entries: Sequence[Evaluation], column: Column) -> set[str]:
     """Names of those that are best in a column among those of their target; nobody where most of them are."""
     found: set[str] = set()
     if not column.ranked:
         return found
-    rivals: dict[str, list[Entry]] = {}
+    rivals: dict[str, list[Evaluation]] = {}
     for entry in entries:
-        rivals.setdefault(entry.contender.target_key, []).append(entry)
+        rivals.setdefault(entry.candidate.target_key, []).append(entry)
     for group in rivals.values():
-        values = {entry.contender.name: entry.middle(column.name) for entry in group}
-        top = (max if column.high else min)(values.values())
+        values = {entry.candidate.name: entry.median(column.name) for entry in group}
+        top = (max if column.higher_is_better else min)(values.values())
         winners = {name for name, value in values.items() if value == top}
         if math.isfinite(top) and 2 * len(winners) <= len(group):
             found |= winners
     return found
 
 
-def shown(value: float) -> str:
+def format_number(value: float) -> str:
     """A number as the table has it; a dash for never."""
     if not math.isfinite(value):
         return "–"
@@ -114,37 +124,41 @@ def shown(value: float) -> str:
     return f"{value:.3g}" if 0.01 <= abs(value) < 100 else f"{value:.1e}"
 
 
-def plain(entry: Entry) -> dict[str, Any]:
+def to_json(entry: Evaluation) -> dict[str, Any]:
     """A model's numbers as JSON has them: quartiles by name, null for never."""
 
-    def value(number: Spread | float) -> Any:
-        if isinstance(number, Spread):
-            return {"median": _finite(number.median), "q25": _finite(number.low), "q75": _finite(number.high)}
-        return _finite(number)
+    def value(number: Quartiles | float) -> Any:
+        if isinstance(number, Quartiles):
+            return {
+                "median": _finite_or_none(number.median),
+                "q25": _finite_or_none(number.lower),
+                "q75": _finite_or_none(number.upper),
+            }
+        return _finite_or_none(number)
 
-    contender = entry.contender
-    about = {"model": contender.name, "path": str(contender.path), **contender.about, "notes": contender.notes}
-    return {**about, **{name: value(number) for name, number in entry.numbers.items()}}
+    contender = entry.candidate
+    about = {"model": contender.name, "path": str(contender.path), **contender.grouping, "notes": contender.notes}
+    return {**about, **{name: value(number) for name, number in entry.values.items()}}
 
 
-def _finite(number: float) -> float | None:
+def _finite_or_none(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def as_csv(entries: Sequence[Entry]) -> str:
+def to_csv(entries: Sequence[Evaluation]) -> str:
     """A row a model: what it is, then each measure's median and quartiles; empty for never."""
     text = io.StringIO()
-    rows = [flat(entry) for entry in entries]
+    rows = [flatten_evaluation(entry) for entry in entries]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
 
 
-def flat(entry: Entry) -> dict[str, Any]:
+def flatten_evaluation(entry: Evaluation) -> dict[str, Any]:
     """A model's row of the CSV."""
     row: dict[str, Any] = {}
-    for name, value in plain(entry).items():
+    for name, value in to_json(entry).items():
         if isinstance(value, dict):
             row.update({name: value["median"], f"{name}_q25": value["q25"], f"{name}_q75": value["q75"]})
         else:

@@ -25,21 +25,21 @@ def check_writable(paths: list[Path], force: bool) -> None:
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            raise unwritable(folder, error) from None
+            raise describe_write_error(folder, error) from None
 
 
-def unwritable(path: Path, error: OSError) -> NcatoolError:
+def describe_write_error(path: Path, error: OSError) -> NcatoolError:
     """What to say where writing failed."""
-    mend = (
+    hint = (
         "free some space"
         if error.errno in (errno.ENOSPC, errno.EDQUOT)
         else "choose a folder that exists and is yours to write"
     )
-    return NcatoolError(f"{path} cannot be written: {error.strerror or error}", mend)
+    return NcatoolError(f"{path} cannot be written: {error.strerror or error}", hint)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path) -> Iterator[Path]:
     """A temporary name in the same folder, which becomes `path` once it is written and flushed.
 
     Raises NcatoolError where the disk is full or the folder unwritable; `path` is then untouched.
@@ -52,7 +52,7 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
         _flush_folder(path.parent)
     except OSError as error:
-        raise unwritable(path, error) from None
+        raise describe_write_error(path, error) from None
     finally:
         partial.unlink(missing_ok=True)
 
@@ -73,7 +73,7 @@ def _flush_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all."""
-    with replacing(path) as partial:
+    with replace_atomically(path) as partial:
         partial.write_bytes(content)

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ncatool.errors import NcatoolError
-from ncatool.files.atomic import unwritable
+from ncatool.files.atomic import describe_write_error
 
-LOCK_SECONDS = 3.0
+LOCK_TIMEOUT = 3.0
 """A lock that a dead process left without its name is believed for two seconds."""
 
 
-LEASE_SECONDS = 60.0
+LEASE_TIMEOUT = 60.0
 """Without a sign of life, after which the holder of a lease is taken for dead."""
 
 
 @contextmanager
-def held(lock_file: Path, what: str, leased: bool = False) -> Iterator[None]:
+def hold_lock(lock_file: Path, what: str, leased: bool = False) -> Iterator[None]:
     """Keeps every other process from writing `what`, as long as all ask for the same lock.
 
     A process that died gives way, if it was on this machine; one that leased the lock does on any machine, as it
@@ -26,16 +26,16 @@ def held(lock_file: Path, what: str, leased: bool = False) -> Iterator[None]:
     """
     from filelock import SoftFileLease, SoftFileLock, Timeout
 
-    lock = SoftFileLease(lock_file, lease_duration=LEASE_SECONDS) if leased else SoftFileLock(lock_file)
+    lock = SoftFileLease(lock_file, lease_duration=LEASE_TIMEOUT) if leased else SoftFileLock(lock_file)
     try:
-        lock.acquire(timeout=LOCK_SECONDS + (LEASE_SECONDS if leased else 0))
+        lock.acquire(timeout=LOCK_TIMEOUT + (LEASE_TIMEOUT if leased else 0))
     except Timeout:
         holder = f"process {lock.pid}" if lock.pid else "another process"
         raise NcatoolError(
             f"{holder} is writing {what}", f"wait for it, give another name, or remove {lock.lock_file}"
         ) from None
     except OSError as error:
-        raise unwritable(lock_file.parent, error) from None
+        raise describe_write_error(lock_file.parent, error) from None
     try:
         yield
     finally:

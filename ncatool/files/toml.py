@@ -9,13 +9,13 @@ from typing import Any
 
 import tomli_w
 
-from ncatool.errors import NcatoolError, UsageError, brief
-from ncatool.files.atomic import write
+from ncatool.errors import NcatoolError, UsageError, shorten
+from ncatool.files.atomic import write_bytes
 
 
 def write_toml(path: Path, tables: Mapping[str, Any]) -> None:
     """Writes tables as TOML."""
-    write(path, tomli_w.dumps(tables).encode())
+    write_bytes(path, tomli_w.dumps(tables).encode())
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -25,4 +25,4 @@ def read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f"no such file: {path}", "give the name of a TOML file") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise NcatoolError(f"{path} is not valid TOML: {brief(str(error))}", "mend or remove that file") from None
+        raise NcatoolError(f"{path} is not valid TOML: {shorten(str(error))}", "fix or remove that file") from None

@@ -17,28 +17,28 @@ import torch
 from ncatool.config.names import Boundary
 from ncatool.engine import build
 from ncatool.errors import NcatoolError
-from ncatool.formats.common import Fire, start, tables
-from ncatool.nca.filters import kernels
-from ncatool.nca.model_file import Model
-from ncatool.nca.state import middle
+from ncatool.formats.common import Fire, describe_model, seed_state
+from ncatool.nca.filters import filter_pair
+from ncatool.nca.model_file import ModelData
+from ncatool.nca.state import middle_cell
 from ncatool.nca.types import State
 
 _TEMPLATE = Path(__file__).with_name("c_header.h")
 
 
-def identifier(name: str) -> str:
+def make_identifier(name: str) -> str:
     """A name as C allows it in identifiers."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.lower())[:40].strip("_")
     return f"nca_{plain or 'model'}"
 
 
-def _comment(value: Any) -> str:
+def _format_comment(value: Any) -> str:
     """Any text as part of a comment: nothing can end it, continue it, or be a trigraph."""
     text = json.dumps(value, ensure_ascii=True)[:2000]
     return re.sub(r"[^A-Za-z0-9 .,:;_+\-()\[\]{}=\"']", "_", text)
 
 
-def _array(name: str, values: Iterable[float]) -> str:
+def _format_array(name: str, values: Iterable[float]) -> str:
     numbers = [f"{value:.9g}" for value in values]
     written = [f"{n}f" if "." in n or "e" in n else f"{n}.0f" for n in numbers]
     lines = [", ".join(written[i : i + 8]) for i in range(0, len(written), 8)]
@@ -46,22 +46,24 @@ def _array(name: str, values: Iterable[float]) -> str:
     return f"static const float {name}[{len(written)}] = {{\n    {body}\n}};\n"
 
 
-def write(model: Model, record: Mapping[str, Any], name: str, path: Path) -> None:
+def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) -> None:
     """Fills the template; all sizes are constants of the header."""
-    prefix = identifier(name)
+    prefix = make_identifier(name)
     weights, config = model.weights, model.config
     bias = torch.zeros(config.channels) if weights.output_bias is None else weights.output_bias
     arrays = {
-        "kernel": kernels(config.filter),
+        "kernel": filter_pair(config.filter),
         "w1": weights.hidden_weight,
         "b1": weights.hidden_bias,
         "w2": weights.output_weight,
         "b2": bias,
     }
     height, width = model.target.shape
-    row, column = middle(height, width)
+    row, column = middle_cell(height, width)
     fill = {
-        "ABOUT": "\n".join(f" * {key}: {_comment(value)}" for key, value in tables(model, record, name).items()),
+        "ABOUT": "\n".join(
+            f" * {key}: {_format_comment(value)}" for key, value in describe_model(model, record, name).items()
+        ),
         "PREFIX": prefix,
         "GUARD": f"{prefix.upper()}_H",
         "CHANNELS": config.channels,
@@ -74,16 +76,16 @@ def write(model: Model, record: Mapping[str, Any], name: str, path: Path) -> Non
         "THRESHOLD": f"{float(np.float32(config.threshold)):.9e}f",
         "FIRE_RATE": f"{float(np.float32(config.fire_rate)):.9e}f",
         "ARRAYS": "\n".join(
-            _array(f"{prefix}_{key}", tensor.detach().flatten().tolist()) for key, tensor in arrays.items()
+            _format_array(f"{prefix}_{key}", tensor.detach().flatten().tolist()) for key, tensor in arrays.items()
         ),
     }
     text = _TEMPLATE.read_text(encoding="utf-8")
     path.write_text(re.sub(r"@([A-Z_0-9]+)@", lambda found: str(fill[found[1]]), text), encoding="ascii")
 
 
-def run(model: Model, path: Path, fire: Fire) -> State | None:
+def run(model: ModelData, path: Path, fire: Fire) -> State | None:
     """Compiled by the system's compiler; None where there is none."""
-    if not build.there():
+    if not build.has_compiler():
         return None
     prefix = re.search(r"void (nca_\w+)_step", path.read_text())
     assert prefix is not None
@@ -96,13 +98,13 @@ def run(model: Model, path: Path, fire: Fire) -> State | None:
             f"void artefact_step(const float *state, float *next, const unsigned char *fire, unsigned char *scratch)\n"
             f"{{\n    {call}\n}}\n"
         )
-        if not build.shared(source, library):
+        if not build.build_shared_library(source, library):
             raise NcatoolError("the .h does not compile", "please report this with the model file")
-        return _stepped(ctypes.CDLL(str(library)), model, fire)
+        return _run_library(ctypes.CDLL(str(library)), model, fire)
 
 
-def _stepped(library: ctypes.CDLL, model: Model, fire: Fire) -> State:
-    state = start(model)
+def _run_library(library: ctypes.CDLL, model: ModelData, fire: Fire) -> State:
+    state = seed_state(model)
     scratch = torch.zeros(model.target.shape, dtype=torch.uint8)
     for mask in fire.to(torch.uint8).contiguous():
         following = torch.empty_like(state)

@@ -12,28 +12,28 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ncatool.nca.model_file import Model
+from ncatool.nca.model_file import ModelData
 from ncatool.nca.rule import step
-from ncatool.nca.state import seed
+from ncatool.nca.state import make_seed
 from ncatool.nca.types import State
 
 Fire = Bool[Tensor, "steps 1 height width"]
 """Fire masks of one rollout."""
 
 
-def tables(model: Model, record: Mapping[str, Any], name: str) -> dict[str, Any]:
+def describe_model(model: ModelData, record: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Name, version, model and target; training and its result where the record has them."""
-    known = {key: _plain(record[key]) for key in ("train", "result") if isinstance(record.get(key), dict)}
+    known = {key: _to_json(record[key]) for key in ("train", "result") if isinstance(record.get(key), dict)}
     return {
         "name": name,
         "ncatool": version("ncatool"),
         "model": dataclasses.asdict(model.config),
-        "target": _plain(model.target.record()),
+        "target": _to_json(model.target.describe()),
         **known,
     }
 
 
-def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
+def _to_json(table: Mapping[str, Any]) -> dict[str, Any]:
     """Values as JSON has them: what is no number becomes null; dates and the like text."""
 
     def plain(value: Any) -> Any:
@@ -44,14 +44,14 @@ def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
     return {str(key): plain(value) for key, value in table.items()}
 
 
-def start(model: Model) -> State:
+def seed_state(model: ModelData) -> State:
     """The state that artefacts are followed from: the seed."""
-    return seed(1, *model.target.shape, model.config.channels)
+    return make_seed(1, *model.target.shape, model.config.channels)
 
 
-def followed(model: Model, fire: Fire) -> State:
+def run_dense(model: ModelData, fire: Fire) -> State:
     """The dense rule's own state after these fire masks."""
-    state = start(model)
+    state = seed_state(model)
     with torch.no_grad():
         for mask in fire:
             state = step(state, model.weights, model.config, mask)

@@ -16,21 +16,21 @@ from ncatool.config.names import Boundary, Filter, Order
 from ncatool.config.schema import ModelConfig
 from ncatool.data.target import Target
 from ncatool.engine.advance import advance
-from ncatool.errors import NcatoolError, UsageError, brief
+from ncatool.errors import NcatoolError, UsageError, shorten
 from ncatool.formats import distill
-from ncatool.nca.model_file import Model
-from ncatool.nca.picture import Background, coloured
-from ncatool.nca.state import seed
+from ncatool.nca.model_file import ModelData
+from ncatool.nca.picture import Background, compose
+from ncatool.nca.state import make_seed
 from ncatool.nca.weights import Weights
 
-GROWN = 200
+GROWTH_STEPS = 200
 """Steps after which a model without a target is taken at its word."""
 _SEED_PROJECT = "update_module."
-_MEND = "give the seed project's .pt, the article's .json, or a state dict of two 1x1 convolutions"
+_HINT = "give the seed project's .pt, the article's .json, or a state dict of two 1x1 convolutions"
 
 
 @dataclass(frozen=True)
-class Foreign:
+class ForeignModel:
     """What a file of somebody else's holds."""
 
     weights: Weights
@@ -50,39 +50,39 @@ class Foreign:
         return len(self.weights.hidden_weight)
 
 
-def read(path: Path) -> Foreign:
+def read_model(path: Path) -> ForeignModel:
     """A file by its content. NcatoolError for one that is missing, broken, or no such model."""
     if not path.is_file():
-        raise UsageError(f"no such file: {path}", _MEND)
+        raise UsageError(f"no such file: {path}", _HINT)
     if path.suffix.lower() == ".json":
-        return Foreign(distill.read(path), Order.BLOCKED, Boundary.WRAP, "the article's player")
-    return _from_tensors(path, _tensors(path))
+        return ForeignModel(distill.read_weights(path), Order.BLOCKED, Boundary.WRAP, "the article's player")
+    return _find_network(path, _load_tensors(path))
 
 
-def _tensors(path: Path) -> dict[str, Tensor]:
+def _load_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors of a torch file, also one level down; nothing in it is executed."""
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler lets through whatever a broken file makes it meet
-        reason = brief(str(error).splitlines()[0] if str(error) else type(error).__name__)
-        raise NcatoolError(f"{path} cannot be read as tensors: {reason}", _MEND) from None
+        reason = shorten(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        raise NcatoolError(f"{path} cannot be read as tensors: {reason}", _HINT) from None
     if isinstance(found, Mapping):
         nested = [value for value in found.values() if isinstance(value, Mapping)]
         if nested and not any(isinstance(value, Tensor) for value in found.values()):
             found = nested[0]
         return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
-    raise NcatoolError(f"{path} holds {type(found).__name__}, not tensors by name", _MEND)
+    raise NcatoolError(f"{path} holds {type(found).__name__}, not tensors by name", _HINT)
 
 
-def _matrix(tensor: Tensor) -> Tensor | None:
+def _to_matrix(tensor: Tensor) -> Tensor | None:
     """A 1x1 convolution or linear layer as a matrix."""
     if tensor.ndim == 4 and tensor.shape[2:] == (1, 1):
         tensor = tensor[:, :, 0, 0]
     return tensor.float() if tensor.ndim == 2 and tensor.is_floating_point() else None
 
 
-def _from_tensors(path: Path, tensors: dict[str, Tensor]) -> Foreign:
-    matrices = {name: m for name, tensor in tensors.items() if (m := _matrix(tensor)) is not None}
+def _find_network(path: Path, tensors: dict[str, Tensor]) -> ForeignModel:
+    matrices = {name: m for name, tensor in tensors.items() if (m := _to_matrix(tensor)) is not None}
     pairs = [
         (a, b)
         for a, first in matrices.items()
@@ -92,16 +92,16 @@ def _from_tensors(path: Path, tensors: dict[str, Tensor]) -> Foreign:
     if len(pairs) != 1:
         shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
         raise NcatoolError(
-            f"{path} has {len(pairs) or 'no'} pairs of layers from 3 x channels to channels: {brief(shapes)}", _MEND
+            f"{path} has {len(pairs) or 'no'} pairs of layers from 3 x channels to channels: {shorten(shapes)}", _HINT
         )
     (first, second), *_ = pairs
-    bias = _bias(path, tensors, first, len(matrices[first]))
-    last = _bias(path, tensors, second, len(matrices[second]))
+    bias = _find_bias(path, tensors, first, len(matrices[first]))
+    last = _find_bias(path, tensors, second, len(matrices[second]))
     if bias is None:
         bias = torch.zeros(len(matrices[first]))
     used = {first, second, _bias_name(first), _bias_name(second)}
     of_the_seed_project = first.startswith(_SEED_PROJECT)
-    return Foreign(
+    return ForeignModel(
         Weights(matrices[first], bias, matrices[second], last),
         Order.INTERLEAVED if of_the_seed_project else Order.BLOCKED,
         Boundary.ZERO,
@@ -114,20 +114,20 @@ def _bias_name(weight: str) -> str:
     return f"{weight.removesuffix('weight')}bias"
 
 
-def _bias(path: Path, tensors: dict[str, Tensor], weight: str, size: int) -> Tensor | None:
+def _find_bias(path: Path, tensors: dict[str, Tensor], weight: str, size: int) -> Tensor | None:
     found = tensors.get(_bias_name(weight))
     if found is not None and tuple(found.shape) != (size,):
-        raise NcatoolError(f"{path}: {_bias_name(weight)} should be [{size}], but is {list(found.shape)}", _MEND)
+        raise NcatoolError(f"{path}: {_bias_name(weight)} should be [{size}], but is {list(found.shape)}", _HINT)
     return None if found is None else found.float()
 
 
-def guessed(path: Path) -> Filter | None:
+def guess_filter(path: Path) -> Filter | None:
     """The one filter that a file's name holds."""
     named = [name for name in Filter if name in path.stem.lower()]
     return named[0] if len(named) == 1 else None
 
 
-def blocked(weights: Weights, order: Order) -> Weights:
+def reorder_inputs(weights: Weights, order: Order) -> Weights:
     """Inputs ordered as ours: all channels' identity, then filter, then transposed filter.
 
     The seed project's index is 3 channel + k, with k 0 for identity, 1 for filter, 2 for transposed.
@@ -139,26 +139,29 @@ def blocked(weights: Weights, order: Order) -> Weights:
     return weights._replace(hidden_weight=ours.contiguous())
 
 
-def model_of(foreign: Foreign, config: ModelConfig, order: Order, target: Target | None, side: int) -> Model:
+def convert_model(
+    foreign: ForeignModel, config: ModelConfig, order: Order, target: Target | None, side: int
+) -> ModelData:
     """One of our models; without a target it is taken to grow what it grows, on a grid of this side."""
-    weights = blocked(foreign.weights, order)
+    weights = reorder_inputs(foreign.weights, order)
     for name, tensor in weights._asdict().items():
         if tensor is not None and not torch.isfinite(tensor).all():
             plain = name.replace("_", " ")
             raise NcatoolError(f"{plain} holds values that are not finite", "give another copy of the file")
     if target is not None:
-        return Model(weights, config, target)
-    unknown = Model(weights, config, Target(np.zeros((side, side, 4), np.uint8), 0))
-    grown = advance(unknown, seed(1, side, side, config.channels), GROWN, torch.Generator().manual_seed(0))
-    pixels = coloured(grown[0, ..., :4].numpy(), Background(transparent=True))
+        return ModelData(weights, config, target)
+    unknown = ModelData(weights, config, Target(np.zeros((side, side, 4), np.uint8), 0))
+    grown = advance(unknown, make_seed(1, side, side, config.channels), GROWTH_STEPS, torch.Generator().manual_seed(0))
+    pixels = compose(grown[0, ..., :4].numpy(), Background(transparent=True))
     if not pixels[..., 3].any():
         raise UsageError(
-            f"nothing grows in {GROWN} steps", "check --filter, --order and --boundary, or give the picture by --target"
+            f"nothing grows in {GROWTH_STEPS} steps",
+            "check --filter, --order and --boundary, or give the picture by --target",
         )
-    return Model(weights, config, Target(pixels, 0, {"source": f"grown in {GROWN} steps"}))
+    return ModelData(weights, config, Target(pixels, 0, {"source": f"grown in {GROWTH_STEPS} steps"}))
 
 
-def origin(path: Path, foreign: Foreign, order: Order) -> dict[str, Any]:
+def describe_origin(path: Path, foreign: ForeignModel, order: Order) -> dict[str, Any]:
     """The record's table of where a model comes from."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return {"file": path.name, "sha256": digest, "kind": foreign.kind, "order": order.value}

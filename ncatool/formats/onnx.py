@@ -14,9 +14,9 @@ from typing import Any
 import torch
 
 from ncatool.errors import NcatoolError
-from ncatool.formats.common import Fire, start, tables
-from ncatool.formats.pt2 import Step, dynamic, example
-from ncatool.nca.model_file import Model
+from ncatool.formats.common import Fire, describe_model, seed_state
+from ncatool.formats.pt2 import StepModule, dynamic_shapes, example_inputs
+from ncatool.nca.model_file import ModelData
 from ncatool.nca.types import State
 
 OPSET = 18
@@ -24,7 +24,7 @@ KEY = "ncatool"
 """Of the metadata that holds the settings, as JSON."""
 
 
-def _there() -> Any:
+def _import_onnx() -> Any:
     try:
         import onnx
         import onnxruntime  # noqa: F401 - asked for before any work is done
@@ -37,7 +37,7 @@ def _there() -> Any:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
+def _silence_exporter() -> Iterator[None]:
     """The exporter tells its steps on stdout, and of what does not concern this model."""
     logger = logging.getLogger("torch.onnx")
     before = logger.level
@@ -50,33 +50,33 @@ def _silence() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def write(model: Model, record: Mapping[str, Any], name: str, path: Path) -> None:
+def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) -> None:
     """Inputs `state` [batch, height, width, channel] float32 and `fire` [batch, height, width] bool; output `next`."""
-    onnx = _there()
-    with _silence():
+    onnx = _import_onnx()
+    with _silence_exporter():
         program = torch.onnx.export(
-            Step(model),
-            example(model),
+            StepModule(model),
+            example_inputs(model),
             dynamo=True,
             opset_version=OPSET,
             input_names=["state", "fire"],
             output_names=["next"],
-            dynamic_shapes=dynamic(),
+            dynamic_shapes=dynamic_shapes(),
             verbose=False,
         )
     assert program is not None
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {KEY: json.dumps(tables(model, record, name))})
+    onnx.helper.set_model_props(proto, {KEY: json.dumps(describe_model(model, record, name))})
     onnx.checker.check_model(proto)
     path.write_bytes(proto.SerializeToString())
 
 
-def write_rollout(model: Model, path: Path, steps: int) -> None:
+def write_rollout(model: ModelData, path: Path, steps: int) -> None:
     """Makes the file's step the body of a loop: `state` in, the state after so many steps out.
 
     Each step draws its own fire mask; the step itself is the one that was checked.
     """
-    onnx = _there()
+    onnx = _import_onnx()
     helper, kinds = onnx.helper, onnx.TensorProto
     single = onnx.load_model_from_string(path.read_bytes())
     graph = single.graph
@@ -117,17 +117,17 @@ def write_rollout(model: Model, path: Path, steps: int) -> None:
     rollout.metadata_props.extend(single.metadata_props)
     onnx.checker.check_model(rollout)
     path.write_bytes(rollout.SerializeToString())
-    _grows(model, path)
+    _check_rollout(model, path)
 
 
-def _grows(model: Model, path: Path) -> None:
+def _check_rollout(model: ModelData, path: Path) -> None:
     """Runs the loop once: what it makes must be finite."""
-    (final,) = _session(path).run(None, {"start": start(model).numpy()})
+    (final,) = _open_session(path).run(None, {"start": seed_state(model).numpy()})
     if not torch.isfinite(torch.from_numpy(final)).all():
         raise NcatoolError("the exported rollout ends in values that are not finite", "export a trained model")
 
 
-def _session(path: Path) -> Any:
+def _open_session(path: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -135,10 +135,10 @@ def _session(path: Path) -> Any:
     return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
 
 
-def run(model: Model, path: Path, fire: Fire) -> State:
+def run(model: ModelData, path: Path, fire: Fire) -> State:
     """By onnxruntime."""
-    session = _session(path)
-    state = start(model).numpy()
+    session = _open_session(path)
+    state = seed_state(model).numpy()
     for mask in fire.numpy():
         (state,) = session.run(None, {"state": state, "fire": mask})
     return torch.from_numpy(state)

@@ -25,13 +25,13 @@ from torch import Tensor
 from ncatool.config.names import Boundary
 from ncatool.errors import NcatoolError
 from ncatool.formats.common import Fire
-from ncatool.nca.filters import kernels
-from ncatool.nca.model_file import Model
+from ncatool.nca.filters import filter_pair
+from ncatool.nca.model_file import ModelData
 from ncatool.nca.types import State
 
-LONGEST = 200
+MAX_TEXT_LENGTH = 200
 """Characters of a value from a file that are shown."""
-SECONDS = 120.0
+BROWSER_TIMEOUT = 120.0
 """That a browser has for a parity run."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "msedge")
 KEYS = {
@@ -50,38 +50,38 @@ KEYS = {
 _SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
-def write(model: Model, record: Mapping[str, Any], name: str, path: Path) -> None:
+def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) -> None:
     """Writes the page."""
-    path.write_bytes(page(model, record, name).encode())
+    path.write_bytes(render_page(model, record, name).encode())
 
 
-def page(model: Model, record: Mapping[str, Any], name: str) -> str:
+def render_page(model: ModelData, record: Mapping[str, Any], name: str) -> str:
     """The HTML. Whatever comes from files is shortened and escaped, and scripts but its own do not run."""
-    script = "\n".join(['"use strict";', _part("engine.js"), _part("page.js")])
-    style = _part("page.css")
+    script = "\n".join(['"use strict";', _read_asset("engine.js"), _read_asset("page.js")])
+    style = _read_asset("page.css")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(_part("page.html")).render(
-        name=shown(name) or "model",
-        facts=facts(model, record),
+    return environment.from_string(_read_asset("page.html")).render(
+        name=clean_text(name) or "model",
+        facts=describe_facts(model, record),
         keys=KEYS,
         version=metadata.version("ncatool"),
-        model=Markup(_json(data(model, name))),
+        model=Markup(_to_script_json(page_data(model, name))),
         script=Markup(script),
-        script_hash=_hash(script),
+        script_hash=_hash_source(script),
         style=Markup(style),
-        style_hash=_hash(style),
+        style_hash=_hash_source(style),
     )
 
 
-def _part(name: str) -> str:
+def _read_asset(name: str) -> str:
     return resources.files("ncatool.formats").joinpath("web", name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def _hash_source(text: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
-def _json(value: Any) -> str:
+def _to_script_json(value: Any) -> str:
     """JSON that can stand in a script element: nothing in it ends one."""
     text = json.dumps(value)
     for character in "<>&":
@@ -89,14 +89,14 @@ def _json(value: Any) -> str:
     return text
 
 
-def _packed(values: Tensor | None) -> str | None:
+def _encode_tensor(values: Tensor | None) -> str | None:
     """Little-endian float32 as base64."""
     if values is None:
         return None
     return base64.b64encode(values.detach().cpu().contiguous().numpy().astype("<f4").tobytes()).decode()
 
 
-def data(model: Model, name: str) -> dict[str, Any]:
+def page_data(model: ModelData, name: str) -> dict[str, Any]:
     """What the page's script computes with."""
     config, weights, target = model.config, model.weights, model.target
     height, width = target.shape
@@ -107,30 +107,34 @@ def data(model: Model, name: str) -> dict[str, Any]:
         "fireRate": config.fire_rate,
         "threshold": config.threshold,
         "wrap": config.boundary is Boundary.WRAP,
-        "kernels": kernels(config.filter).flatten(1).tolist(),
+        "kernels": filter_pair(config.filter).flatten(1).tolist(),
         "height": height,
         "width": width,
         "padding": target.padding,
-        "hiddenWeight": _packed(weights.hidden_weight),
-        "hiddenBias": _packed(weights.hidden_bias),
-        "outputWeight": _packed(weights.output_weight),
-        "outputBias": _packed(weights.output_bias),
+        "hiddenWeight": _encode_tensor(weights.hidden_weight),
+        "hiddenBias": _encode_tensor(weights.hidden_bias),
+        "outputWeight": _encode_tensor(weights.output_weight),
+        "outputBias": _encode_tensor(weights.output_bias),
         "target": base64.b64encode(np.ascontiguousarray(target.pixels).tobytes()).decode(),
     }
 
 
-def shown(value: object) -> str:
+def clean_text(value: object) -> str:
     """A value from a file as one line that is not too long; control characters are blanks."""
     try:
         text = str(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, a table in a table in a table
         return "…"
-    visible = (" " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text[: 4 * LONGEST])
+    visible = (
+        " " if unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") else c for c in text[: 4 * MAX_TEXT_LENGTH]
+    )
     line = " ".join("".join(visible).split())
-    return line if len(line) <= LONGEST and len(text) <= 4 * LONGEST else f"{line[: LONGEST - 1]}…"
+    return (
+        line if len(line) <= MAX_TEXT_LENGTH and len(text) <= 4 * MAX_TEXT_LENGTH else f"{line[: MAX_TEXT_LENGTH - 1]}…"
+    )
 
 
-def facts(model: Model, record: Mapping[str, Any]) -> dict[str, str]:
+def describe_facts(model: ModelData, record: Mapping[str, Any]) -> dict[str, str]:
     """What the page says of the model, its target, and its training as far as the record tells."""
     config = model.config
     (height, width), padding = model.target.shape, model.target.padding
@@ -142,28 +146,28 @@ def facts(model: Model, record: Mapping[str, Any]) -> dict[str, str]:
         "alive above": config.threshold,
         "boundary": config.boundary.value,
         "grid": f"{height} × {width} cells" + (f", {padding} of padding on each side" if padding else ""),
-        **_told({**model.target.origin, **_table(record, "target")}, "target ", _TARGET),
-        **_told(_table(record, "train"), "training ", _TRAIN),
-        **_told(_table(record, "result"), "training ", ("iterations", "seconds")),
+        **_select_facts({**model.target.origin, **_get_table(record, "target")}, "target ", _TARGET),
+        **_select_facts(_get_table(record, "train"), "training ", _TRAIN),
+        **_select_facts(_get_table(record, "result"), "training ", ("iterations", "seconds")),
     }
-    return {heading: shown(value) for heading, value in lines.items()}
+    return {heading: clean_text(value) for heading, value in lines.items()}
 
 
 _TARGET = ("source", "label", "split", "index", "colormap", "alpha", "licence")
 _TRAIN = ("regime", "loss", "iterations", "learning_rate", "batch_size", "seed")
 
 
-def _table(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _get_table(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     table = record.get(name)
     return table if isinstance(table, Mapping) else {}
 
 
-def _told(table: Mapping[str, Any], before: str, names: tuple[str, ...]) -> dict[str, object]:
+def _select_facts(table: Mapping[str, Any], before: str, names: tuple[str, ...]) -> dict[str, object]:
     """Those values of a table that are there, as headings and values."""
     return {before + name.replace("_", " "): table[name] for name in names if table.get(name) not in (None, "")}
 
 
-def run(model: Model, path: Path, fire: Fire, backend: str = "plain") -> State | None:
+def run(model: ModelData, path: Path, fire: Fire, backend: str = "plain") -> State | None:
     """The state that the page's own script, in a browser, makes of the seed with these fire masks.
 
     `backend` is `plain` or `webgl`. None where there is no browser, or it has no WebGL2 that can do it.
@@ -173,16 +177,16 @@ def run(model: Model, path: Path, fire: Fire, backend: str = "plain") -> State |
     if browser is None:
         return None
     masks = base64.b64encode(np.packbits(fire.cpu().numpy().reshape(-1), bitorder="little").tobytes()).decode()
-    given = _json({"backend": backend, "steps": len(fire), "masks": masks})
+    given = _to_script_json({"backend": backend, "steps": len(fire), "masks": masks})
     block = f'<body><script type="application/json" id="parity">{given}</script>'
     text = path.read_text(encoding="utf-8").replace("<body>", block, 1)
-    dom = _dump(browser, text, _SOFTWARE_GL if backend == "webgl" else ("--disable-gpu",))
+    dom = _dump_dom(browser, text, _SOFTWARE_GL if backend == "webgl" else ("--disable-gpu",))
     if backend == "webgl" and 'id="parity-error"' in dom:
         return None
-    return _state(dom, (1, *model.target.shape, model.config.channels))
+    return _parse_state(dom, (1, *model.target.shape, model.config.channels))
 
 
-def _dump(browser: str, text: str, flags: tuple[str, ...]) -> str:
+def _dump_dom(browser: str, text: str, flags: tuple[str, ...]) -> str:
     """The document after its script has run."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         copy = Path(folder) / "page.html"
@@ -191,21 +195,21 @@ def _dump(browser: str, text: str, flags: tuple[str, ...]) -> str:
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             command.append("--no-sandbox")
         try:
-            done = subprocess.run([*command, copy.as_uri()], capture_output=True, timeout=SECONDS, check=False)
+            done = subprocess.run([*command, copy.as_uri()], capture_output=True, timeout=BROWSER_TIMEOUT, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise _failed(f"{browser}: {error}") from None
+            raise _browser_error(f"{browser}: {error}") from None
     return done.stdout.decode(errors="replace")
 
 
-def _state(dom: str, shape: tuple[int, ...]) -> Tensor:
+def _parse_state(dom: str, shape: tuple[int, ...]) -> Tensor:
     found = re.search(r'<pre id="parity-state">([A-Za-z0-9+/=]*)</pre>', dom)
     values = np.frombuffer(base64.b64decode(found[1]), "<f4") if found else np.zeros(0, "<f4")
     if values.size != np.prod(shape):
-        raise _failed(f"the page left {values.size} values, not {np.prod(shape)}")
+        raise _browser_error(f"the page left {values.size} values, not {np.prod(shape)}")
     return torch.from_numpy(values.astype(np.float32).reshape(shape))
 
 
-def _failed(why: str) -> NcatoolError:
+def _browser_error(why: str) -> NcatoolError:
     return NcatoolError(
         f"the page could not be stepped in a browser ({why})", "open it by hand to see whether it works"
     )

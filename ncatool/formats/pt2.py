@@ -11,17 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ncatool.formats.common import Fire, start, tables
-from ncatool.nca.model_file import Model
+from ncatool.formats.common import Fire, describe_model, seed_state
+from ncatool.nca.model_file import ModelData
 from ncatool.nca.rule import step
 from ncatool.nca.types import State
 from ncatool.nca.weights import Weights
 
 
-class Step(nn.Module):
+class StepModule(nn.Module):
     """One step: `state` [batch, height, width, channel] and `fire` [batch, height, width] in, the next state out."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: ModelData) -> None:
         super().__init__()
         self._config = model.config
         for name, tensor in model.weights._asdict().items():
@@ -32,30 +32,30 @@ class Step(nn.Module):
         return step(state, weights, self._config, fire)
 
 
-def example(model: Model) -> tuple[Tensor, Tensor]:
+def example_inputs(model: ModelData) -> tuple[Tensor, Tensor]:
     """Inputs to trace with: at least two of everything, as one would be taken for a constant."""
     height, width = (max(2, side) for side in model.target.shape)
     return torch.zeros(2, height, width, model.config.channels), torch.ones(2, height, width, dtype=torch.bool)
 
 
-def dynamic() -> dict[str, dict[int, Any]]:
+def dynamic_shapes() -> dict[str, dict[int, Any]]:
     """Batch, height and width may be any."""
     sides = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
     return {"state": sides, "fire": sides}
 
 
-def write(model: Model, record: Mapping[str, Any], name: str, path: Path) -> None:
+def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) -> None:
     """Also holds the settings as JSON, in the extra file `ncatool.json`."""
-    program = torch.export.export(Step(model), example(model), dynamic_shapes=dynamic())
+    program = torch.export.export(StepModule(model), example_inputs(model), dynamic_shapes=dynamic_shapes())
     buffer = io.BytesIO()
-    torch.export.save(program, buffer, extra_files={"ncatool.json": json.dumps(tables(model, record, name))})
+    torch.export.save(program, buffer, extra_files={"ncatool.json": json.dumps(describe_model(model, record, name))})
     path.write_bytes(buffer.getvalue())
 
 
-def run(model: Model, path: Path, fire: Fire) -> State:
+def run(model: ModelData, path: Path, fire: Fire) -> State:
     """The program loaded again."""
     program = torch.export.load(io.BytesIO(path.read_bytes())).module()
-    state = start(model)
+    state = seed_state(model)
     for mask in fire:
         state = program(state, mask)
     return state

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ncatool.config.names import Filter
 
-_KERNELS: dict[Filter, tuple[tuple[tuple[float, float, float], ...], float]] = {
+_STENCILS: dict[Filter, tuple[tuple[tuple[float, float, float], ...], float]] = {
     Filter.SOBEL: (((-1, 0, 1), (-2, 0, 2), (-1, 0, 1)), 8),
     Filter.SCHARR: (((-3, 0, 3), (-10, 0, 10), (-3, 0, 3)), 16),
     Filter.GAUSSIAN: (((1, 2, 1), (2, 4, 2), (1, 2, 1)), 16),
@@ -19,19 +19,19 @@ _KERNELS: dict[Filter, tuple[tuple[tuple[float, float, float], ...], float]] = {
 }
 
 
-def kernels(name: Filter) -> Float[Tensor, "2 3 3"]:
+def filter_pair(name: Filter) -> Float[Tensor, "2 3 3"]:
     """The filter and its transpose."""
-    rows, divisor = _KERNELS[name]
+    rows, divisor = _STENCILS[name]
     kernel = torch.tensor(rows, dtype=torch.float32) / divisor
     return torch.stack([kernel, kernel.T])
 
 
 @cache
-def _brought(name: Filter, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "2 3 3"]:
-    return kernels(name).to(device, dtype)
+def _cached_pair(name: Filter, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "2 3 3"]:
+    return filter_pair(name).to(device, dtype)
 
 
-def _kernels_for(state: Tensor, name: Filter) -> Float[Tensor, "2 3 3"]:
+def pair_for(state: Tensor, name: Filter) -> Float[Tensor, "2 3 3"]:
     """The kernels beside a state; brought to a GPU once, for a transfer in each step would halt it."""
     # Not kept on the CPU, where an exporter's tracing would leave a tensor that is none.
-    return kernels(name).to(state) if state.device.type == "cpu" else _brought(name, state.device, state.dtype)
+    return filter_pair(name).to(state) if state.device.type == "cpu" else _cached_pair(name, state.device, state.dtype)

@@ -15,34 +15,34 @@ Error = Float[Tensor, "batch height width 4"]
 PerSample = Float[Tensor, "batch"]
 
 
-def error(state: Float[Tensor, "batch height width channel"], target: Float[Tensor, "height width 4"]) -> Error:
+def compute_error(state: Float[Tensor, "batch height width channel"], target: Float[Tensor, "height width 4"]) -> Error:
     """How far the visible channels are from the target."""
     return state[..., :4] - target
 
 
-def _mean(values: Error) -> PerSample:
+def _mean_per_sample(values: Error) -> PerSample:
     return values.mean(dim=(1, 2, 3))
 
 
-def _hinge(values: Error, margin: float) -> PerSample:
-    return _mean(torch.relu(values.abs() - margin))
+def _hinge_loss(values: Error, margin: float) -> PerSample:
+    return _mean_per_sample(torch.relu(values.abs() - margin))
 
 
 LOSSES: dict[Loss, Callable[[Error, float], PerSample]] = {
-    Loss.L1: lambda values, margin: _mean(values.abs()),
-    Loss.L2: lambda values, margin: mse(values),
+    Loss.L1: lambda values, margin: _mean_per_sample(values.abs()),
+    Loss.L2: lambda values, margin: compute_mse(values),
     Loss.MANHATTAN: lambda values, margin: values.abs().sum(dim=(1, 2, 3)),
-    Loss.HINGE: _hinge,
+    Loss.HINGE: _hinge_loss,
 }
 """mean |e|; mean e²; sum |e|; mean max(|e| − margin, 0)."""
 
 
-def mse(values: Error) -> PerSample:
+def compute_mse(values: Error) -> PerSample:
     """Mean squared error over RGBA, whatever the training loss."""
-    return _mean(values**2)
+    return _mean_per_sample(values**2)
 
 
-def psnr(mean_squared_error: float) -> float:
+def compute_psnr(mean_squared_error: float) -> float:
     """Peak signal-to-noise ratio in dB, for values from 0 to 1: −10 log10 MSE."""
     if mean_squared_error == 0:
         return math.inf

@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 from ncatool.config.schema import MAX_SIDE, ModelConfig
-from ncatool.config.tables import from_table
+from ncatool.config.tables import read_table
 from ncatool.data.target import Target
-from ncatool.errors import NcatoolError, brief
-from ncatool.files.atomic import write
+from ncatool.errors import NcatoolError, shorten
+from ncatool.files.atomic import write_bytes
 from ncatool.files.toml import read_toml
-from ncatool.nca.tensor_file import _check_seal, _packed, header_table, reading, take
+from ncatool.nca.tensor_file import check_checksum, open_tensors, pack_tensors, read_header_table, read_tensor
 from ncatool.nca.weights import Weights
 
-SUFFIX = ".safetensors"
+MODEL_SUFFIX = ".safetensors"
 
 
-_WEIGHTS = {
+_TENSOR_FIELDS = {
     "hidden.weight": "hidden_weight",
     "hidden.bias": "hidden_bias",
     "output.weight": "output_weight",
@@ -33,7 +33,7 @@ _WEIGHTS = {
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelData:
     """Everything that a model file holds."""
 
     weights: Weights
@@ -45,35 +45,37 @@ class Model:
         """Where it runs."""
         return self.weights.hidden_weight.device
 
-    def on(self, device: torch.device) -> Model:
+    def move_to(self, device: torch.device) -> ModelData:
         """The same on a device."""
         weights = (None if tensor is None else tensor.to(device) for tensor in self.weights)
         return dataclasses.replace(self, weights=Weights(*weights))  # type: ignore[arg-type]
 
 
-def named_weights(weights: Weights) -> dict[str, Tensor]:
+def weights_to_tensors(weights: Weights) -> dict[str, Tensor]:
     """Weights under the names that they have in a file."""
-    named = {name: getattr(weights, field) for name, field in _WEIGHTS.items()}
+    named = {name: getattr(weights, field) for name, field in _TENSOR_FIELDS.items()}
     return {name: tensor for name, tensor in named.items() if tensor is not None}
 
 
-def weights_named(tensors: Mapping[str, Tensor]) -> Weights:
+def tensors_to_weights(tensors: Mapping[str, Tensor]) -> Weights:
     """The opposite of `named_weights`."""
-    return Weights(**{_WEIGHTS[name]: tensor for name, tensor in tensors.items()})
+    return Weights(**{_TENSOR_FIELDS[name]: tensor for name, tensor in tensors.items()})
 
 
-def target_tensor(target: Target) -> Tensor:
+def target_to_tensor(target: Target) -> Tensor:
     """The target's pixels as a tensor."""
     return torch.from_numpy(np.array(target.pixels))
 
 
-def save_model(path: Path, model: Model) -> None:
+def save_model(path: Path, model: ModelData) -> None:
     """Writes the model file."""
-    tensors = {**named_weights(model.weights), "target": target_tensor(model.target)}
-    write(path, _packed(tensors, {"model": dataclasses.asdict(model.config), "target": model.target.record()}))
+    tensors = {**weights_to_tensors(model.weights), "target": target_to_tensor(model.target)}
+    write_bytes(
+        path, pack_tensors(tensors, {"model": dataclasses.asdict(model.config), "target": model.target.describe()})
+    )
 
 
-def take_weights(path: Path, file: Any, config: ModelConfig) -> Weights:
+def read_weights(path: Path, file: Any, config: ModelConfig) -> Weights:
     """The weights of a model of this configuration."""
     shapes = {
         "hidden.weight": (config.hidden, 3 * config.channels),
@@ -82,51 +84,51 @@ def take_weights(path: Path, file: Any, config: ModelConfig) -> Weights:
         "output.bias": (config.channels,),
     }
     present = [name for name in shapes if name != "output.bias" or name in file.keys()]  # noqa: SIM118
-    return weights_named({name: take(path, file, name, shapes[name]) for name in present})
+    return tensors_to_weights({name: read_tensor(path, file, name, shapes[name]) for name in present})
 
 
-def take_target(path: Path, file: Any) -> Target:
+def read_target(path: Path, file: Any) -> Target:
     """The target and where it is from."""
-    table = header_table(path, file, "target")
+    table = read_header_table(path, file, "target")
     shape = tuple(file.get_slice("target").get_shape()) if "target" in file.keys() else ()  # noqa: SIM118
     expected = (*shape[:2], 4) if len(shape) == 3 and min(shape) > 0 and max(shape) <= MAX_SIDE else (1, 1, 4)
-    pixels = take(path, file, "target", expected, "U8").numpy()
+    pixels = read_tensor(path, file, "target", expected, "U8").numpy()
     padding = table.get("padding")
     if type(padding) is not int or not 0 <= padding <= MAX_SIDE:
-        raise NcatoolError(f"{path}: padding is {brief(padding)} in the header", "use another copy of the file")
+        raise NcatoolError(f"{path}: padding is {shorten(padding)} in the header", "use another copy of the file")
     origin = {key: value for key, value in table.items() if key not in ("size", "padding", "sha256")}
     return Target(pixels, padding, origin)
 
 
-def labels(paths: Sequence[Path]) -> list[str]:
+def label_models(paths: Sequence[Path]) -> list[str]:
     """What to call models: by the file's name, or by its path where several have that name."""
     stems = [path.stem for path in paths]
     return [path.stem if stems.count(path.stem) == 1 else str(path.with_suffix("")) for path in paths]
 
 
-def load_model(path: Path) -> Model:
+def load_model(path: Path) -> ModelData:
     """A model file, checked against its sidecar where there is one.
 
     Raises NcatoolError for a file that is missing, truncated, not a model, or contradicted by its sidecar.
     """
-    with reading(path) as file:
-        table = header_table(path, file, "model")
-        config = from_table(ModelConfig, table, str(path))
-        model = Model(take_weights(path, file, config), config, take_target(path, file))
-        _check_seal(path, file)
-    _compare(path, path.with_suffix(".toml"), dataclasses.asdict(config))
+    with open_tensors(path) as file:
+        table = read_header_table(path, file, "model")
+        config = read_table(ModelConfig, table, str(path))
+        model = ModelData(read_weights(path, file, config), config, read_target(path, file))
+        check_checksum(path, file)
+    _check_record(path, path.with_suffix(".toml"), dataclasses.asdict(config))
     return model
 
 
-def _compare(path: Path, sidecar: Path, header: dict[str, Any]) -> None:
+def _check_record(path: Path, sidecar: Path, header: dict[str, Any]) -> None:
     if not sidecar.exists():
         return
     table = read_toml(sidecar).get("model", {})
     if not isinstance(table, dict):
-        raise NcatoolError(f"{sidecar} says model = {brief(table)}, which is no table", "mend or remove that file")
+        raise NcatoolError(f"{sidecar} says model = {shorten(table)}, which is no table", "fix or remove that file")
     for name, value in header.items():
         if name in table and table[name] != value:
             raise NcatoolError(
-                f"{sidecar} says {name} = {brief(table[name])}, but the header of {path.name} says {value!r}",
+                f"{sidecar} says {name} = {shorten(table[name])}, but the header of {path.name} says {value!r}",
                 "put the right record beside the model, or remove the wrong one",
             )

@@ -41,7 +41,7 @@ class Background:
             return (128, 128, 128, 255)
         return (0, 0, 0) if sum(self.colour) > 382 else (255, 255, 255)
 
-    def behind(self, height: int, width: int, scale: int) -> UInt8[np.ndarray, "height width 3"]:
+    def fill(self, height: int, width: int, scale: int) -> UInt8[np.ndarray, "height width 3"]:
         """What is behind a picture whose cells are drawn with this scale."""
         if not self.checker:
             return np.broadcast_to(np.asarray(self.colour, np.uint8), (height, width, 3))
@@ -53,7 +53,7 @@ class Background:
 WHITE, BLACK = Background(), Background((0, 0, 0))
 
 
-def background(name: str) -> Background:
+def parse_background(name: str) -> Background:
     """A colour by name (`white`) or code (`#1e1e2e`), `checker` or `transparent`."""
     if name == "checker":
         return Background(checker=True)
@@ -64,12 +64,12 @@ def background(name: str) -> Background:
         if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
             raise ValueError(name)
     except ValueError:
-        mend = "give a name such as white, a code such as #1e1e2e, checker, or transparent"
-        raise UsageError(f"{name!r} is not a colour", mend) from None
+        hint = "give a name such as white, a code such as #1e1e2e, checker, or transparent"
+        raise UsageError(f"{name!r} is not a colour", hint) from None
     return Background((red, green, blue))
 
 
-def coloured(visible: Float[np.ndarray, "height width 4"], ground: Background, scale: int = 1) -> Picture:
+def compose(visible: Float[np.ndarray, "height width 4"], ground: Background, scale: int = 1) -> Picture:
     """Premultiplied RGBA over a background, clipped to what a screen can show."""
     visible = np.clip(np.nan_to_num(visible), 0, 1)
     alpha = visible[..., 3:]
@@ -78,11 +78,11 @@ def coloured(visible: Float[np.ndarray, "height width 4"], ground: Background, s
         mixed = np.concatenate([plain, alpha], axis=-1)
     else:
         mixed = visible[..., :3] + (1 - alpha) * (
-            ground.behind(visible.shape[0], visible.shape[1], scale) / np.float32(255)
+            ground.fill(visible.shape[0], visible.shape[1], scale) / np.float32(255)
         )
     return np.round(np.clip(mixed, 0, 1) * 255).astype(np.uint8)
 
 
-def enlarged(picture: UInt8[np.ndarray, "height width ..."], scale: int) -> UInt8[np.ndarray, "tall wide ..."]:
+def enlarge(picture: UInt8[np.ndarray, "height width ..."], scale: int) -> UInt8[np.ndarray, "tall wide ..."]:
     """Each cell as a square of scale × scale pixels."""
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ncatool.config.names import Boundary
 from ncatool.config.schema import ModelConfig
-from ncatool.nca.filters import _kernels_for
+from ncatool.nca.filters import pair_for
 from ncatool.nca.state import ALPHA
 from ncatool.nca.weights import Weights
 
@@ -24,15 +24,15 @@ Linear = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """A layer's products, by input, weight and bias, as `torch.nn.functional.linear`."""
 
 
-def _padded(x: Float[Tensor, "n c h w"], boundary: Boundary) -> Float[Tensor, "n c h+2 w+2"]:
+def _pad(x: Float[Tensor, "n c h w"], boundary: Boundary) -> Float[Tensor, "n c h+2 w+2"]:
     return F.pad(x, (1, 1, 1, 1), mode="circular" if boundary is Boundary.WRAP else "constant")
 
 
-def alive(
+def find_alive(
     state: Float[Tensor, "batch height width channel"], model: ModelConfig
 ) -> Bool[Tensor, "batch height width 1"]:
     """Cells with an alpha above the threshold in their 3×3 neighbourhood."""
-    alpha = _padded(state[..., ALPHA].unsqueeze(1), model.boundary)
+    alpha = _pad(state[..., ALPHA].unsqueeze(1), model.boundary)
     return (F.max_pool2d(alpha, 3, stride=1) > model.threshold).permute(0, 2, 3, 1)
 
 
@@ -41,8 +41,8 @@ def perceive(
 ) -> Float[Tensor, "batch height width perception"]:
     """What each cell sees: itself, the filter and the transposed filter over its neighbourhood."""
     channels = state.shape[-1]
-    image = _padded(state.permute(0, 3, 1, 2), model.boundary)
-    kernel = _kernels_for(state, model.filter)
+    image = _pad(state.permute(0, 3, 1, 2), model.boundary)
+    kernel = pair_for(state, model.filter)
     filtered = [F.conv2d(image, k.expand(channels, 1, 3, 3), groups=channels).permute(0, 2, 3, 1) for k in kernel]
     return torch.cat([state, *filtered], dim=-1)
 
@@ -63,6 +63,6 @@ def step(
     linear: Linear = F.linear,
 ) -> Float[Tensor, "batch height width channel"]:
     """One step: perceive, update the cells that `fire`, keep those alive both before and after."""
-    pre = alive(state, model)
+    pre = find_alive(state, model)
     updated = state + update(perceive(state, model), weights, linear) * fire.unsqueeze(-1)
-    return updated * (pre & alive(updated, model))
+    return updated * (pre & find_alive(updated, model))

@@ -15,13 +15,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ncatool.config.schema import FORMAT
+from ncatool.config.schema import FILE_FORMAT
 from ncatool.errors import NcatoolError, UsageError
 
-WHOLE = "give a file that ncatool has written, whole"
+WHOLE_FILE_HINT = "give a file that ncatool has written, whole"
 
 
-def _checksum(tables: Mapping[str, Any], tensors: Iterable[tuple[str, Tensor]]) -> int:
+def _compute_checksum(tables: Mapping[str, Any], tensors: Iterable[tuple[str, Tensor]]) -> int:
     """CRC-32 of tables and tensors with their names, dtypes and shapes."""
     value = zlib.crc32(json.dumps(tables, sort_keys=True).encode())
     for name, tensor in tensors:
@@ -30,74 +30,76 @@ def _checksum(tables: Mapping[str, Any], tensors: Iterable[tuple[str, Tensor]]) 
     return value
 
 
-def _packed(tensors: Mapping[str, Tensor], tables: Mapping[str, Any]) -> bytes:
+def pack_tensors(tensors: Mapping[str, Tensor], tables: Mapping[str, Any]) -> bytes:
     """A safetensors file with its tables and checksum; one key, for several come in an order that changes."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    body = json.loads(json.dumps({"format": FORMAT, **tables}))
-    sealed = {"checksum": _checksum(body, plain.items()), **body}
+    body = json.loads(json.dumps({"format": FILE_FORMAT, **tables}))
+    sealed = {"checksum": _compute_checksum(body, plain.items()), **body}
     return save(plain, {"ncatool": json.dumps(sealed, sort_keys=True)})
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Any]:
+def open_tensors(path: Path) -> Iterator[Any]:
     """An open safetensors file, with every way that it can be broken as one NcatoolError."""
     try:
         if path.is_file() and path.stat().st_size == 0:
-            raise NcatoolError(f"{path} is empty (0 bytes)", WHOLE)
+            raise NcatoolError(f"{path} is empty (0 bytes)", WHOLE_FILE_HINT)
         with safe_open(path, framework="pt") as file:
             yield file
     except FileNotFoundError:
         raise UsageError(f"no such model: {path}", "give the name of a .safetensors file") from None
     except SafetensorError as error:
-        raise NcatoolError(f"{path} is truncated or not a safetensors file ({error})", WHOLE) from None
+        raise NcatoolError(f"{path} is truncated or not a safetensors file ({error})", WHOLE_FILE_HINT) from None
     except OSError as error:
-        raise NcatoolError(f"{path} cannot be read: {error.strerror or error}", WHOLE) from None
+        raise NcatoolError(f"{path} cannot be read: {error.strerror or error}", WHOLE_FILE_HINT) from None
 
 
-def _tables(path: Path, file: Any) -> dict[str, Any]:
+def _read_tables(path: Path, file: Any) -> dict[str, Any]:
     """The tables of the header's metadata, without the checksum."""
     try:
         tables = json.loads((file.metadata() or {})["ncatool"])
     except (KeyError, ValueError, RecursionError):
         tables = None
-    if not isinstance(tables, dict) or tables.get("format") != FORMAT:
-        raise NcatoolError(f"{path} has no header of the format {FORMAT}", WHOLE)
+    if not isinstance(tables, dict) or tables.get("format") != FILE_FORMAT:
+        raise NcatoolError(f"{path} has no header of the format {FILE_FORMAT}", WHOLE_FILE_HINT)
     return tables
 
 
-def _check_seal(path: Path, file: Any) -> None:
+def check_checksum(path: Path, file: Any) -> None:
     """Compares the checksum, so that no changed byte passes for a weight; sizes must be known to be sane."""
-    tables = _tables(path, file)
+    tables = _read_tables(path, file)
     told = tables.pop("checksum", None)
-    found = _checksum(tables, ((name, file.get_tensor(name)) for name in sorted(file.keys())))
+    found = _compute_checksum(tables, ((name, file.get_tensor(name)) for name in sorted(file.keys())))
     if told != found:
-        raise NcatoolError(f"{path} has changed since it was written: its checksum is {found}, not {told}", WHOLE)
+        raise NcatoolError(
+            f"{path} has changed since it was written: its checksum is {found}, not {told}", WHOLE_FILE_HINT
+        )
 
 
-def header_table(path: Path, file: Any, name: str) -> dict[str, Any]:
+def read_header_table(path: Path, file: Any, name: str) -> dict[str, Any]:
     """One table of the header's metadata."""
-    table = _tables(path, file).get(name)
+    table = _read_tables(path, file).get(name)
     if not isinstance(table, dict):
-        raise NcatoolError(f"{path} has no [{name}] table in its header", WHOLE)
+        raise NcatoolError(f"{path} has no [{name}] table in its header", WHOLE_FILE_HINT)
     return table
 
 
-def take(path: Path, file: Any, name: str, shape: tuple[int, ...], dtype: str = "F32") -> Tensor:
+def read_tensor(path: Path, file: Any, name: str, shape: tuple[int, ...], dtype: str = "F32") -> Tensor:
     """A tensor whose shape and dtype are what they should be, checked before it is read; float32 must be finite."""
-    mend = "the file is damaged or not a model of ncatool; use another copy"
+    hint = "the file is damaged or not a model of ncatool; use another copy"
     if name not in file.keys():  # noqa: SIM118 - safe_open is no mapping
-        raise NcatoolError(f"{path} lacks the tensor {name} of shape {list(shape)}", mend)
+        raise NcatoolError(f"{path} lacks the tensor {name} of shape {list(shape)}", hint)
     found = file.get_slice(name)
     if tuple(found.get_shape()) != shape or found.get_dtype() != dtype:
         raise NcatoolError(
-            f"{path}: {name} should be {dtype} {list(shape)}, but is {found.get_dtype()} {found.get_shape()}", mend
+            f"{path}: {name} should be {dtype} {list(shape)}, but is {found.get_dtype()} {found.get_shape()}", hint
         )
     tensor: Tensor = file.get_tensor(name)
     if dtype == "F32" and not torch.isfinite(tensor).all():
-        raise NcatoolError(f"{path}: {name} holds values that are not finite", mend)
+        raise NcatoolError(f"{path}: {name} holds values that are not finite", hint)
     return tensor
 
 
-def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def select_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names start with `prefix`, without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

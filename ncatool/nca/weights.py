@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ncatool.config.schema import ModelConfig
 from ncatool.errors import UsageError
-from ncatool.nca.filters import kernels
+from ncatool.nca.filters import filter_pair
 
 
 class Weights(NamedTuple):
@@ -24,7 +24,7 @@ class Weights(NamedTuple):
     output_bias: Float[Tensor, "channel"] | None = None
 
 
-def initial_weights(model: ModelConfig, generator: torch.Generator) -> Weights:
+def draw_weights(model: ModelConfig, generator: torch.Generator) -> Weights:
     """Uniform in ±1/sqrt(fan in) as torch's own layers; the output starts at zero, so a fresh model does nothing."""
     fan_in = 3 * model.channels
     bound = fan_in**-0.5
@@ -35,13 +35,13 @@ def initial_weights(model: ModelConfig, generator: torch.Generator) -> Weights:
     return Weights(uniform(model.hidden, fan_in), uniform(model.hidden), torch.zeros(model.channels, model.hidden))
 
 
-def rotated(weights: Weights, model: ModelConfig, degrees: float) -> Weights:
+def rotate_weights(weights: Weights, model: ModelConfig, degrees: float) -> Weights:
     """Weights of cells whose sense of direction is turned counter-clockwise: so is the picture they grow.
 
     The article turns the two filtered channels (a, b) to (a cos t - b sin t, a sin t + b cos t); as the
     hidden layer is linear in them, its weights are turned instead.
     """
-    kernel, transposed = kernels(model.filter)
+    kernel, transposed = filter_pair(model.filter)
     if torch.equal(kernel, transposed):
         raise UsageError(
             f"the {model.filter} filter is symmetric: its cells have no sense of direction to rotate",

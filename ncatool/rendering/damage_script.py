@@ -11,20 +11,20 @@ import torch
 from PIL import Image
 
 from ncatool.config.names import Damage
-from ncatool.errors import NcatoolError, UsageError, brief
-from ncatool.nca.damage import DAMAGE, SIZES, Centre
+from ncatool.errors import NcatoolError, UsageError, shorten
+from ncatool.nca.damage import DAMAGE_SHAPES, DEFAULT_SIZES, Centre
 from ncatool.nca.types import Mask
 
 RANDOM = "random"
-TEN_TIMES = (RANDOM, "1", "true", "yes", "on")
+REPEATED_RANDOM = (RANDOM, "1", "true", "yes", "on")
 """What plain `--damage` is, also as an environment variable says yes."""
-NEVER = ("0", "false", "no", "off")
-TIMES = 10
+NO_DAMAGE = ("0", "false", "no", "off")
+REPETITIONS = 10
 _GRAMMAR = "write SHAPE@STEP, such as circle@200, square:0.4@500 or circle:0.2:10:14@300"
 
 
 @dataclass(frozen=True)
-class Event:
+class DamageEvent:
     """Something that is erased after a step."""
 
     step: int
@@ -35,61 +35,63 @@ class Event:
     """Row and column of the grid, where it is not the middle of the picture."""
 
 
-def parse(texts: Iterable[str], steps: int) -> tuple[Event, ...]:
+def parse_script(texts: Iterable[str], steps: int) -> tuple[DamageEvent, ...]:
     """The events of scripts, in the order of their steps; UsageError for what cannot be meant."""
     parts = [part.strip() for text in texts for part in text.split(",")]
-    events = [event for part in parts for event in _events(part, steps)]
+    events = [event for part in parts for event in _parse_part(part, steps)]
     return tuple(sorted(events, key=lambda event: event.step))
 
 
-def ten_times(steps: int) -> tuple[Event, ...]:
+def repeat_random(steps: int) -> tuple[DamageEvent, ...]:
     """Ten random circles, at equal distances from start, end and each other."""
-    return tuple(Event(step) for step in sorted({round(steps * i / (TIMES + 1)) for i in range(1, TIMES + 1)}))
+    return tuple(
+        DamageEvent(step) for step in sorted({round(steps * i / (REPETITIONS + 1)) for i in range(1, REPETITIONS + 1)})
+    )
 
 
-def _events(part: str, steps: int) -> tuple[Event, ...]:
-    if part in TEN_TIMES:
-        return ten_times(steps)
-    if part in NEVER:
+def _parse_part(part: str, steps: int) -> tuple[DamageEvent, ...]:
+    if part in REPEATED_RANDOM:
+        return repeat_random(steps)
+    if part in NO_DAMAGE:
         return ()
     shape, at, when = part.rpartition("@")
     if not at or not when.isdecimal() or len(when) > 9:
-        raise UsageError(f"damage {brief(part)} does not say after which step", _GRAMMAR)
+        raise UsageError(f"damage {shorten(part)} does not say after which step", _GRAMMAR)
     step = int(when)
     if step > steps:
         raise UsageError(
-            f"damage {brief(part)} comes after the end: the last step is {steps}",
+            f"damage {shorten(part)} comes after the end: the last step is {steps}",
             f"give --steps {step} or more, or an earlier step",
         )
     if shape == RANDOM:
-        return (Event(step),)
-    return (_shaped(step, shape),)
+        return (DamageEvent(step),)
+    return (_parse_shape(step, shape),)
 
 
-def _shaped(step: int, text: str) -> Event:
+def _parse_shape(step: int, text: str) -> DamageEvent:
     name, *numbers = text.split(":")
     if name not in list(Damage):
         if Path(text).is_file():
-            return Event(step, Path(text))
+            return DamageEvent(step, Path(text))
         choices = ", ".join([*Damage, RANDOM])
-        raise UsageError(f"there is no damage {brief(text)}", f"choose from {choices}, or name an image file")
+        raise UsageError(f"there is no damage {shorten(text)}", f"choose from {choices}, or name an image file")
     shape = Damage(name)
     try:
-        size, *centre = [float(number) for number in numbers] or [SIZES.get(shape, 0.0)]
+        size, *centre = [float(number) for number in numbers] or [DEFAULT_SIZES.get(shape, 0.0)]
     except ValueError:
-        raise UsageError(f"damage {brief(text)} has a size or position that is no number", _GRAMMAR) from None
-    if numbers and shape not in SIZES:
-        raise UsageError(f"damage {brief(text)} has a size, but a half has none", f"write {shape}@{step}")
+        raise UsageError(f"damage {shorten(text)} has a size or position that is no number", _GRAMMAR) from None
+    if numbers and shape not in DEFAULT_SIZES:
+        raise UsageError(f"damage {shorten(text)} has a size, but a half has none", f"write {shape}@{step}")
     if len(centre) not in (0, 2):
-        raise UsageError(f"damage {brief(text)} has a position of {len(centre)} numbers", _GRAMMAR)
-    if shape in SIZES and not 0 < size <= 1:
+        raise UsageError(f"damage {shorten(text)} has a position of {len(centre)} numbers", _GRAMMAR)
+    if shape in DEFAULT_SIZES and not 0 < size <= 1:
         raise UsageError(
-            f"damage {brief(text)} has size {size:g}, but sizes go from 0 to 1", "1 is the picture's shorter side"
+            f"damage {shorten(text)} has size {size:g}, but sizes go from 0 to 1", "1 is the picture's shorter side"
         )
-    return Event(step, shape, size, (centre[0], centre[1]) if centre else None)
+    return DamageEvent(step, shape, size, (centre[0], centre[1]) if centre else None)
 
 
-def shape_mask(event: Event, box: tuple[slice, slice], grid: tuple[int, int], side: int) -> Mask:
+def make_mask(event: DamageEvent, box: tuple[slice, slice], grid: tuple[int, int], side: int) -> Mask:
     """Cells of the grid that an event erases; `box` is where the picture lies, `side` its shorter side.
 
     Raises UsageError for a position outside the grid, NcatoolError for a file that is no image.
@@ -99,17 +101,17 @@ def shape_mask(event: Event, box: tuple[slice, slice], grid: tuple[int, int], si
     top, left = box[0].start, box[1].start
     height, width = box[0].stop - top, box[1].stop - left
     if isinstance(event.what, Path):
-        inside = _light(event.what, height, width)
+        inside = _read_mask(event.what, height, width)
     else:
         assert event.what is not None
         share = event.size * side / min(height, width)
-        inside = DAMAGE[event.what](height, width, share, _within(event, grid))
+        inside = DAMAGE_SHAPES[event.what](height, width, share, _check_centre(event, grid))
     mask = torch.zeros(grid, dtype=torch.bool)
     mask[box] = inside
     return mask
 
 
-def _within(event: Event, grid: tuple[int, int]) -> Centre | None:
+def _check_centre(event: DamageEvent, grid: tuple[int, int]) -> Centre | None:
     """The centre, if there is one and it lies in the grid."""
     if event.centre is None:
         return None
@@ -122,7 +124,7 @@ def _within(event: Event, grid: tuple[int, int]) -> Centre | None:
     return y, x
 
 
-def _light(path: Path, height: int, width: int) -> Mask:
+def _read_mask(path: Path, height: int, width: int) -> Mask:
     try:
         with Image.open(path) as image:
             over_black = Image.alpha_composite(
@@ -131,6 +133,6 @@ def _light(path: Path, height: int, width: int) -> Mask:
             )
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise NcatoolError(
-            f"{path} cannot be read as a mask: {brief(str(error))}", "give an image whose light pixels are erased"
+            f"{path} cannot be read as a mask: {shorten(str(error))}", "give an image whose light pixels are erased"
         ) from None
     return torch.from_numpy(np.asarray(over_black.convert("L")) > 127)

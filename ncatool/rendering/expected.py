@@ -10,24 +10,28 @@ from jaxtyping import Float
 from PIL import Image
 
 from ncatool.config.names import Boundary
-from ncatool.nca.model_file import Model
-from ncatool.nca.state import middle
+from ncatool.nca.model_file import ModelData
+from ncatool.nca.state import middle_cell
 
-Wanted = Float[np.ndarray, "height width 4"]
+ExpectedImage = Float[np.ndarray, "height width 4"]
 
 
-def wanted(model: Model, grid: tuple[int, int], seeds: Sequence[tuple[int, int]], degrees: float = 0) -> Wanted:
+def draw_expected(
+    model: ModelData, grid: tuple[int, int], seeds: Sequence[tuple[int, int]], degrees: float = 0
+) -> ExpectedImage:
     """The target around each seed of the grid, rotated about it; premultiplied RGBA, what comes later on top."""
-    stamp, centre = model.target.premultiplied(), middle(*model.target.shape)
+    stamp, centre = model.target.premultiply(), middle_cell(*model.target.shape)
     if degrees:
-        stamp, centre = _turned(stamp, centre, degrees)
+        stamp, centre = _rotate(stamp, centre, degrees)
     whole = np.zeros((*grid, 4), np.float32)
     for seed_cell in seeds:
-        _place(whole, stamp, seed_cell[0] - centre[0], seed_cell[1] - centre[1], model.config.boundary)
+        _paste(whole, stamp, seed_cell[0] - centre[0], seed_cell[1] - centre[1], model.config.boundary)
     return whole
 
 
-def _place(whole: Wanted, stamp: Float[np.ndarray, "tall wide 4"], top: int, left: int, boundary: Boundary) -> None:
+def _paste(
+    whole: ExpectedImage, stamp: Float[np.ndarray, "tall wide 4"], top: int, left: int, boundary: Boundary
+) -> None:
     rows, columns = np.nonzero(stamp[..., 3] > 0)
     y, x = rows + top, columns + left
     if boundary is Boundary.WRAP:
@@ -36,7 +40,7 @@ def _place(whole: Wanted, stamp: Float[np.ndarray, "tall wide 4"], top: int, lef
     whole[y[inside], x[inside]] = stamp[rows[inside], columns[inside]]
 
 
-def _turned(
+def _rotate(
     stamp: Float[np.ndarray, "height width 4"], centre: tuple[int, int], degrees: float
 ) -> tuple[Float[np.ndarray, "tall wide 4"], tuple[int, int]]:
     """A picture rotated about its seed cell, with room for its corners, and where that cell then is."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-def half_blocks(picture: np.ndarray[Any, Any], width: int, height: int = 1000) -> Text:
+def draw_half_blocks(picture: np.ndarray[Any, Any], width: int, height: int = 1000) -> Text:
     """A picture [height, width, 3] of uint8, two pixels a character, averaged to fit so many columns and lines."""
     from rich.text import Text
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ncatool.config.names import View
-from ncatool.config.schema import within
+from ncatool.config.schema import check_range
 from ncatool.nca.picture import WHITE, Background
-from ncatool.rendering.damage_script import Event
+from ncatool.rendering.damage_script import DamageEvent
 
 DAMAGE_PAUSE = 400.0
 """Milliseconds that a wound is shown before it heals."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rendering:
+class RenderSettings:
     """How models are shown."""
 
     steps: int = 500
@@ -28,7 +28,7 @@ class Rendering:
     """Seconds that the last frame stays."""
     scale: int = 0
     """Pixels a cell and side; 0: chosen for comfort."""
-    damage: tuple[Event, ...] = ()
+    damage: tuple[DamageEvent, ...] = ()
     """What is erased, and when."""
     seed: int = 0
     """Of the random generators."""
@@ -48,10 +48,10 @@ class Rendering:
     """Degrees, counter-clockwise, by which the cells' sense of direction is turned."""
 
     def __post_init__(self) -> None:
-        within("fps", self.fps, 0.1, 50)
-        within("hold", self.hold, 0, 60)
-        within("rotate", self.rotate, -360, 360)
-        within("seed", self.seed, 0, 2**62)
+        check_range("fps", self.fps, 0.1, 50)
+        check_range("hold", self.hold, 0, 60)
+        check_range("rotate", self.rotate, -360, 360)
+        check_range("seed", self.seed, 0, 2**62)
 
 
 class Moment(NamedTuple):
@@ -63,7 +63,7 @@ class Moment(NamedTuple):
     """Milliseconds."""
 
 
-def plan(how: Rendering) -> list[Moment]:
+def plan_moments(how: RenderSettings) -> list[Moment]:
     """The seed, every so many steps, every damage (once before, once after), and the last step."""
     hits = {event.step for event in how.damage}
     pause = 1000 / how.fps

@@ -13,14 +13,14 @@ import numpy as np
 from PIL import Image
 
 from ncatool.nca.picture import Picture
-from ncatool.rendering.layout import Canvas
+from ncatool.rendering.layout import Layout
 from ncatool.rendering.timeline import Moment
 
 
 class Writer(Protocol):
     """Takes frames, then is closed; what is then in the file is whole."""
 
-    def __init__(self, file: BinaryIO, canvas: Canvas) -> None: ...
+    def __init__(self, file: BinaryIO, canvas: Layout) -> None: ...
     def add(self, picture: Picture, moment: Moment) -> None:
         """The next frame, as the canvas painted it."""
 
@@ -28,7 +28,7 @@ class Writer(Protocol):
         """After the last frame."""
 
 
-class _Clock:
+class FrameClock:
     """Durations in whole ticks whose sum never strays from the time that has passed."""
 
     def __init__(self, milliseconds: float) -> None:
@@ -41,7 +41,7 @@ class _Clock:
         return ticks
 
 
-def changed(before: np.ndarray | None, now: np.ndarray) -> tuple[slice, slice]:
+def find_changed_box(before: np.ndarray | None, now: np.ndarray) -> tuple[slice, slice]:
     """The rectangle outside of which nothing changed, at least one cell; its corner is even, as WebP asks."""
     if before is None:
         return slice(0, now.shape[0]), slice(0, now.shape[1])
@@ -52,12 +52,12 @@ def changed(before: np.ndarray | None, now: np.ndarray) -> tuple[slice, slice]:
     return slice(rows[0] & ~1, rows[-1] + 1), slice(columns[0] & ~1, columns[-1] + 1)
 
 
-def _corner(box: tuple[slice, slice], scale: int) -> tuple[int, int]:
+def corner_pixels(box: tuple[slice, slice], scale: int) -> tuple[int, int]:
     """In pixels, x first."""
     return int(box[1].start) * scale, int(box[0].start) * scale
 
 
-def _compressed(picture: Picture, kind: str, **how: int | bool) -> bytes:
+def compress(picture: Picture, kind: str, **how: int | bool) -> bytes:
     buffer = BytesIO()
     Image.fromarray(picture).save(buffer, kind, **how)
     return buffer.getvalue()

@@ -18,33 +18,33 @@ from typing import TYPE_CHECKING, Any
 
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.sweep import job as jobs
-from ncatool.sweep.job import Job, Lost, Message, Told
+from ncatool.sweep.job import Job, Message, Progress, WorkerLost
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-CONNECT_SECONDS = 10.0
-PATIENCE = 120.0
+CONNECT_TIMEOUT = 10.0
+RECONNECT_TIMEOUT = 120.0
 """Seconds for which a scheduler that has gone may come back."""
-AHEAD = 16
+QUEUED_JOBS = 16
 """Jobs that wait at the scheduler beside two for each thread of its workers, so that a cluster can see to grow."""
-MISSING = "a cluster needs Dask, which is not installed"
-INSTALL = "run: pip install 'ncatool[cluster]'"
+NOT_INSTALLED = "a cluster needs Dask, which is not installed"
+INSTALL_HINT = "run: pip install 'ncatool[cluster]'"
 
 _stopping: set[str] = set()
 """Sweeps whose runs are to save everything and end; in a worker."""
 
 
-def _stop(token: str) -> None:
+def _request_stop(token: str) -> None:
     _stopping.add(token)
 
 
-def _versions() -> str:
+def _describe_versions() -> str:
     """What a worker computes with."""
     return f"ncatool {version('ncatool')}, torch {version('torch')}"
 
 
-def _work(job: Job) -> jobs.Outcome:
+def _run_job(job: Job) -> jobs.Outcome:
     """In a worker: does a job, until the sweep is stopped, the worker closes, or nobody waits for the job any more."""
     from distributed import Status, get_worker
 
@@ -54,13 +54,13 @@ def _work(job: Job) -> jobs.Outcome:
     def stopped() -> bool:
         return job.token in _stopping or worker.status is not Status.running or task.state == "cancelled"
 
-    def tell(told: Told) -> None:
+    def tell(told: Progress) -> None:
         worker.log_event(job.token, (told.name, told.iteration, told.loss, told.mse))
 
-    return jobs.work(job, stopped, tell, leased=True)
+    return jobs.run_job(job, stopped, tell, leased=True)
 
 
-class Cluster:
+class ClusterWorkers:
     """The workers of a Dask scheduler."""
 
     def __init__(self, address: str, token: str, note: Callable[[str], object]) -> None:
@@ -68,74 +68,75 @@ class Cluster:
         self._address, self._token, self._note = address, token, note
         self._messages: queue.Queue[Message] = queue.Queue()
         self._futures: dict[str, Future[Any]] = {}
-        self._begun: set[str] = set()
+        self._started_names: set[str] = set()
         self._keys: dict[str, str] = {}
         self._delivered: list[str] = []
         self._count = 0
         self._lost_since: float | None = None
-        self._client = self._connected()
+        self._client = self._connect()
         self._check_workers()
 
-    def _connected(self) -> Client:
+    def _connect(self) -> Client:
         try:
             from distributed import Client
             from distributed.comm.addressing import parse_address
             from distributed.comm.registry import get_backend
         except ModuleNotFoundError:
-            raise NcatoolError(MISSING, INSTALL) from None
+            raise NcatoolError(NOT_INSTALLED, INSTALL_HINT) from None
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters we say ourselves
         warnings.filterwarnings("ignore", "Sending large graph", UserWarning)  # checkpoints travel
         where = {"scheduler_file": self._address} if self._address.endswith(".json") else {"address": self._address}
         try:
             if "address" in where:
                 get_backend(parse_address(self._address)[0])  # a client that fails at this later hangs at its end
-            client = Client(**where, timeout=CONNECT_SECONDS, set_as_default=False)
+            client = Client(**where, timeout=CONNECT_TIMEOUT, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
             why = next(iter(str(error).splitlines()), "no answer")
             raise NcatoolError(
                 f"no scheduler answers at {self._address} ({why})",
                 "start one with: dask scheduler; and give its address, as tcp://HOST:8786",
             ) from None
-        client.subscribe_topic(self._token, self._heard)
+        client.subscribe_topic(self._token, self._receive_progress)
         return client
 
-    def _heard(self, event: tuple[float, Any]) -> None:
-        told = Told(*event[1])
-        self._begun.add(told.name)
+    def _receive_progress(self, event: tuple[float, Any]) -> None:
+        told = Progress(*event[1])
+        self._started_names.add(told.name)
         self._messages.put(told)
 
     def _check_workers(self) -> None:
         """Refuses workers that could not do the runs, or would do them another way."""
-        answers: dict[str, Any] = self._client.run(_versions, on_error="return")
+        answers: dict[str, Any] = self._client.run(_describe_versions, on_error="return")
         for worker, answer in answers.items():
             if isinstance(answer, BaseException):
                 raise UsageError(
                     f"worker {worker} has no ncatool that works: {answer}", "install ncatool on all workers"
                 )
-            if answer != _versions():
+            if answer != _describe_versions():
                 raise UsageError(
-                    f"worker {worker} has {answer}, but here is {_versions()}", "install the same on all workers"
+                    f"worker {worker} has {answer}, but here is {_describe_versions()}",
+                    "install the same on all workers",
                 )
         if not answers:
             self._note(f"the scheduler at {self._address} has no workers yet: the runs wait for some")
 
-    def see(self, path: Path) -> bool:
+    def can_read(self, path: Path) -> bool:
         """Whether all workers that there are see a file of ours."""
         answers = self._client.run(os.path.exists, str(path))
         return bool(answers) and all(answers.values())
 
-    def slots(self) -> int:
+    def count_slots(self) -> int:
         """Jobs that are done at the same time: one for each thread of a worker."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         return sum(int(worker["nthreads"]) for worker in workers)
 
-    def room(self) -> int:
+    def count_free(self) -> int:
         """How many more jobs may be submitted now."""
-        if not self._usable():
+        if not self._ensure_connected():
             return 0
-        return 2 * self.slots() + AHEAD - len(self._futures)
+        return 2 * self.count_slots() + QUEUED_JOBS - len(self._futures)
 
-    def _usable(self) -> bool:
+    def _ensure_connected(self) -> bool:
         """Whether there is a connection; where there is none, tries to make a new one.
 
         Raises NcatoolError where the scheduler has been away for too long.
@@ -148,12 +149,12 @@ class Cluster:
             with contextlib.suppress(Exception):
                 self._client.close(timeout=1)  # all its jobs are lost with it
         try:
-            self._client = self._connected()
+            self._client = self._connect()
         except NcatoolError:
-            if time.monotonic() - self._lost_since < PATIENCE:
+            if time.monotonic() - self._lost_since < RECONNECT_TIMEOUT:
                 return False
             raise NcatoolError(
-                f"the scheduler at {self._address} has been away for {PATIENCE:.0f} s",
+                f"the scheduler at {self._address} has been away for {RECONNECT_TIMEOUT:.0f} s",
                 "start it again, then give the same command: what is done stays done",
             ) from None
         self._lost_since = None
@@ -166,27 +167,27 @@ class Cluster:
         self._keys[job.name] = job.key
         self._count += 1
         try:
-            future = self._client.submit(_work, job, pure=False, key=f"{job.name}-{self._token}-{self._count}")
+            future = self._client.submit(_run_job, job, pure=False, key=f"{job.name}-{self._token}-{self._count}")
         except Exception as error:  # whatever a connection that is about to break raises
-            self._messages.put(Lost(job.name, f"it could not be handed over: {error}", blamed=0))
+            self._messages.put(WorkerLost(job.name, f"it could not be handed over: {error}", failures=0))
             return
         self._futures[job.name] = future
-        future.add_done_callback(partial(self._ended, job.name))
+        future.add_done_callback(partial(self._receive_end, job.name))
 
-    def _ended(self, name: str, future: Future[Any]) -> None:
-        self._messages.put(_ending(name, future))
+    def _receive_end(self, name: str, future: Future[Any]) -> None:
+        self._messages.put(_read_result(name, future))
 
-    def messages(self, timeout: float) -> Iterator[Message]:
+    def receive(self, timeout: float) -> Iterator[Message]:
         """What the workers have to say, within so many seconds."""
-        self._usable()
+        self._ensure_connected()
         try:
             message = self._messages.get(timeout=timeout)
         except queue.Empty:
             return
         while True:
-            if not isinstance(message, Told):
+            if not isinstance(message, Progress):
                 self._futures.pop(message.name, None)
-                self._begun.discard(message.name)
+                self._started_names.discard(message.name)
             if isinstance(message, jobs.Outcome) and message.ending is not jobs.Ending.FAILED:
                 self._delivered.append(self._keys[message.name])
             yield message
@@ -198,33 +199,33 @@ class Cluster:
     def stop(self) -> None:
         """Has all runs save everything and end; what has not begun does not begin."""
         for name, future in list(self._futures.items()):
-            if name not in self._begun:
+            if name not in self._started_names:
                 with contextlib.suppress(Exception):
                     future.cancel()
         with contextlib.suppress(Exception):
-            self._client.run(_stop, self._token)
+            self._client.run(_request_stop, self._token)
 
     def close(self) -> None:
         """Leaves the cluster as it was."""
         with contextlib.suppress(Exception):  # it may have gone
             if self._client.status == "running":
-                self._client.run(jobs.forget, self._delivered)
+                self._client.run(jobs.remove_scratch, self._delivered)
         with contextlib.suppress(Exception):
             self._client.close(timeout=2)
 
 
-def _ending(name: str, future: Future[Any]) -> Message:
+def _read_result(name: str, future: Future[Any]) -> Message:
     """What became of a job, by its future, which is done."""
     from distributed import KilledWorker
 
     if future.cancelled():
-        return Lost(name, "the connection to the scheduler was lost", blamed=0)
+        return WorkerLost(name, "the connection to the scheduler was lost", failures=0)
     try:
         outcome: jobs.Outcome = future.result(timeout=60)
     except (concurrent.futures.CancelledError, asyncio.CancelledError, OSError):
-        return Lost(name, "the connection to the scheduler was lost", blamed=0)
+        return WorkerLost(name, "the connection to the scheduler was lost", failures=0)
     except KilledWorker as error:
-        return Lost(name, f"it has ended every worker that tried it: {error}", blamed=3)
+        return WorkerLost(name, f"it has ended every worker that tried it: {error}", failures=3)
     except Exception as error:
-        return Lost(name, f"{type(error).__name__}: {error}")
+        return WorkerLost(name, f"{type(error).__name__}: {error}")
     return outcome

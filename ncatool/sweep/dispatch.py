@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from ncatool.sweep.job import Ending, Job, Lost, Message, Outcome, Told
+from ncatool.sweep.job import Ending, Job, Message, Outcome, Progress, WorkerLost
 
-TRIES = 3
+MAX_FAILURES = 3
 """Failures after which a run is given up."""
-PAUSE = 0.25
+POLL_SECONDS = 0.25
 """Seconds between two looks at whether to stop."""
 
 
@@ -19,16 +19,16 @@ PAUSE = 0.25
 class Workers(Protocol):
     """Where jobs are done."""
 
-    def slots(self) -> int:
+    def count_slots(self) -> int:
         """How many jobs are done at the same time."""
 
-    def room(self) -> int:
+    def count_free(self) -> int:
         """How many more jobs may be submitted now."""
 
     def submit(self, job: Job) -> None:
         """Has a job done."""
 
-    def messages(self, timeout: float) -> Iterable[Message]:
+    def receive(self, timeout: float) -> Iterable[Message]:
         """What there is to be known within so many seconds; each job ends with an Outcome or a Lost."""
 
     def stop(self) -> None:
@@ -44,20 +44,20 @@ class Failure:
 
     name: str
     what: str
-    mend: str
+    hint: str
     failures: int
     """So far; 0 where it was not the run's fault."""
 
     @property
     def final(self) -> bool:
         """Whether it is given up."""
-        return self.failures >= TRIES
+        return self.failures >= MAX_FAILURES
 
 
-Event = Told | Outcome | Failure
+Event = Progress | Outcome | Failure
 
 
-def carry_out(jobs: Sequence[Job], workers: Workers, stopped: Callable[[], bool]) -> Iterator[Event]:
+def run_jobs(jobs: Sequence[Job], workers: Workers, stopped: Callable[[], bool]) -> Iterator[Event]:
     """Does all jobs, and tells how it goes; a job that fails is done again, behind the others, until it is given up.
 
     Once `stopped`, nothing new is begun, and what is being done is saved.
@@ -69,25 +69,25 @@ def carry_out(jobs: Sequence[Job], workers: Workers, stopped: Callable[[], bool]
             asked = True
             waiting.clear()
             workers.stop()
-        while waiting and workers.room() > 0:
+        while waiting and workers.count_free() > 0:
             job = waiting.popleft()
             at_work[job.name] = job
             workers.submit(job)
-        for message in workers.messages(PAUSE):
-            if isinstance(message, Told):
+        for message in workers.receive(POLL_SECONDS):
+            if isinstance(message, Progress):
                 yield message
                 continue
             job = at_work.pop(message.name)
             if isinstance(message, Outcome) and message.ending is not Ending.FAILED:
                 yield message
                 continue
-            failure = _failed(message, failures)
+            failure = _count_failure(message, failures)
             yield failure
             if not failure.final and not asked:
                 waiting.append(job)
 
 
-def _failed(message: Outcome | Lost, failures: dict[str, int]) -> Failure:
-    blamed, mend = (message.blamed, "") if isinstance(message, Lost) else (1, message.mend)
+def _count_failure(message: Outcome | WorkerLost, failures: dict[str, int]) -> Failure:
+    blamed, hint = (message.failures, "") if isinstance(message, WorkerLost) else (1, message.hint)
     failures[message.name] = failures.get(message.name, 0) + blamed
-    return Failure(message.name, message.what, mend, failures[message.name] if blamed else 0)
+    return Failure(message.name, message.what, hint, failures[message.name] if blamed else 0)

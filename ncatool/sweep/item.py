@@ -12,26 +12,26 @@ from ncatool.config.flat import agreed
 from ncatool.config.schema import RunConfig, TargetConfig
 from ncatool.data import readers as targets
 from ncatool.data.target import Target
-from ncatool.nca.model_file import Model, load_model, named_weights
-from ncatool.sweep.folder import Folder, Found, State
+from ncatool.nca.model_file import ModelData, load_model, weights_to_tensors
+from ncatool.sweep.folder import RunState, RunStatus, SweepFolder
 from ncatool.sweep.job import Job
-from ncatool.sweep.local import cores, memory
-from ncatool.sweep.plan import Planned
+from ncatool.sweep.local import available_memory, count_processors
+from ncatool.sweep.plan import PlannedRun
 
-BASE_BYTES = 0.35 * 2**30
+PROCESS_BYTES = 0.35 * 2**30
 """Memory of a process that trains, without its pool; see tests/benchmarks/memory.py."""
-POOLS = 3
+POOL_COPIES = 3
 """Copies of the pool that are in memory when a checkpoint is written."""
 
 
 @dataclass(frozen=True)
-class Item:
+class SweepItem:
     """A planned run with all that belongs to it."""
 
-    plan: Planned
+    plan: PlannedRun
     target: Target
-    start: Model | None
-    found: Found
+    start: ModelData | None
+    status: RunStatus
 
     @property
     def name(self) -> str:
@@ -42,58 +42,60 @@ class Item:
         return self.plan.config
 
     @property
-    def to_do(self) -> bool:
-        return self.found.state is not State.FINISHED
+    def is_pending(self) -> bool:
+        return self.status.state is not RunState.FINISHED
 
     @property
-    def left(self) -> int:
+    def remaining_iterations(self) -> int:
         """Iterations that are not done yet."""
-        return self.config.train.iterations - self.found.iteration
+        return self.config.train.iterations - self.status.iteration
 
     @property
-    def cost(self) -> tuple[Any, ...]:
+    def cost_key(self) -> tuple[Any, ...]:
         """The same for runs whose iterations take as long."""
         train, model = self.config.train, self.config.model
         visible = int(self.target.visible.sum())
         return self.target.shape, visible, model, train.batch_size, train.min_steps, train.max_steps, train.loss
 
-    def memory(self) -> float:
+    def estimate_memory(self) -> float:
         """Bytes that training it takes."""
         height, width = self.target.shape
-        return BASE_BYTES + POOLS * 4 * self.config.train.pool_size * height * width * self.config.model.channels
+        return (
+            PROCESS_BYTES + POOL_COPIES * 4 * self.config.train.pool_size * height * width * self.config.model.channels
+        )
 
-    def job(self, folder: Folder, token: str, threads: int, trial: bool = False) -> Job:
+    def make_job(self, folder: SweepFolder, token: str, threads: int, trial: bool = False) -> Job:
         """What a worker is told."""
-        weights = named_weights(self.start.weights) if self.start else {}
+        weights = weights_to_tensors(self.start.weights) if self.start else {}
         initial = {name: tensor.numpy() for name, tensor in weights.items()} or None
         where = folder.path.resolve()
-        return Job(self.name, self.config, self.target, initial, where, token, threads, trial=trial)
+        return Job(self.name, self.config, self.target, initial, where, token, threads, timing_only=trial)
 
 
-def prepared(
-    planned: Sequence[Planned], root: Path | None, folder: Folder, before: Mapping[str, RunConfig]
-) -> list[Item]:
+def prepare_items(
+    planned: Sequence[PlannedRun], root: Path | None, folder: SweepFolder, before: Mapping[str, RunConfig]
+) -> list[SweepItem]:
     """Each run with its target, the model it starts from, and what there is of it."""
     pictures: dict[TargetConfig, Target] = {}
-    models: dict[str, Model] = {}
+    models: dict[str, ModelData] = {}
     found = []
     for plan in planned:
         wanted, source = plan.config.target, plan.config.train.initial
         if wanted not in pictures:
-            pictures[wanted] = targets.load(wanted, root)
+            pictures[wanted] = targets.load_target(wanted, root)
         if source and source not in models:
             models[source] = load_model(Path(source))
         start = models.get(source)
         if start is not None:
             rule = agreed(plan.config.model, start.config, source)
             plan = dataclasses.replace(plan, config=dataclasses.replace(plan.config, model=rule))
-        there = folder.look(plan, pictures[wanted], before.get(plan.name))
-        found.append(Item(plan, pictures[wanted], start, there))
+        there = folder.find_status(plan, pictures[wanted], before.get(plan.name))
+        found.append(SweepItem(plan, pictures[wanted], start, there))
     return found
 
 
-def best_jobs(items: Sequence[Item]) -> int:
+def choose_jobs(items: Sequence[SweepItem]) -> int:
     """As many processes as there are processors for the threads of one, runs to do, and memory to do them in."""
     threads = max([item.config.train.threads or 1 for item in items], default=1)
-    largest = max([item.memory() for item in items], default=BASE_BYTES)
-    return max(1, min(cores() // threads, len(items), int(min(memory() / largest, 10**6))))
+    largest = max([item.estimate_memory() for item in items], default=PROCESS_BYTES)
+    return max(1, min(count_processors() // threads, len(items), int(min(available_memory() / largest, 10**6))))

@@ -13,15 +13,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from ncatool.config.flat import SETTINGS, checked, checked_one, configured, flattened
+from ncatool.config.flat import SETTINGS, build_config, check_setting, check_settings, flatten_config
 from ncatool.config.schema import RunConfig
-from ncatool.errors import UsageError, brief
+from ncatool.errors import UsageError, shorten
 
-TABLES = ("base", "grid", "runs", "replicates")
-RESERVED = ("summary", "sweep")
+PLAN_TABLES = ("base", "grid", "runs", "replicates")
+RESERVED_NAMES = ("summary", "sweep")
 """Names whose files the sweep itself writes."""
 _NAME = re.compile(r"\w[\w.,@+=-]*")
-LONGEST = 120
+MAX_NAME_BYTES = 120
 """Characters of a name; file systems allow 255 bytes with all endings."""
 _YES, _NO = ("yes", "true", "1", "on"), ("no", "false", "0", "off")
 
@@ -29,7 +29,7 @@ Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedRun:
     """One run of a sweep."""
 
     name: str
@@ -38,22 +38,22 @@ class Planned:
     """The settings by which it differs from others, as the plan gives them."""
 
 
-def from_flags(flags: Mapping[str, str | bool | None]) -> dict[str, list[Any]]:
+def parse_flags(flags: Mapping[str, str | bool | None]) -> dict[str, list[Any]]:
     """What flags say, by setting: one value, or several that stood between commas; in the order that names have."""
-    return {name: _values(name, text) for name in SETTINGS if (text := flags.get(name)) is not None}
+    return {name: _parse_values(name, text) for name in SETTINGS if (text := flags.get(name)) is not None}
 
 
-def _values(name: str, text: str | bool) -> list[Any]:
+def _parse_values(name: str, text: str | bool) -> list[Any]:
     if isinstance(text, bool):
         return [text]
     if name == "damage" and text == "both":
         return [False, True]
     # A file's own name may hold a comma.
     parts = [text] if name in ("target", "from") and Path(text).exists() else text.split(",")
-    return [_value(name, part.strip()) for part in parts]
+    return [_parse_value(name, part.strip()) for part in parts]
 
 
-def _value(name: str, text: str) -> Any:
+def _parse_value(name: str, text: str) -> Any:
     kind = type(SETTINGS[name])
     flag = name.replace("_", "-")
     if not text:
@@ -64,44 +64,44 @@ def _value(name: str, text: str) -> Any:
         value = text if issubclass(kind, str) else kind(text)
     except ValueError:
         choices = {bool: "yes, no or both", int: "whole numbers", float: "numbers"}[kind]
-        raise UsageError(f"--{flag} is {brief(text)}", f"give {choices}") from None
-    return checked_one(name, value, "the command line")[1]
+        raise UsageError(f"--{flag} is {shorten(text)}", f"give {choices}") from None
+    return check_setting(name, value, "the command line")[1]
 
 
-def load(tables: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[Any]], most: int) -> list[Planned]:
+def read_plan(tables: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[Any]], most: int) -> list[PlannedRun]:
     """The runs that a plan's tables and the flags ask for, in order.
 
     A flag with one value holds for every run; one with several becomes a list of the grid.
     Raises UsageError for a plan that cannot be meant, or asks for more than `most` runs.
     """
-    _refuse_strange(tables, where)
+    _check_tables(tables, where)
     several = {name: list(values) for name, values in flags.items() if len(values) > 1}
     fixed = {name: values[0] for name, values in flags.items() if len(values) == 1}
-    base = _over(checked(_table(tables, "base", where), f"{where} [base]"), fixed)
-    grid = {name: list(values) for name, values in _grid(tables, where).items() if name not in fixed} | several
-    singles = [_single(entry, i, where) for i, entry in enumerate(_entries(tables, where), 1)]
-    seeds = _seeds(tables, where)
+    base = _override(check_settings(_get_table(tables, "base", where), f"{where} [base]"), fixed)
+    grid = {name: list(values) for name, values in _read_grid(tables, where).items() if name not in fixed} | several
+    singles = [_read_entry(entry, i, where) for i, entry in enumerate(_get_entries(tables, where), 1)]
+    seeds = _read_seeds(tables, where)
     if "seed" in grid and seeds:
         raise UsageError(f"{where}: seeds stand in [grid] and in [replicates]", "give them in one of the two")
     seeds = [] if "seed" in fixed else seeds
     if not grid and not singles and not seeds:
         raise UsageError(f"{where} names no runs", "give [grid] lists of settings, or flags with several values")
     crossed = math.prod(map(len, grid.values())) if grid or not singles else 0
-    _refuse_many((crossed + len(singles)) * max(1, len(seeds)), most, where)
+    _check_count((crossed + len(singles)) * max(1, len(seeds)), most, where)
     combinations = itertools.product(*grid.values()) if crossed else []
     variants = [("", dict(zip(grid, values, strict=True))) for values in combinations] + singles
-    return _planned(base, [one for each in variants for one in _replicated(*each, seeds)], fixed, where)
+    return _build_runs(base, [one for each in variants for one in _replicate(*each, seeds)], fixed, where)
 
 
-def _refuse_strange(tables: Mapping[str, Any], where: str) -> None:
-    strange = set(tables) - set(TABLES) - {"format"}
+def _check_tables(tables: Mapping[str, Any], where: str) -> None:
+    strange = set(tables) - set(PLAN_TABLES) - {"format"}
     if strange:
-        close = difflib.get_close_matches(min(strange), TABLES, 1)
-        mend = f"did you mean [{close[0]}]?" if close else "choose from [base], [grid], [[runs]], [replicates]"
-        raise UsageError(f"{where}: unknown table [{min(strange)}]", mend)
+        close = difflib.get_close_matches(min(strange), PLAN_TABLES, 1)
+        hint = f"did you mean [{close[0]}]?" if close else "choose from [base], [grid], [[runs]], [replicates]"
+        raise UsageError(f"{where}: unknown table [{min(strange)}]", hint)
 
 
-def _refuse_many(count: int, most: int, where: str) -> None:
+def _check_count(count: int, most: int, where: str) -> None:
     """Before any of them is made: a slip of the pen asks for billions."""
     if count > most:
         raise UsageError(
@@ -109,69 +109,71 @@ def _refuse_many(count: int, most: int, where: str) -> None:
         )
 
 
-def _table(tables: Mapping[str, Any], name: str, where: str) -> Settings:
+def _get_table(tables: Mapping[str, Any], name: str, where: str) -> Settings:
     table = tables.get(name, {})
     if not isinstance(table, dict):
         raise UsageError(
-            f"{where}: [{name}] is {brief(table)}, which is no table", f"write [{name}] on a line of its own"
+            f"{where}: [{name}] is {shorten(table)}, which is no table", f"write [{name}] on a line of its own"
         )
     return table
 
 
-def _grid(tables: Mapping[str, Any], where: str) -> dict[str, list[Any]]:
+def _read_grid(tables: Mapping[str, Any], where: str) -> dict[str, list[Any]]:
     grid: dict[str, list[Any]] = {}
-    for name, values in _table(tables, "grid", where).items():
+    for name, values in _get_table(tables, "grid", where).items():
         if not isinstance(values, list):
-            raise UsageError(f"{where} [grid]: {name} is {brief(values)}, which is no list", "put it under [base]")
+            raise UsageError(f"{where} [grid]: {name} is {shorten(values)}, which is no list", "put it under [base]")
         if not values:
             raise UsageError(f"{where} [grid]: {name} is an empty list", "give it values, or leave it out")
         for value in values:
-            own_name, own_value = checked_one(name, value, f"{where} [grid]")
+            own_name, own_value = check_setting(name, value, f"{where} [grid]")
             grid.setdefault(own_name, []).append(own_value)
     return grid
 
 
-def _entries(tables: Mapping[str, Any], where: str) -> list[Settings]:
+def _get_entries(tables: Mapping[str, Any], where: str) -> list[Settings]:
     entries = tables.get("runs", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise UsageError(f"{where}: runs is {brief(entries)}", "write each run as a table [[runs]]")
+        raise UsageError(f"{where}: runs is {shorten(entries)}", "write each run as a table [[runs]]")
     return entries
 
 
-def _single(entry: Settings, number: int, where: str) -> tuple[str, Settings]:
+def _read_entry(entry: Settings, number: int, where: str) -> tuple[str, Settings]:
     name = entry.get("name", "")
     if not isinstance(name, str):
-        raise UsageError(f"{where}: run {number} has the name {brief(name)}", "give a name between quotes")
-    settings = checked({key: value for key, value in entry.items() if key != "name"}, f"{where} [[runs]] {number}")
-    return name or _named(settings) or f"run{number}", settings
+        raise UsageError(f"{where}: run {number} has the name {shorten(name)}", "give a name between quotes")
+    settings = check_settings(
+        {key: value for key, value in entry.items() if key != "name"}, f"{where} [[runs]] {number}"
+    )
+    return name or _make_name(settings) or f"run{number}", settings
 
 
-def _seeds(tables: Mapping[str, Any], where: str) -> list[int]:
+def _read_seeds(tables: Mapping[str, Any], where: str) -> list[int]:
     """A list of seeds, or how many, from 0 on."""
-    table = _table(tables, "replicates", where)
+    table = _get_table(tables, "replicates", where)
     if set(table) - {"seeds"}:
-        raise UsageError(f"{where} [replicates]: unknown setting {brief(min(set(table) - {'seeds'}))}", "give seeds")
+        raise UsageError(f"{where} [replicates]: unknown setting {shorten(min(set(table) - {'seeds'}))}", "give seeds")
     seeds = table.get("seeds", [])
     if type(seeds) is int and 0 < seeds <= 10**6:
         return list(range(seeds))
     if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds) or (table and not seeds):
-        raise UsageError(f"{where} [replicates]: seeds is {brief(seeds)}", "give a list of seeds, or how many")
+        raise UsageError(f"{where} [replicates]: seeds is {shorten(seeds)}", "give a list of seeds, or how many")
     return seeds
 
 
-def _replicated(name: str, settings: Settings, seeds: Sequence[int]) -> list[tuple[str, Settings]]:
+def _replicate(name: str, settings: Settings, seeds: Sequence[int]) -> list[tuple[str, Settings]]:
     """A variant for each seed, unless it has its own."""
     if not seeds or "seed" in settings:
-        return [(name or _named(settings), settings)]
-    stem = name or _named(settings)
+        return [(name or _make_name(settings), settings)]
+    stem = name or _make_name(settings)
     return [("-".join(filter(None, (stem, f"seed{seed}"))), {**settings, "seed": seed}) for seed in seeds]
 
 
-def _named(settings: Settings) -> str:
-    return "-".join(_part(name, value) for name, value in settings.items())
+def _make_name(settings: Settings) -> str:
+    return "-".join(_make_name_part(name, value) for name, value in settings.items())
 
 
-def _part(name: str, value: Any) -> str:
+def _make_name_part(name: str, value: Any) -> str:
     """A setting in a file's name: `sobel`, `damage`, `no-damage`, `hidden64`, `chest`."""
     flag = name.replace("_", "-")
     if isinstance(value, bool):
@@ -182,43 +184,43 @@ def _part(name: str, value: Any) -> str:
     return re.sub(r"[^\w.@+-]+", "_", text).strip("._-") or flag
 
 
-def _planned(base: Settings, variants: list[tuple[str, Settings]], fixed: Settings, where: str) -> list[Planned]:
-    plans: dict[str, Planned] = {}
+def _build_runs(base: Settings, variants: list[tuple[str, Settings]], fixed: Settings, where: str) -> list[PlannedRun]:
+    plans: dict[str, PlannedRun] = {}
     for long_name, settings in variants:
-        name = _checked_name(long_name, where)
+        name = _check_name(long_name, where)
         # File systems that ignore case would give both the same files.
         if name.casefold() in plans:
             raise UsageError(f"{where}: two runs are named {name}", "give each [[runs]] a name, and each value once")
         varied = {key: value for key, value in settings.items() if key not in fixed}
         try:
-            plans[name.casefold()] = Planned(name, configured(_over(base, varied)), varied)
+            plans[name.casefold()] = PlannedRun(name, build_config(_override(base, varied)), varied)
         except UsageError as error:
-            raise UsageError(f"{where}, run {name}: {error.what}", error.mend) from None
+            raise UsageError(f"{where}, run {name}: {error.what}", error.hint) from None
     return list(plans.values())
 
 
-def _over(outer: Settings, nearer: Settings) -> Settings:
+def _override(outer: Settings, nearer: Settings) -> Settings:
     """Settings of which the nearer ones count; `damage` and `regime` are two names of one thing."""
     one = {"damage", "regime"}
     hidden = one if one & set(nearer) else set()
     return {**{name: value for name, value in outer.items() if name not in hidden}, **nearer}
 
 
-def _checked_name(name: str, where: str) -> str:
+def _check_name(name: str, where: str) -> str:
     if not _NAME.fullmatch(name) or name.endswith((".checkpoint", ".")):
         raise UsageError(
-            f"{where}: {brief(name)} cannot name a run's files", "use letters, digits and -_.,@+=, a letter first"
+            f"{where}: {shorten(name)} cannot name a run's files", "use letters, digits and -_.,@+=, a letter first"
         )
-    if name.casefold() in RESERVED:
+    if name.casefold() in RESERVED_NAMES:
         raise UsageError(f"{where}: a run is named {name}, as a file of the sweep", "give it another name")
-    if len(name.encode()) > LONGEST:
-        return f"{name.encode()[: LONGEST - 9].decode(errors='ignore')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    if len(name.encode()) > MAX_NAME_BYTES:
+        return f"{name.encode()[: MAX_NAME_BYTES - 9].decode(errors='ignore')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
     return name
 
 
-def tables_of(plans: Sequence[Planned]) -> dict[str, Any]:
+def plan_to_tables(plans: Sequence[PlannedRun]) -> dict[str, Any]:
     """A plan as tables again: every setting in force, those that all runs share in [base]."""
-    each = [flattened(plan.config) for plan in plans]
+    each = [flatten_config(plan.config) for plan in plans]
     base = {name: value for name, value in each[0].items() if all(one[name] == value for one in each)}
     runs = [
         {"name": plan.name, **{name: value for name, value in one.items() if name not in base}}
@@ -227,6 +229,6 @@ def tables_of(plans: Sequence[Planned]) -> dict[str, Any]:
     return {"base": base, "runs": runs}
 
 
-def plain(varied: Mapping[str, Any]) -> dict[str, Any]:
+def to_json(varied: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON and CSV have them."""
     return {name: value if isinstance(value, bool | int | float) else str(value) for name, value in varied.items()}

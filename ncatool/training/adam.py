@@ -29,7 +29,7 @@ class Adam:
     def step(self, rate: float) -> None:
         """Moves the parameters against their gradients."""
         if not self._state:
-            self._state = [_fresh(parameter) for parameter in self.parameters]
+            self._state = [_initial_state(parameter) for parameter in self.parameters]
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
         means, squares, steps = (
             [entry[name] for entry in self._state] for name in ("exp_avg", "exp_avg_sq", "step")
@@ -39,22 +39,25 @@ class Adam:
             weight_decay=0.0, eps=1e-8, maximize=False,
         )  # fmt: skip
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_tensors(self) -> dict[str, Tensor]:
         """Copies of what is remembered, on the CPU, by `parameter.name`."""
         return {
             f"{i}.{name}": value.cpu().clone() for i, entry in enumerate(self._state) for name, value in entry.items()
         }
 
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
         """Puts back what `tensors` gave."""
         self._state = [
-            {name: tensors[f"{i}.{name}"].to(like.device, copy=True) for name, like in _fresh(parameter).items()}
+            {
+                name: tensors[f"{i}.{name}"].to(like.device, copy=True)
+                for name, like in _initial_state(parameter).items()
+            }
             for i, parameter in enumerate(self.parameters)
             if tensors
         ]
 
 
-def _fresh(parameter: Tensor) -> dict[str, Tensor]:
+def _initial_state(parameter: Tensor) -> dict[str, Tensor]:
     """As torch has it: the count of steps stays on the CPU."""
     zeros = torch.zeros_like(parameter, requires_grad=False)
     return {"step": torch.tensor(0.0), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}

@@ -10,42 +10,49 @@ from torch import Tensor
 
 from ncatool.data.target import Target
 from ncatool.errors import NcatoolError
-from ncatool.files.atomic import write
-from ncatool.nca.model_file import take_target, target_tensor
-from ncatool.nca.tensor_file import WHOLE, _check_seal, _packed, header_table, reading, take
+from ncatool.files.atomic import write_bytes
+from ncatool.nca.model_file import read_target, target_to_tensor
+from ncatool.nca.tensor_file import (
+    WHOLE_FILE_HINT,
+    check_checksum,
+    open_tensors,
+    pack_tensors,
+    read_header_table,
+    read_tensor,
+)
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], target: Target, facts: Mapping[str, Any]) -> None:
     """Writes what `resume` needs: the run's tensors, the target, and `facts` as JSON."""
-    content = {**tensors, "target": target_tensor(target)}
-    write(path, _packed(content, {"facts": facts, "target": target.record()}))
+    content = {**tensors, "target": target_to_tensor(target)}
+    write_bytes(path, pack_tensors(content, {"facts": facts, "target": target.describe()}))
 
 
-def checkpoint_tables(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def read_checkpoint_tables(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """A checkpoint's facts and the record of its target; no tensor is read."""
-    with reading(path) as file:
-        return header_table(path, file, "facts"), header_table(path, file, "target")
+    with open_tensors(path) as file:
+        return read_header_table(path, file, "facts"), read_header_table(path, file, "target")
 
 
-Expected = Mapping[str, tuple[tuple[int, ...], str]]
+ExpectedTensors = Mapping[str, tuple[tuple[int, ...], str]]
 """Shape and safetensors dtype of each tensor that must be there, by name."""
 
 
 def load_checkpoint(
-    path: Path, expected: Callable[[Mapping[str, Any], Target], Expected]
+    path: Path, expected: Callable[[Mapping[str, Any], Target], ExpectedTensors]
 ) -> tuple[dict[str, Tensor], Target, dict[str, Any]]:
     """What `save_checkpoint` wrote; `expected` says, by facts and target, which tensors must be there.
 
     Raises NcatoolError where one is missing, superfluous, of another shape or dtype, or not finite,
     before it is read; and where the checksum differs.
     """
-    with reading(path) as file:
-        facts = header_table(path, file, "facts")
-        target = take_target(path, file)
+    with open_tensors(path) as file:
+        facts = read_header_table(path, file, "facts")
+        target = read_target(path, file)
         wanted = expected(facts, target)
         strange = set(file.keys()) - set(wanted) - {"target"}
         if strange:
-            raise NcatoolError(f"{path} holds the unknown tensor {min(strange)}", WHOLE)
-        tensors = {name: take(path, file, name, *wanted[name]) for name in wanted}
-        _check_seal(path, file)
+            raise NcatoolError(f"{path} holds the unknown tensor {min(strange)}", WHOLE_FILE_HINT)
+        tensors = {name: read_tensor(path, file, name, *wanted[name]) for name in wanted}
+        check_checksum(path, file)
         return tensors, target, facts

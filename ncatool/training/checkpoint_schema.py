@@ -10,64 +10,64 @@ import torch
 
 from ncatool.config.names import Regime
 from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
-from ncatool.config.tables import from_table
+from ncatool.config.tables import read_table
 from ncatool.data.target import Target
-from ncatool.errors import UsageError, brief
-from ncatool.training.checkpoint import Expected
+from ncatool.errors import UsageError, shorten
+from ncatool.training.checkpoint import ExpectedTensors
 
-_ON_CPU = torch.Generator().get_state().numel()
+_GENERATOR_BYTES = torch.Generator().get_state().numel()
 
 
-def configuration(facts: Mapping[str, Any], where: str) -> RunConfig:
+def read_config(facts: Mapping[str, Any], where: str) -> RunConfig:
     """The settings that a checkpoint's facts tell, every one checked."""
     return RunConfig(
-        model=from_table(ModelConfig, _table(facts, "model"), where),
-        target=from_table(TargetConfig, _table(facts, "target"), where),
-        train=from_table(TrainConfig, _table(facts, "train"), where),
+        model=read_table(ModelConfig, _get_table(facts, "model"), where),
+        target=read_table(TargetConfig, _get_table(facts, "target"), where),
+        train=read_table(TrainConfig, _get_table(facts, "train"), where),
     )
 
 
-def _table(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _get_table(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
     table = facts.get(name)
     if not isinstance(table, dict):
-        raise UsageError(f"{name} is {brief(table)}, which is no table", "use another copy of the file")
+        raise UsageError(f"{name} is {shorten(table)}, which is no table", "use another copy of the file")
     return table
 
 
-def _number(facts: Mapping[str, Any], name: str, kind: type[int] | type[float], low: float, high: float) -> Any:
+def _check_number(facts: Mapping[str, Any], name: str, kind: type[int] | type[float], low: float, high: float) -> Any:
     value = facts.get(name)
     if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
-        raise UsageError(f"{name} is {brief(value)}", f"expected {kind.__name__} from {low:g} to {high:g}")
+        raise UsageError(f"{name} is {shorten(value)}", f"expected {kind.__name__} from {low:g} to {high:g}")
     return value
 
 
-def numbers(facts: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
+def check_numbers(facts: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
     """The trainer's numbers; UsageError for one that cannot be."""
-    told = _table(facts, "trainer")
-    guard = _table(told, "guard")
-    done = _number(told, "iteration", int, 0, config.train.iterations)
+    told = _get_table(facts, "trainer")
+    guard = _get_table(told, "guard")
+    done = _check_number(told, "iteration", int, 0, config.train.iterations)
     snapshots = guard.get("snapshots")
     if not isinstance(snapshots, list) or len(snapshots) not in (1, 2) or not all(type(i) is int for i in snapshots):
-        raise UsageError(f"snapshots is {brief(snapshots)}", "expected one or two iterations")
+        raise UsageError(f"snapshots is {shorten(snapshots)}", "expected one or two iterations")
     return {
         "iteration": done,
         "bias": told.get("bias") is True,
-        "fire_bytes": _number({"fire_bytes": _ON_CPU, **told}, "fire_bytes", int, 1, 2**16),
+        "fire_bytes": _check_number({"fire_bytes": _GENERATOR_BYTES, **told}, "fire_bytes", int, 1, 2**16),
         "guard": {
-            "failures": _number(guard, "failures", int, 0, 100),
-            "good": _number(guard, "good", int, 0, done),
-            "caution": _number(guard, "caution", float, 0, 1),
+            "failures": _check_number(guard, "failures", int, 0, 100),
+            "good": _check_number(guard, "good", int, 0, done),
+            "caution": _check_number(guard, "caution", float, 0, 1),
             "snapshots": snapshots,
         },
     }
 
 
-def seconds(facts: Mapping[str, Any]) -> float:
+def check_seconds(facts: Mapping[str, Any]) -> float:
     """Training time so far."""
-    return float(_number(facts, "seconds", float, 0, math.inf))
+    return float(_check_number(facts, "seconds", float, 0, math.inf))
 
 
-def tensors(config: RunConfig, target: Target, told: Mapping[str, Any]) -> Expected:
+def list_tensors(config: RunConfig, target: Target, told: Mapping[str, Any]) -> ExpectedTensors:
     """Shape and dtype of every tensor of a run at this moment."""
     model, train = config.model, config.train
     weights: dict[str, tuple[int, ...]] = {
@@ -84,19 +84,19 @@ def tensors(config: RunConfig, target: Target, told: Mapping[str, Any]) -> Expec
     stepped = iteration > 0 and (guard["failures"] == 0 or guard["good"] > 0 or guard["snapshots"][0] > 0)
     expected: dict[str, tuple[tuple[int, ...], str]] = {
         **{f"weights.{name}": (shape, "F32") for name, shape in weights.items()},
-        **(_optimiser("optimiser", shapes) if stepped else {}),
+        **(_list_optimiser_tensors("optimiser", shapes) if stepped else {}),
         "pool": ((pool, *target.shape, model.channels), "F32"),
-        "generator.draws": ((_ON_CPU,), "U8"),
+        "generator.draws": ((_GENERATOR_BYTES,), "U8"),
         "generator.fire": ((told["fire_bytes"],), "U8"),
         "rows": ((iteration, 4), "F64"),
     }
     for j, at in enumerate(guard["snapshots"]):
         expected |= {f"guard.{j}.weights.{i}": (shape, "F32") for i, shape in enumerate(shapes)}
-        expected |= _optimiser(f"guard.{j}.optimiser", shapes) if at > 0 else {}
+        expected |= _list_optimiser_tensors(f"guard.{j}.optimiser", shapes) if at > 0 else {}
     return expected
 
 
-def _optimiser(name: str, shapes: list[tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], str]]:
+def _list_optimiser_tensors(name: str, shapes: list[tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], str]]:
     each = {"step": None, "exp_avg": shapes, "exp_avg_sq": shapes}
     return {
         f"{name}.{i}.{what}": (() if like is None else like[i], "F32")

@@ -11,47 +11,47 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ncatool.errors import NcatoolError
-from ncatool.nca.state import living
-from ncatool.nca.tensor_file import below
+from ncatool.nca.state import has_living_cells
+from ncatool.nca.tensor_file import select_prefix
 from ncatool.training.adam import Adam
 
-EXPLODED = 100.0
+MAX_ABS_STATE = 100.0
 """A value beyond this in any channel: the state has exploded."""
 
 
-EVERY = 25
+SNAPSHOT_INTERVAL = 25
 """Good iterations between two snapshots."""
 
 
-RECOVERY = 1.01
+RATE_RECOVERY = 1.01
 """Factor by which a good iteration raises a lowered learning rate again, once good ones have lasted."""
 
 
-PATIENCE = 5
+MAX_RESTORATIONS = 5
 """Restorations, without two snapshots' worth of good iterations between them, after which training stops."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class BatchCheck:
     """What came out of a rollout."""
 
-    bad: Bool[Tensor, "batch"]
+    rejected: Bool[Tensor, "batch"]
     """Samples that must not go back to the pool; on the CPU."""
-    trouble: str
+    problem: str
     """What forbids to learn from this batch; empty where nothing does."""
 
     @property
-    def good(self) -> bool:
-        return not self.trouble
+    def usable(self) -> bool:
+        return not self.problem
 
 
-def judge(
+def check_batch(
     states: Float[Tensor, "batch height width channel"], losses: Float[Tensor, "batch"], threshold: float
-) -> Verdict:
+) -> BatchCheck:
     """Looks at the final states of a batch and their losses, once: a look makes a GPU wait."""
     # One that is not finite compares false, and counts as exploded.
-    exploding = ~(states.abs().amax(dim=(1, 2, 3)) <= EXPLODED)
-    looked_at = torch.stack([~living(states, threshold), exploding, torch.isfinite(losses)])
+    exploding = ~(states.abs().amax(dim=(1, 2, 3)) <= MAX_ABS_STATE)
+    looked_at = torch.stack([~has_living_cells(states, threshold), exploding, torch.isfinite(losses)])
     dead, exploded, finite = looked_at.cpu()
     trouble = ""
     if not finite.all():
@@ -60,7 +60,7 @@ def judge(
         trouble = f"{int(exploded.sum())} of {len(states)} states exploded"
     elif dead.all():
         trouble = "every cell died"
-    return Verdict(dead | exploded, trouble)
+    return BatchCheck(dead | exploded, trouble)
 
 
 class Snapshot(NamedTuple):
@@ -76,64 +76,69 @@ class Guard:
     def __init__(self, parameters: list[Tensor], optimiser: Adam) -> None:
         self._parameters, self._optimiser = parameters, optimiser
         self.failures = 0
-        self.good = 0
-        self.caution = 1.0
+        self.good_iterations = 0
+        self.rate_factor = 1.0
         """Factor on the learning rate."""
-        self.snapshots = [self._snapshot(0)]
+        self.snapshots = [self._take_snapshot(0)]
 
-    def _snapshot(self, iteration: int) -> Snapshot:
+    def _take_snapshot(self, iteration: int) -> Snapshot:
         weights = {f"weights.{i}": tensor.detach().cpu().clone() for i, tensor in enumerate(self._parameters)}
-        optimiser = {f"optimiser.{name}": tensor for name, tensor in self._optimiser.tensors().items()}
+        optimiser = {f"optimiser.{name}": tensor for name, tensor in self._optimiser.state_tensors().items()}
         return Snapshot(iteration, {**weights, **optimiser})
 
-    def act(self, verdict: Verdict, iteration: int) -> tuple[str, ...]:
+    def handle(self, verdict: BatchCheck, iteration: int) -> tuple[str, ...]:
         """Answers a verdict; the events are for the report.
 
         Raises NcatoolError after repeated failures, the last good weights restored.
         """
-        if verdict.good:
-            self._praise(iteration)
-            bad = int(verdict.bad.sum())
+        if verdict.usable:
+            self._record_success(iteration)
+            bad = int(verdict.rejected.sum())
             return (f"{bad} dead state{'s' * (bad > 1)} replaced by the seed",) if bad else ()
         self._roll_back()
-        if self.failures > PATIENCE:
+        if self.failures > MAX_RESTORATIONS:
             raise NcatoolError(
-                f"training failed {self.failures} times, at last in iteration {iteration + 1}: {verdict.trouble}",
+                f"training failed {self.failures} times, at last in iteration {iteration + 1}: {verdict.problem}",
                 "the last good model is saved; try a lower --learning-rate or another --seed",
             )
-        return (f"{verdict.trouble}: weights of iteration {self.snapshots[0].iteration} restored",)
+        return (f"{verdict.problem}: weights of iteration {self.snapshots[0].iteration} restored",)
 
-    def _praise(self, iteration: int) -> None:
-        self.good += 1
-        if self.good % EVERY == 0:
+    def _record_success(self, iteration: int) -> None:
+        self.good_iterations += 1
+        if self.good_iterations % SNAPSHOT_INTERVAL == 0:
             # The newest may already be on the way to failure: two are kept, the older is restored.
-            self.snapshots = [self.snapshots[-1], self._snapshot(iteration + 1)]
-        if self.good >= 2 * EVERY:
+            self.snapshots = [self.snapshots[-1], self._take_snapshot(iteration + 1)]
+        if self.good_iterations >= 2 * SNAPSHOT_INTERVAL:
             self.failures = 0
-            self.caution = min(1.0, self.caution * RECOVERY)
+            self.rate_factor = min(1.0, self.rate_factor * RATE_RECOVERY)
 
     def _roll_back(self) -> None:
         self.failures += 1
-        self.good = 0
-        self.caution /= 2
+        self.good_iterations = 0
+        self.rate_factor /= 2
         self.snapshots = self.snapshots[:1]
         tensors = self.snapshots[0].tensors
         with torch.no_grad():
             for i, parameter in enumerate(self._parameters):
                 parameter.copy_(tensors[f"weights.{i}"])
-        self._optimiser.load(below(tensors, "optimiser."))
+        self._optimiser.load_state(select_prefix(tensors, "optimiser."))
 
-    def tensors(self) -> dict[str, Tensor]:
+    def state_tensors(self) -> dict[str, Tensor]:
         """The snapshots' tensors, by `snapshot.name`."""
         return {f"{i}.{name}": tensor for i, kept in enumerate(self.snapshots) for name, tensor in kept.tensors.items()}
 
-    def numbers(self) -> dict[str, Any]:
+    def state_numbers(self) -> dict[str, Any]:
         """Everything else that the guard remembers."""
         iterations = [snapshot.iteration for snapshot in self.snapshots]
-        return {"failures": self.failures, "good": self.good, "caution": self.caution, "snapshots": iterations}
+        return {
+            "failures": self.failures,
+            "good": self.good_iterations,
+            "caution": self.rate_factor,
+            "snapshots": iterations,
+        }
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Goes back to the moment that `tensors` and `numbers` are of."""
-        self.failures, self.good, self.caution = numbers["failures"], numbers["good"], numbers["caution"]
+        self.failures, self.good_iterations, self.rate_factor = numbers["failures"], numbers["good"], numbers["caution"]
         iterations = enumerate(numbers["snapshots"])
-        self.snapshots = [Snapshot(iteration, below(tensors, f"{i}.")) for i, iteration in iterations]
+        self.snapshots = [Snapshot(iteration, select_prefix(tensors, f"{i}.")) for i, iteration in iterations]

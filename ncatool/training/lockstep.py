@@ -6,34 +6,34 @@ from collections.abc import Sequence
 
 import torch
 
-from ncatool.engine.batch import Task, batches, rollouts
+from ncatool.engine.batch import RolloutTask, group_tasks, run_batch
 from ncatool.errors import NcatoolError
 from ncatool.training.trainer import Assessment, Attempt, Report, Trainer
 
 
-def iterate(trainers: Sequence[Trainer]) -> list[Report | NcatoolError]:
+def iterate_together(trainers: Sequence[Trainer]) -> list[Report | NcatoolError]:
     """One iteration of each: what it did, or why its training has failed for good.
 
     Each does what it would do alone, to the last bit.
     """
     attempts = [trainer.begin() for trainer in trainers]
-    tasks = [_task(trainer, attempt) for trainer, attempt in zip(trainers, attempts, strict=True)]
+    tasks = [_make_task(trainer, attempt) for trainer, attempt in zip(trainers, attempts, strict=True)]
     done: dict[int, Report | NcatoolError] = {}
-    for places in batches(tasks):  # one is over before the next: their tapes need not be in memory together
-        ends = rollouts([tasks[place] for place in places])
+    for places in group_tasks(tasks):  # one is over before the next: their tapes need not be in memory together
+        ends = run_batch([tasks[place] for place in places])
         assessed = [trainers[place].assess(attempts[place], end) for place, end in zip(places, ends, strict=True)]
         torch.autograd.backward([one.objective for one in assessed if one.objective is not None])
         for place, assessment in zip(places, assessed, strict=True):
-            done[place] = _concluded(trainers[place], attempts[place], assessment)
+            done[place] = _conclude(trainers[place], attempts[place], assessment)
     return [done[place] for place in range(len(trainers))]
 
 
-def _task(trainer: Trainer, attempt: Attempt) -> Task:
+def _make_task(trainer: Trainer, attempt: Attempt) -> RolloutTask:
     config = trainer.config
-    return Task(attempt.start, trainer.weights, config.model, attempt.fire, config.train.precision)
+    return RolloutTask(attempt.start, trainer.weights, config.model, attempt.fire, config.train.precision)
 
 
-def _concluded(trainer: Trainer, attempt: Attempt, assessment: Assessment) -> Report | NcatoolError:
+def _conclude(trainer: Trainer, attempt: Attempt, assessment: Assessment) -> Report | NcatoolError:
     try:
         return trainer.conclude(attempt, assessment)
     except NcatoolError as error:

@@ -11,26 +11,26 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ncatool.engine.advance import advance
-from ncatool.nca.model_file import Model
-from ncatool.nca.picture import WHITE, coloured
-from ncatool.nca.state import seed
+from ncatool.nca.model_file import ModelData
+from ncatool.nca.picture import WHITE, compose
+from ncatool.nca.state import make_seed
 
-STEPS = 500
+PLOTTED_STEP = 500
 
 
-def draw(path: Path, model: Model, rows: Sequence[tuple[Any, ...]], generator: torch.Generator) -> None:
+def draw_loss_plot(path: Path, model: ModelData, rows: Sequence[tuple[Any, ...]], generator: torch.Generator) -> None:
     """Writes the PNG; `rows` as in the run's CSV."""
-    start = seed(1, *model.target.shape, model.config.channels).to(model.device)
-    grown = advance(model, start, STEPS, generator)[0, ..., :4].cpu().numpy()
+    start = make_seed(1, *model.target.shape, model.config.channels).to(model.device)
+    grown = advance(model, start, PLOTTED_STEP, generator)[0, ..., :4].cpu().numpy()
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     curve, target, image = figure.subplots(1, 3, width_ratios=(2, 1, 1))
     iterations = [row[0] for row in rows]
     curve.semilogy(iterations, [row[2] for row in rows], linewidth=0.8, label="MSE")
     curve.set(xlabel="iteration", ylabel="MSE over RGBA")
     curve.grid(alpha=0.3)
-    pictures = ((target, model.target.premultiplied(), "target"), (image, grown, f"grown, step {STEPS}"))
+    pictures = ((target, model.target.premultiply(), "target"), (image, grown, f"grown, step {PLOTTED_STEP}"))
     for axes, visible, title in pictures:
-        axes.imshow(coloured(visible, WHITE), interpolation="nearest")
+        axes.imshow(compose(visible, WHITE), interpolation="nearest")
         axes.set_title(title)
         axes.set_axis_off()
     FigureCanvasAgg(figure).print_png(str(path))

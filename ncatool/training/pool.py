@@ -20,6 +20,6 @@ class Pool:
         index = torch.randperm(len(self.states), generator=generator)[:batch]
         return index, self.states[index.to(self.states.device)]
 
-    def put(self, index: Int[Tensor, "batch"], states: State) -> None:
+    def write_back(self, index: Int[Tensor, "batch"], states: State) -> None:
         """Writes states back to their entries."""
         self.states[index.to(self.states.device)] = states.detach().to(self.states)

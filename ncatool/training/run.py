@@ -17,22 +17,22 @@ import torch
 from ncatool.config.schema import RunConfig
 from ncatool.data.target import Target
 from ncatool.engine import choose, compiled
-from ncatool.engine.advance import mse_at
+from ncatool.engine.advance import measure_mse
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.files.atomic import replacing, write
-from ncatool.nca.loss import psnr
-from ncatool.nca.model_file import save_model, weights_named
-from ncatool.nca.tensor_file import below
+from ncatool.files.atomic import replace_atomically, write_bytes
+from ncatool.nca.loss import compute_psnr
+from ncatool.nca.model_file import save_model, tensors_to_weights
+from ncatool.nca.tensor_file import select_prefix
 from ncatool.nca.weights import Weights
 from ncatool.training import checkpoint_schema, loss_plot
-from ncatool.training.checkpoint import Expected, load_checkpoint, save_checkpoint
+from ncatool.training.checkpoint import ExpectedTensors, load_checkpoint, save_checkpoint
 from ncatool.training.run_files import RunFiles, write_record
 from ncatool.training.trainer import Report, Trainer
 
-COLUMNS = ("iteration", "loss", "mse", "learning_rate", "events")
-EVERY = 200
+CSV_COLUMNS = ("iteration", "loss", "mse", "learning_rate", "events")
+CHECKPOINT_INTERVAL = 200
 """Iterations between two checkpoints, where nothing else is asked for."""
-SHARE = 0.02
+CHECKPOINT_SHARE = 0.02
 """Of the time, that checkpoints may then take."""
 MEASURED_STEPS = (96, 500)
 """Steps from the seed at which a finished model is measured."""
@@ -47,13 +47,13 @@ class Run:
         self.trainer = Trainer(config, target, initial)
         self.rows: list[tuple[Any, ...]] = []
         self.history: list[dict[str, Any]] = []
-        self.share = SHARE
+        self.share = CHECKPOINT_SHARE
         """Of the time, that checkpoints may take where no interval is asked for; many runs in step have it together."""
         self._before = 0.0
         self._started = self._not_before = time.monotonic()
 
     @classmethod
-    def resumed(cls, files: RunFiles, **changed: Any) -> Run:
+    def resume(cls, files: RunFiles, **changed: Any) -> Run:
         """The run as its checkpoint left it; `changed` are settings of TrainConfig that differ from now on.
 
         Raises NcatoolError where the checkpoint is missing, damaged, or further than the iterations asked for.
@@ -62,58 +62,60 @@ class Run:
         if not path.exists():
             raise UsageError(f"there is no checkpoint {path}", "give the model file of a run that has left one")
 
-        def expected(facts: Mapping[str, Any], target: Target) -> Expected:
-            config = checkpoint_schema.configuration(facts, str(path))
-            return checkpoint_schema.tensors(config, target, checkpoint_schema.numbers(facts, config))
+        def expected(facts: Mapping[str, Any], target: Target) -> ExpectedTensors:
+            config = checkpoint_schema.read_config(facts, str(path))
+            return checkpoint_schema.list_tensors(config, target, checkpoint_schema.check_numbers(facts, config))
 
         tensors, target, facts = load_checkpoint(path, expected)
-        config = checkpoint_schema.configuration(facts, str(path))
-        numbers = checkpoint_schema.numbers(facts, config)
+        config = checkpoint_schema.read_config(facts, str(path))
+        numbers = checkpoint_schema.check_numbers(facts, config)
         if numbers["iteration"] > changed.get("iterations", config.train.iterations):
             raise UsageError(
                 f"{files.model} has done {numbers['iteration']} iterations, more than {changed['iterations']}",
                 f"give --iterations {numbers['iteration']} or more",
             )
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, **changed))
-        initial = weights_named(below(tensors, "weights."))
-        return cls(config, target, files, initial)._restored(tensors, numbers, facts)
+        initial = tensors_to_weights(select_prefix(tensors, "weights."))
+        return cls(config, target, files, initial)._restore(tensors, numbers, facts)
 
-    def _restored(self, tensors: dict[str, Any], numbers: dict[str, Any], facts: Mapping[str, Any]) -> Run:
+    def _restore(self, tensors: dict[str, Any], numbers: dict[str, Any], facts: Mapping[str, Any]) -> Run:
         self.trainer.restore(tensors, numbers)
         events = {int(iteration): str(text) for iteration, text in facts.get("events", [])}
         for iteration, *values in tensors["rows"].tolist():
             self.rows.append((int(iteration), *values, events.get(int(iteration), "")))
-        self._before = checkpoint_schema.seconds(facts)
+        self._before = checkpoint_schema.check_seconds(facts)
         self.history = [dict(entry) for entry in facts.get("history", []) if isinstance(entry, dict)]
         return self
 
-    def differences(self) -> list[str]:
+    def find_differences(self) -> list[str]:
         """What is another than when this run last went on, so that its numbers may differ from an undisturbed run's."""
-        before, now = self.history[-1] if self.history else {}, self._environment()
+        before, now = self.history[-1] if self.history else {}, self._describe_environment()
         matters = ["ncatool", "torch", "platform", "device", "engine", "triton"]
         if now["engine"] == "dense":  # the others' numbers are the same for any number of threads
             matters.append("threads")
         then = [(name, before.get(name), now.get(name)) for name in matters]
         return [f"{name} {earlier} then, {later} now" for name, earlier, later in then if earlier != later]
 
-    def _log(self, event: str) -> None:
+    def _log_event(self, event: str) -> None:
         moment = datetime.now(UTC).isoformat(timespec="seconds")
-        self.history.append({"event": event, "iteration": self.trainer.iteration, "at": moment, **self._environment()})
+        self.history.append(
+            {"event": event, "iteration": self.trainer.iteration, "at": moment, **self._describe_environment()}
+        )
 
     @property
     def seconds(self) -> float:
         """Training time so far, earlier stretches included."""
         return self._before + time.monotonic() - self._started
 
-    def reports(self, stopped: Callable[[], bool]) -> Iterator[Report]:
+    def train(self, stopped: Callable[[], bool]) -> Iterator[Report]:
         """Trains, a report an iteration, until the end or until `stopped`; then everything is saved.
 
         Raises NcatoolError where training failed for good; the last good model is saved all the same.
         """
         self.begin()
         try:
-            for report in self.trainer.run():
-                self.note(report)
+            for report in self.trainer.train():
+                self.add_report(report)
                 yield report
                 if stopped():
                     break
@@ -125,36 +127,36 @@ class Run:
 
     def begin(self) -> None:
         """To be called before the first iteration: from now on the run can be resumed."""
-        self._log("resumed" if self.history else "started")
+        self._log_event("resumed" if self.history else "started")
         self._save_checkpoint()
 
-    def note(self, report: Report) -> None:
+    def add_report(self, report: Report) -> None:
         """Puts what an iteration did into the curve."""
         self.rows.append((*dataclasses.astuple(report)[:4], "; ".join(report.events)))
 
     def save_if_due(self) -> None:
         """To be called after an iteration."""
-        if self._due(self.trainer.iteration):
+        if self._is_due(self.trainer.iteration):
             self.save()
 
     def end(self, failed: bool = False) -> None:
         """Saves everything, and whether the run is over."""
         done = self.trainer.iteration >= self.config.train.iterations
-        self._log("failed" if failed else "finished" if done else "stopped")
+        self._log_event("failed" if failed else "finished" if done else "stopped")
         self.save()
 
-    def _due(self, iteration: int) -> bool:
+    def _is_due(self, iteration: int) -> bool:
         """Whether to save now; when that is has no influence on the run's numbers."""
         every = self.config.train.checkpoint_every
-        return iteration % (every or EVERY) == 0 and (every > 0 or time.monotonic() >= self._not_before)
+        return iteration % (every or CHECKPOINT_INTERVAL) == 0 and (every > 0 or time.monotonic() >= self._not_before)
 
     def save(self) -> None:
         """Writes checkpoint, model, curve and record, each whole or not at all."""
         start = time.monotonic()
         self._save_checkpoint()
-        save_model(self.files.model, self.trainer.model())
-        write(self.files.curve, self._csv().encode())
-        write_record(self.files.record, self.record({}))
+        save_model(self.files.model, self.trainer.copy_model())
+        write_bytes(self.files.curve, self._format_csv().encode())
+        write_record(self.files.record, self.make_record({}))
         now = time.monotonic()
         self._not_before = now + (now - start) / self.share
 
@@ -165,56 +167,56 @@ class Run:
         rows = torch.tensor([row[:4] for row in self.rows], dtype=torch.float64).reshape(-1, 4)
         facts = {
             **dataclasses.asdict(self.config),
-            "trainer": self.trainer.numbers(),
+            "trainer": self.trainer.state_numbers(),
             "events": [(row[0], row[4]) for row in self.rows if row[4]],
             "seconds": self.seconds,
             "history": self.history,
         }
-        tensors = {**self.trainer.tensors(), "rows": rows}
+        tensors = {**self.trainer.state_tensors(), "rows": rows}
         save_checkpoint(self.files.checkpoint, tensors, self.trainer.target, facts)
 
     def finish(self) -> dict[str, Any]:
         """Measures the model, writes the final record and the picture; the `[result]` table."""
-        model = self.trainer.model().on(self.trainer.device)
+        model = self.trainer.copy_model().move_to(self.trainer.device)
         generator = torch.Generator().manual_seed(self.config.train.seed + 2)
-        at = mse_at(model, MEASURED_STEPS, MEASURED_ROLLOUTS, generator).median(dim=1).values.tolist()
+        at = measure_mse(model, MEASURED_STEPS, MEASURED_ROLLOUTS, generator).median(dim=1).values.tolist()
         measures = {f"mse_at_{step}": value for step, value in zip(MEASURED_STEPS, at, strict=True)}
-        record = self.record({**measures, f"psnr_at_{MEASURED_STEPS[-1]}": round(psnr(at[-1]), 3)})
+        record = self.make_record({**measures, f"psnr_at_{MEASURED_STEPS[-1]}": round(compute_psnr(at[-1]), 3)})
         write_record(self.files.record, record)
-        with replacing(self.files.picture) as partial:
-            loss_plot.draw(partial, model, self.rows, generator)
+        with replace_atomically(self.files.picture) as partial:
+            loss_plot.draw_loss_plot(partial, model, self.rows, generator)
         result: dict[str, Any] = record["result"]
         return result
 
-    def record(self, measures: Mapping[str, Any]) -> dict[str, Any]:
+    def make_record(self, measures: Mapping[str, Any]) -> dict[str, Any]:
         """The run's TOML: settings, result, environment, history."""
         last = self.rows[-1] if self.rows else (0, None, None)
         final = {"loss": last[1], "mse": last[2]} if self.rows else {}
         return {
             "model": dataclasses.asdict(self.config.model),
-            "target": self.trainer.target.record(),
+            "target": self.trainer.target.describe(),
             "train": dataclasses.asdict(self.config.train),
             "result": {"iterations": self.trainer.iteration, **final, **measures, "seconds": round(self.seconds, 3)},
-            "environment": self._environment(),
+            "environment": self._describe_environment(),
             "history": self.history,
         }
 
-    def _environment(self) -> dict[str, Any]:
+    def _describe_environment(self) -> dict[str, Any]:
         place, train = self.trainer.device, self.config.train
-        made_by = choose.name(place, self.config.model, train.precision)
+        made_by = choose.engine_name(place, self.config.model, train.precision)
         return {
             **{name: version(name) for name in ("ncatool", "torch", "numpy")},
             **({"triton": version("triton")} if made_by == "triton" else {}),
             "python": platform.python_version(),
             "platform": platform.platform(),
             "device": place.type if place.type != "cuda" else f"cuda, {torch.cuda.get_device_name(place)}",
-            "threads": compiled.threads(),
+            "threads": compiled.thread_count(),
             "engine": made_by,
         }
 
-    def _csv(self) -> str:
+    def _format_csv(self) -> str:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(CSV_COLUMNS)
         writer.writerows(self.rows)
         return text.getvalue()

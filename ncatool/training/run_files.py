@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ncatool.config.schema import FORMAT
+from ncatool.config.schema import FILE_FORMAT
 from ncatool.errors import UsageError
 from ncatool.files.atomic import remove_partials
-from ncatool.files.lock import held
+from ncatool.files.lock import hold_lock
 from ncatool.files.toml import write_toml
-from ncatool.nca.model_file import SUFFIX
+from ncatool.nca.model_file import MODEL_SUFFIX
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class RunFiles:
     model: Path
 
     def __post_init__(self) -> None:
-        if self.model.suffix != SUFFIX:
-            raise UsageError(f"{self.model} does not end in {SUFFIX}", f"give --out NAME{SUFFIX}")
+        if self.model.suffix != MODEL_SUFFIX:
+            raise UsageError(f"{self.model} does not end in {MODEL_SUFFIX}", f"give --out NAME{MODEL_SUFFIX}")
 
     @property
     def record(self) -> Path:
@@ -32,7 +32,7 @@ class RunFiles:
 
     @property
     def checkpoint(self) -> Path:
-        return self.model.with_suffix(".checkpoint" + SUFFIX)
+        return self.model.with_suffix(".checkpoint" + MODEL_SUFFIX)
 
     @property
     def curve(self) -> Path:
@@ -42,18 +42,18 @@ class RunFiles:
     def picture(self) -> Path:
         return self.model.with_suffix(".png")
 
-    def all(self) -> list[Path]:
+    def list_paths(self) -> list[Path]:
         return [self.model, self.record, self.checkpoint, self.curve, self.picture]
 
     @contextmanager
-    def alone(self, leased: bool = False) -> Iterator[None]:
+    def lock(self, leased: bool = False) -> Iterator[None]:
         """Keeps every other process from writing this run, as `held`; what a dead one left half-written is removed."""
-        with held(self.model.with_name(f".{self.model.name}.lock"), str(self.model), leased):
-            for path in self.all():
+        with hold_lock(self.model.with_name(f".{self.model.name}.lock"), str(self.model), leased):
+            for path in self.list_paths():
                 remove_partials(path)
             yield
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Writes the run's TOML."""
-    write_toml(path, {"format": FORMAT, **record})
+    write_toml(path, {"format": FILE_FORMAT, **record})

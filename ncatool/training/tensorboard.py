@@ -10,20 +10,20 @@ import torch
 
 from ncatool.engine.advance import advance
 from ncatool.errors import NcatoolError
-from ncatool.files.atomic import unwritable
-from ncatool.nca.loss import psnr
-from ncatool.nca.picture import WHITE, coloured, enlarged
-from ncatool.nca.state import seed
+from ncatool.files.atomic import describe_write_error
+from ncatool.nca.loss import compute_psnr
+from ncatool.nca.picture import WHITE, compose, enlarge
+from ncatool.nca.state import make_seed
 from ncatool.training.run import MEASURED_STEPS, Run
 from ncatool.training.trainer import Report
 
-PICTURES = 40
+IMAGE_COUNT = 40
 """Grown images in the course of a run."""
-_SCALE = 4
+_PIXELS_PER_CELL = 4
 
 
 @contextmanager
-def opened(folder: Path | None, run: Run) -> Iterator[Callable[[Report], None] | None]:
+def open_log(folder: Path | None, run: Run) -> Iterator[Callable[[Report], None] | None]:
     """Gives a function that logs a report; None without a folder.
 
     Raises NcatoolError where the package is missing or the folder cannot be written.
@@ -41,23 +41,23 @@ def opened(folder: Path | None, run: Run) -> Iterator[Callable[[Report], None] |
         # What an earlier process logged beyond the checkpoint that a run goes on from is forgotten.
         writer = SummaryWriter(str(folder), purge_step=run.trainer.iteration + 1)
     except OSError as error:
-        raise unwritable(folder, error) from None
-    every = max(1, run.config.train.iterations // PICTURES)
+        raise describe_write_error(folder, error) from None
+    every = max(1, run.config.train.iterations // IMAGE_COUNT)
 
     def log(report: Report) -> None:
         writer.add_scalar("loss", report.loss, report.iteration)
-        writer.add_scalar("psnr", psnr(report.mse), report.iteration)
+        writer.add_scalar("psnr", compute_psnr(report.mse), report.iteration)
         writer.add_scalar("learning rate", report.learning_rate, report.iteration)
         if report.iteration % every == 0 or report.iteration == run.config.train.iterations:
-            writer.add_image("grown", _grown(run), report.iteration, dataformats="HWC")
+            writer.add_image("grown", _draw_grown(run), report.iteration, dataformats="HWC")
 
     with writer:
         yield log
 
 
-def _grown(run: Run) -> object:
+def _draw_grown(run: Run) -> object:
     """What the present weights grow in 96 steps, drawn with generators of its own: training does not notice."""
-    model = run.trainer.model()
-    state = seed(1, *model.target.shape, model.config.channels)
+    model = run.trainer.copy_model()
+    state = make_seed(1, *model.target.shape, model.config.channels)
     grown = advance(model, state, MEASURED_STEPS[0], torch.Generator().manual_seed(run.config.train.seed))
-    return enlarged(coloured(grown[0, ..., :4].numpy(), WHITE), _SCALE)
+    return enlarge(compose(grown[0, ..., :4].numpy(), WHITE), _PIXELS_PER_CELL)

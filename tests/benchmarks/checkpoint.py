@@ -22,7 +22,7 @@ def measure(size, padding, pool, folder):
     config = RunConfig(
         target=TargetConfig(size=size, padding=padding), train=TrainConfig(pool_size=pool, iterations=ITERATIONS)
     )
-    run = Run(config, targets.load(config.target), RunFiles(folder / "m.safetensors"))
+    run = Run(config, targets.load_target(config.target), RunFiles(folder / "m.safetensors"))
     real, spent = run.save, []
 
     def save():
@@ -32,7 +32,7 @@ def measure(size, padding, pool, folder):
 
     run.save = save
     start = time.monotonic()
-    for _ in run.reports(lambda: False):
+    for _ in run.train(lambda: False):
         pass
     total = time.monotonic() - start
     megabytes = run.files.checkpoint.stat().st_size / 1e6
@@ -40,7 +40,7 @@ def measure(size, padding, pool, folder):
 
 
 def main():
-    compiled.set_threads(os.cpu_count() or 1)
+    compiled.set_thread_count(os.cpu_count() or 1)
     print(f"grid    pool  MB      median    longest   written in {ITERATIONS} iterations   share of the time")
     for size, padding in ((28, 0), (40, 16)):
         for pool in (256, 1024):

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from ncatool.engine import compiled
-from ncatool.evaluation.protocol import Trial, measure
+from ncatool.evaluation.protocol import Protocol, measure_model
 from ncatool.nca.model_file import load_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"
@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"
 def timed(model, count):
     start = time.perf_counter()
     for _ in range(count):
-        measure(model, Trial())
+        measure_model(model, Protocol())
     return time.perf_counter() - start
 
 
@@ -34,10 +34,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
-    compiled.set_threads(torch.get_num_threads())
+    compiled.set_thread_count(torch.get_num_threads())
     torch.set_flush_denormal(True)
     model = load_model(GOLDEN)
-    measure(model, Trial(rollouts=2, steps=200))
+    measure_model(model, Protocol(rollouts=2, steps=200))
     for name, shown, count in (("28x28", model, 1), ("28x28", model, 4), ("72x72", padded(model, 22), 1)):
         seconds = [timed(shown, count) for _ in range(repeats)]
         spread = f"({min(seconds):.1f}-{max(seconds):.1f})"

@@ -21,9 +21,9 @@ from ncatool.config.names import Device, Precision
 from ncatool.config.schema import ModelConfig
 from ncatool.engine import choose
 from ncatool.engine.device import resolve_device
-from ncatool.engine.rollout import fire_masks, rollout
-from ncatool.nca.filters import kernels
-from ncatool.nca.weights import Weights, initial_weights
+from ncatool.engine.rollout import draw_fire_masks, rollout
+from ncatool.nca.filters import filter_pair
+from ncatool.nca.weights import Weights, draw_weights
 
 STEPS = 80
 MODEL = ModelConfig()
@@ -40,7 +40,7 @@ class Seed(torch.nn.Module):
         super().__init__()
         identity = torch.zeros(3, 3)
         identity[1, 1] = 1
-        stack = torch.stack([identity, *kernels(MODEL.filter)]).repeat(MODEL.channels, 1, 1)
+        stack = torch.stack([identity, *filter_pair(MODEL.filter)]).repeat(MODEL.channels, 1, 1)
         self.register_buffer("kernel", stack.unsqueeze(1).to(device))
         by_channel = weights.hidden_weight.view(-1, 3, MODEL.channels).transpose(1, 2).flatten(1)
         self.hidden = torch.nn.Parameter(by_channel[..., None, None].contiguous().to(device))
@@ -87,7 +87,7 @@ def graphed(run, device):
 
 def ours(weights, state, precision, device):
     leaves = Weights(*(tensor.to(device).requires_grad_() for tensor in weights if tensor is not None))
-    fire = fire_masks(STEPS, state, MODEL.fire_rate, torch.Generator(device).manual_seed(0))
+    fire = draw_fire_masks(STEPS, state, MODEL.fire_rate, torch.Generator(device).manual_seed(0))
 
     def run():
         final = rollout(state, leaves, MODEL, fire, precision)
@@ -133,7 +133,7 @@ def ways(weights, state, device):
         "seed's loop, eager": lambda: iteration(Seed(weights, device), planes),
         "seed's loop, torch.compile": lambda: iteration(torch.compile(Seed(weights, device)), planes),
         "CAX, JAX": lambda: cax(state),
-        f"ours ({choose.name(device)})": lambda: ours(weights, state, Precision.FLOAT32, device),
+        f"ours ({choose.engine_name(device)})": lambda: ours(weights, state, Precision.FLOAT32, device),
         "ours, bfloat16": lambda: ours(weights, state, Precision.BFLOAT16, device),
     }
     if device.type == "cuda":
@@ -210,7 +210,7 @@ def main():
     print("rates:", ", ".join(f"{kind} {2e-12 * rate:.3g} TFLOP/s" for kind, rate in products.items()),
           f"and {1e-9 * copies:.4g} GB/s")  # fmt: skip
     generator = torch.Generator().manual_seed(0)
-    weights = initial_weights(MODEL, generator)
+    weights = draw_weights(MODEL, generator)
     weights = weights._replace(output_weight=0.001 * torch.randn(MODEL.channels, MODEL.hidden, generator=generator))
     large = device.type == "cuda"
     sides = arguments.sides or ([28, 72, 224] if large else [28])

@@ -15,20 +15,20 @@ import torch
 
 from ncatool.config.names import Boundary, ExportFormat, Filter
 from ncatool.config.schema import ModelConfig, TargetConfig
-from ncatool.data.readers import load
+from ncatool.data.readers import load_target
 from ncatool.errors import UsageError
-from ncatool.formats.distill import check
-from ncatool.formats.exporting import KINDS, compared
-from ncatool.nca.model_file import Model
-from ncatool.nca.weights import initial_weights
+from ncatool.formats.distill import check_supported
+from ncatool.formats.exporting import EXPORT_KINDS, check_parity
+from ncatool.nca.model_file import ModelData
+from ncatool.nca.weights import draw_weights
 
 
 def lively(channels, hidden, filter_, boundary):
     config = ModelConfig(channels=channels, hidden=hidden, filter=filter_, boundary=boundary)
     generator = torch.Generator().manual_seed(1)
-    weights = initial_weights(config, generator)
+    weights = draw_weights(config, generator)
     weights = weights._replace(output_weight=torch.randn(channels, hidden, generator=generator) * 0.01)
-    return Model(weights, config, load(TargetConfig(size=16, padding=2)))
+    return ModelData(weights, config, load_target(TargetConfig(size=16, padding=2)))
 
 
 def main():
@@ -42,13 +42,13 @@ def main():
         model = lively(channels, hidden, filter_, boundary)
         for form in ExportFormat:
             try:
-                check(model.config) if form is ExportFormat.JSON else None
+                check_supported(model.config) if form is ExportFormat.JSON else None
             except UsageError:
                 continue
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / f"model.{form}"
-                KINDS[form].write(model, {}, "model", path)
-                found = compared(model, path, form)
+                EXPORT_KINDS[form].write(model, {}, "model", path)
+                found = check_parity(model, path, form)
             worst.setdefault(form, []).append(found.difference)
     for form, differences in worst.items():
         print(f".{form:5} {len(differences):3} models, largest difference {max(differences):.2e}")

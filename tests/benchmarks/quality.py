@@ -16,10 +16,10 @@ import torch
 
 from ncatool.config.names import Damage
 from ncatool.engine.advance import advance
-from ncatool.nca.damage import DAMAGE, on_grid
-from ncatool.nca.loss import error, mse
+from ncatool.nca.damage import DAMAGE_SHAPES, pad_mask
+from ncatool.nca.loss import compute_error, compute_mse
 from ncatool.nca.model_file import load_model
-from ncatool.nca.state import ALPHA, seed
+from ncatool.nca.state import ALPHA, make_seed
 
 ROLLOUTS = 32
 ASTRAY = 1e-3
@@ -30,17 +30,17 @@ def measured(model):
     generator = torch.Generator().manual_seed(1)
 
     def median(state):
-        return mse(error(state, wanted)).median().item()
+        return compute_mse(compute_error(state, wanted)).median().item()
 
-    start = seed(ROLLOUTS, *model.target.shape, model.config.channels)
+    start = make_seed(ROLLOUTS, *model.target.shape, model.config.channels)
     grown = advance(model, start, 500, generator)
     late = advance(model, grown, 1500, generator)
     hurt = grown.clone()
-    mask = DAMAGE[Damage.CIRCLE](*model.target.pixels.shape[:2], 0.3)
-    hurt[:, on_grid(mask, model.target.padding)] = 0
+    mask = DAMAGE_SHAPES[Damage.CIRCLE](*model.target.pixels.shape[:2], 0.3)
+    hurt[:, pad_mask(mask, model.target.padding)] = 0
     healed = advance(model, hurt, 200, generator)
     dead = (grown[..., ALPHA] <= model.config.threshold).flatten(1).all(dim=1).sum().item()
-    astray = (mse(error(grown, wanted)) > ASTRAY).sum().item()
+    astray = (compute_mse(compute_error(grown, wanted)) > ASTRAY).sum().item()
     return median(grown), median(late), median(hurt), median(healed), dead, astray
 
 

@@ -23,17 +23,20 @@ import torch
 
 from ncatool.engine import compiled
 from ncatool.nca.model_file import load_model
-from ncatool.nca.picture import WHITE, coloured, enlarged
-from ncatool.rendering.film import Film, frames
+from ncatool.nca.picture import WHITE, compose, enlarge
+from ncatool.rendering.film import Playback, play_frames
 from ncatool.rendering.render import render
-from ncatool.rendering.timeline import Rendering
+from ncatool.rendering.timeline import RenderSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"
-HOW = Rendering(steps=499, every=1)
+HOW = RenderSettings(steps=499, every=1)
 
 
 def grown():
-    return [coloured(frame.scenes[0].cells[..., :4], WHITE) for frame in frames([Film(load_model(GOLDEN), HOW)], HOW)]
+    return [
+        compose(frame.scenes[0].cells[..., :4], WHITE)
+        for frame in play_frames([Playback(load_model(GOLDEN), HOW)], HOW)
+    ]
 
 
 def by_matplotlib(path):
@@ -48,11 +51,11 @@ def by_matplotlib(path):
 
 
 def by_imageio(path):
-    imageio.imwrite(path, np.stack([enlarged(picture, 10) for picture in grown()]), duration=40, loop=0)
+    imageio.imwrite(path, np.stack([enlarge(picture, 10) for picture in grown()]), duration=40, loop=0)
 
 
 def ours(path):
-    render([Film(load_model(GOLDEN), HOW)], [str(path)], HOW)
+    render([Playback(load_model(GOLDEN), HOW)], [str(path)], HOW)
 
 
 def timed(work, *arguments):
@@ -85,8 +88,8 @@ def speed(repeats, folder):
 def long_one(steps, out):
     """Peak memory of a rendering of 256x256 cells grown from 36 seeds, a frame every second step."""
     at = tuple((y, x) for y in range(20, 256, 43) for x in range(20, 256, 43))
-    how = Rendering(steps=steps, grid=(256, 256), at=at, scale=1)
-    film = Film(load_model(GOLDEN), how)
+    how = RenderSettings(steps=steps, grid=(256, 256), at=at, scale=1)
+    film = Playback(load_model(GOLDEN), how)
     render([film], [out], how)
     living = (film.state[..., 3] > 0.1).float().mean()
     size = Path(out).stat().st_size / 1e6
@@ -107,7 +110,7 @@ def main():
     parser.add_argument("--long", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    compiled.set_threads(torch.get_num_threads())
+    compiled.set_thread_count(torch.get_num_threads())
     torch.set_flush_denormal(True)
     if chosen.long:
         long_one(chosen.long, chosen.out)

@@ -35,7 +35,7 @@ def write(path, compression):
 
 def measure(root, index):
     """What a process of its own says: seconds and peak memory in MB."""
-    code = "from pathlib import Path; from ncatool import dataset, npz\n"
+    code = "from pathlib import Path; from ncatool.data import medmnist, npz\n"
     if index is not None:
         code += f"dataset.sample(dataset.parse('{FLAG}@{SIZE}:train:{index}'), Path({str(root)!r}))"
     script = f"import time; start = time.monotonic()\n{code}\nimport resource\n"

@@ -12,9 +12,9 @@ import torch
 
 from ncatool.config.schema import ModelConfig
 from ncatool.engine import compiled
-from ncatool.engine.rollout import fire_masks, rollout
+from ncatool.engine.rollout import draw_fire_masks, rollout
 from ncatool.nca.rule import step
-from ncatool.nca.weights import Weights, initial_weights
+from ncatool.nca.weights import Weights, draw_weights
 
 STEPS, BATCH = 80, 8
 CASES = {"28x28, all alive": (28, 28), "72x72, 40x40 alive": (72, 40)}
@@ -55,15 +55,15 @@ def main():
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
     model, generator = ModelConfig(), torch.Generator().manual_seed(0)
-    weights = initial_weights(model, generator)
+    weights = draw_weights(model, generator)
     weights = weights._replace(output_weight=0.001 * torch.randn(16, 128, generator=generator))
     for name, (side, living) in CASES.items():
         state = square(side, living, model.channels, generator)
         times = {dense: [], rollout: []}
         for _ in range(arguments.rounds + 1):
-            fire = fire_masks(STEPS, state, model.fire_rate, generator)
+            fire = draw_fire_masks(STEPS, state, model.fire_rate, generator)
             for function, found in times.items():
-                compiled.set_threads(arguments.threads)
+                compiled.set_thread_count(arguments.threads)
                 # The dense rule gets all threads of torch; the rollout runs as the command runs it.
                 torch.set_num_threads(arguments.threads if function is dense else 1)
                 found.append(seconds(function, state, weights, model, fire))

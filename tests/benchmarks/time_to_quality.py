@@ -18,11 +18,11 @@ import torch
 
 from ncatool.config.names import Device
 from ncatool.config.schema import ModelConfig
-from ncatool.engine.advance import mse_at
+from ncatool.engine.advance import measure_mse
 from ncatool.engine.device import resolve_device
-from ncatool.engine.rollout import fire_masks
+from ncatool.engine.rollout import draw_fire_masks
 from ncatool.nca.model_file import load_model
-from ncatool.nca.weights import initial_weights
+from ncatool.nca.weights import draw_weights
 from tests.benchmarks.step_speed import STEPS, dense, seconds, square
 
 SEEDS = (0, 1, 2)
@@ -30,11 +30,11 @@ SEEDS = (0, 1, 2)
 
 def dense_seconds(device, rounds=5):
     model, generator = ModelConfig(), torch.Generator().manual_seed(0)
-    weights = initial_weights(model, generator)
+    weights = draw_weights(model, generator)
     weights = weights._replace(output_weight=0.001 * torch.randn(16, 128, generator=generator))
     weights = weights._replace(**{name: getattr(weights, name).to(device) for name in weights._fields[:3]})
     state = square(28, 28, model.channels, generator).to(device)
-    fire = fire_masks(STEPS, state, model.fire_rate, generator)
+    fire = draw_fire_masks(STEPS, state, model.fire_rate, generator)
     return [seconds(dense, state, weights, model, fire) for _ in range(rounds)]
 
 
@@ -69,7 +69,7 @@ def main():
             ]
             subprocess.run(list(map(str, command)), check=True, capture_output=True)
             took = tomllib.loads(out.with_suffix(".toml").read_text())["result"]["seconds"]
-            values = mse_at(load_model(out), [500], 8, torch.Generator().manual_seed(1))
+            values = measure_mse(load_model(out), [500], 8, torch.Generator().manual_seed(1))
         fast.append(took)
         slow += dense_seconds(device, 3)[1:]
         print(f"seed {number}: MSE at step 500 {values.median():.2e} after {took:.1f} s", flush=True)

@@ -90,8 +90,8 @@ def test_a_runs_own_record_repeats_it():
         ("[train]\nbatch_size = 99999\n", "batch-size is 99999", "--batch-size"),
         ("[model]\nfilter = 'sobol'\n", "filter is 'sobol'", "sobel, scharr"),
         ("model = 3\n", "[model] is 3", "table"),
-        ("[train\n", "not valid TOML", "mend"),
-        ("\x00", "not valid TOML", "mend"),
+        ("[train\n", "not valid TOML", "fix"),
+        ("\x00", "not valid TOML", "fix"),
     ],
 )
 def test_bad_config(text, what, hint):
@@ -257,8 +257,8 @@ def test_no_progress_where_it_is_not_wanted():
 def test_plain_lines_without_a_terminal(monkeypatch, capsys):
     from ncatool.cli import terminal
 
-    monkeypatch.setattr(terminal, "PLAIN_SECONDS", 0)
-    with terminal.progress(10, "iterations") as update:
+    monkeypatch.setattr(terminal, "PLAIN_INTERVAL", 0)
+    with terminal.show_progress(10, "iterations") as update:
         update(1, "loss 1")
         update(2, "loss 0.5")
     lines = capsys.readouterr().err.splitlines()

@@ -18,8 +18,8 @@ from PIL import Image
 from ncatool.config.names import Colormap
 from ncatool.config.schema import TargetConfig
 from ncatool.data import download, fetch
-from ncatool.data.medmnist import Set
-from ncatool.data.readers import load
+from ncatool.data.medmnist import DataSet
+from ncatool.data.readers import load_target
 from ncatool.errors import NcatoolError
 from tests.conftest import DATA, ncatool
 from tests.site import INFO, blood, wait_until
@@ -187,11 +187,11 @@ def quiet(done, total, text):
 
 
 def test_too_little_space_is_seen_before_anything_is_written(site, tmp_path, monkeypatch):
-    full = shutil.disk_usage(tmp_path)._replace(free=download.SPARE + 1000)
+    full = shutil.disk_usage(tmp_path)._replace(free=download.RESERVED_BYTES + 1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     with pytest.raises(NcatoolError, match="has 17 MB free, but 17 MB are needed") as caught:
-        download.download(f"{site.mirror}/chestmnist.npz", tmp_path / "part", download.Patience(), quiet)
-    assert "--root" in caught.value.mend
+        download.download(f"{site.mirror}/chestmnist.npz", tmp_path / "part", download.RetryPolicy(), quiet)
+    assert "--root" in caught.value.hint
     assert not (tmp_path / "part").exists()
 
 
@@ -309,16 +309,16 @@ def test_an_unwritable_root(site, tmp_path):
 def test_bad_usage(arguments, what, hint):
     done = ncatool("fetch", *arguments, env={"NCATOOL_MIRROR": "http://127.0.0.1:9"})
     assert done.returncode == 2, done.stderr
-    line, empty, mend = done.stderr.rstrip("\n").split("\n")
+    line, empty, hint = done.stderr.rstrip("\n").split("\n")
     assert what in line
     assert empty == ""
-    assert hint in mend
+    assert hint in hint
 
 
 def test_all_is_every_set_of_that_size():
-    assert len(fetch.expand(["all"], 28)) == 18
-    assert len(fetch.expand(["all"], 64)) == 18
-    assert len(fetch.expand(["all", "chestmnist"], 128)) == 12
+    assert len(fetch.expand_names(["all"], 28)) == 18
+    assert len(fetch.expand_names(["all"], 64)) == 18
+    assert len(fetch.expand_names(["all", "chestmnist"], 128)) == 12
 
 
 def test_a_local_copy(site, cache, files, tmp_path):
@@ -357,7 +357,7 @@ def test_a_local_copy_that_does_not_fit(cache, tmp_path, spoil, what):
     path = tmp_path / "bad.npz"
     np.savez(path, **spoil(blood(np.zeros((40, 28, 28), np.uint8))))
     with pytest.raises(NcatoolError, match=what) as caught:
-        fetch.copy(Set("chestmnist"), path, cache, quiet)
+        fetch.copy_set(DataSet("chestmnist"), path, cache, quiet)
     assert "\n" not in caught.value.what
     assert names(cache) == []
 
@@ -371,7 +371,7 @@ def test_more_samples_than_the_set_has_are_refused(cache, tmp_path):
     }
     np.savez_compressed(path, **arrays)
     with pytest.raises(NcatoolError, match="holds 20,000 samples, but chestmnist has 11,219"):
-        fetch.copy(Set("chestmnist"), path, cache, quiet)
+        fetch.copy_set(DataSet("chestmnist"), path, cache, quiet)
 
 
 def test_a_flipped_bit_in_a_local_copy(cache, tmp_path):
@@ -381,7 +381,7 @@ def test_a_flipped_bit_in_a_local_copy(cache, tmp_path):
     content[len(content) // 4] ^= 1
     path.write_bytes(content)
     with pytest.raises(NcatoolError, match="damaged: Bad CRC-32"):
-        fetch.copy(Set("chestmnist"), path, cache, quiet)
+        fetch.copy_set(DataSet("chestmnist"), path, cache, quiet)
 
 
 def test_list(site, cache):
@@ -424,7 +424,7 @@ def test_pick_writes_a_sample(site, cache):
     told = json.loads(done.stdout)
     index = int(told["target"].split(":")[2])
     assert told["target"] == f"chestmnist:train:{index}"
-    wanted = load(TargetConfig(source=told["target"], colormap=Colormap.VIRIDIS), cache).pixels[..., :3]
+    wanted = load_target(TargetConfig(source=told["target"], colormap=Colormap.VIRIDIS), cache).pixels[..., :3]
     assert np.array_equal(np.asarray(Image.open(told["wrote"])), wanted)
     again = ncatool("fetch", "chestmnist", "--random", "--seed", 3, "--json", "--out", "again.png")
     assert json.loads(again.stdout)["target"] == told["target"]

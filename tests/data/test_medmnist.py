@@ -12,7 +12,7 @@ from ncatool.config.names import Alpha, Colormap
 from ncatool.config.schema import TargetConfig
 from ncatool.data import medmnist
 from ncatool.data import readers as targets
-from ncatool.data.medmnist import Set, Spec, meaning, parse
+from ncatool.data.medmnist import DataSet, SampleSpec, describe_label, parse_spec
 from ncatool.errors import ExitCode, NcatoolError
 from tests.site import blood, volumes, write_set
 
@@ -20,13 +20,13 @@ from tests.site import blood, volumes, write_set
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("chestmnist", Spec(Set("chestmnist"))),
-        ("bloodmnist@64", Spec(Set("bloodmnist", 64))),
-        ("bloodmnist@224:test", Spec(Set("bloodmnist", 224), "test")),
-        ("chestmnist:val:42", Spec(Set("chestmnist"), "val", 42)),
-        ("organmnist3d@64:train:7", Spec(Set("organmnist3d", 64), "train", 7, "axial", 32)),
-        ("organmnist3d:test:3:sagittal", Spec(Set("organmnist3d"), "test", 3, "sagittal", 14)),
-        ("vesselmnist3d:train:0:coronal:27", Spec(Set("vesselmnist3d"), "train", 0, "coronal", 27)),
+        ("chestmnist", SampleSpec(DataSet("chestmnist"))),
+        ("bloodmnist@64", SampleSpec(DataSet("bloodmnist", 64))),
+        ("bloodmnist@224:test", SampleSpec(DataSet("bloodmnist", 224), "test")),
+        ("chestmnist:val:42", SampleSpec(DataSet("chestmnist"), "val", 42)),
+        ("organmnist3d@64:train:7", SampleSpec(DataSet("organmnist3d", 64), "train", 7, "axial", 32)),
+        ("organmnist3d:test:3:sagittal", SampleSpec(DataSet("organmnist3d"), "test", 3, "sagittal", 14)),
+        ("vesselmnist3d:train:0:coronal:27", SampleSpec(DataSet("vesselmnist3d"), "train", 0, "coronal", 27)),
         ("chest.png", None),
         ("mnist", None),
         ("", None),
@@ -34,13 +34,13 @@ from tests.site import blood, volumes, write_set
     ],
 )
 def test_grammar(text, expected):
-    assert parse(text) == expected
+    assert parse_spec(text) == expected
     if expected is not None:
-        assert parse(str(expected)) == expected
+        assert parse_spec(str(expected)) == expected
 
 
 @pytest.mark.parametrize(
-    ("text", "what", "mend"),
+    ("text", "what", "hint"),
     [
         ("chestmnist@29", "no size 29", "28, 64, 128, 224"),
         ("organmnist3d@128", "no size 128", "28, 64"),
@@ -54,22 +54,22 @@ def test_grammar(text, expected):
         ("organmnist3d:test:1:axial:28", "no slice 28", "0 to 27"),
     ],
 )
-def test_grammar_refuses(text, what, mend):
+def test_grammar_refuses(text, what, hint):
     with pytest.raises(NcatoolError, match=what) as caught:
-        parse(text)
-    assert mend in caught.value.mend
+        parse_spec(text)
+    assert hint in caught.value.hint
     assert caught.value.code == ExitCode.USAGE
 
 
 def test_catalogue_is_medmnists_own():
-    assert len(medmnist.catalogue()) == 18
-    assert medmnist.catalogue()["chestmnist"]["MD5"] == "02c8a6516a18b556561a56cbdd36c4a8"
+    assert len(medmnist.load_catalogue()) == 18
+    assert medmnist.load_catalogue()["chestmnist"]["MD5"] == "02c8a6516a18b556561a56cbdd36c4a8"
 
 
 def test_not_fetched_says_how_to_fetch(root):
     with pytest.raises(NcatoolError, match="has not been fetched") as caught:
-        targets.load(TargetConfig(source="bloodmnist@64:test:1"), root)
-    assert caught.value.mend == "run: ncatool fetch bloodmnist --size 64"
+        targets.load_target(TargetConfig(source="bloodmnist@64:test:1"), root)
+    assert caught.value.hint == "run: ncatool fetch bloodmnist --size 64"
     assert targets.default_source(root) == "phantom"
 
 
@@ -91,10 +91,10 @@ def root(tmp_path):
 def test_a_set_on_this_machine_is_the_default_target(tiles, root):
     put(root, "chestmnist", tiles["chestmnist"])
     assert targets.default_source(root) == "chestmnist"
-    target = targets.load(TargetConfig(source="chestmnist:val:3"), root)
+    target = targets.load_target(TargetConfig(source="chestmnist:val:3"), root)
     assert np.array_equal(target.pixels[..., 0], tiles["chestmnist"][303])
     assert (target.pixels[..., 3] == 255).all()
-    record = target.record()
+    record = target.describe()
     assert (record["flag"], record["split"], record["index"]) == ("chestmnist", "val", 3)
     assert record["label"] == [1, 0] * 7
     assert record["meaning"] == "atelectasis, effusion, mass, pneumonia, consolidation, emphysema, pleural"
@@ -103,13 +103,13 @@ def test_a_set_on_this_machine_is_the_default_target(tiles, root):
 
 
 def test_meanings():
-    assert meaning(Set("chestmnist"), [0] * 14) == "no finding"
-    assert meaning(Set("organmnist3d"), [6]) == "heart"
+    assert describe_label(DataSet("chestmnist"), [0] * 14) == "no finding"
+    assert describe_label(DataSet("organmnist3d"), [6]) == "heart"
 
 
 def test_medmnists_own_folder_is_read_too(tiles, tmp_path):
     put(tmp_path / "home" / ".medmnist", "bloodmnist", tiles["bloodmnist"])
-    target = targets.load(TargetConfig(source="bloodmnist:train:5"))
+    target = targets.load_target(TargetConfig(source="bloodmnist:train:5"))
     assert np.array_equal(target.pixels[..., :3], tiles["bloodmnist"][5])
 
 
@@ -117,9 +117,9 @@ def test_medmnists_own_folder_is_read_too(tiles, tmp_path):
 def test_slices_of_volumes(tiles, root, plane, axis):
     stack = volumes(tiles["organamnist"])
     put(root, "organmnist3d", stack)
-    target = targets.load(TargetConfig(source=f"organmnist3d:train:2:{plane}:9"), root)
+    target = targets.load_target(TargetConfig(source=f"organmnist3d:train:2:{plane}:9"), root)
     assert np.array_equal(target.pixels[..., 0], stack[2].take(9, axis=axis))
-    assert (target.record()["plane"], target.record()["slice"]) == (plane, 9)
+    assert (target.describe()["plane"], target.describe()["slice"]) == (plane, 9)
 
 
 def test_a_colormap_gives_matplotlibs_pixels(tiles, root):
@@ -133,16 +133,16 @@ def test_a_colormap_gives_matplotlibs_pixels(tiles, root):
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     put(root, "chestmnist", tiles["chestmnist"])
-    target = targets.load(TargetConfig(source="chestmnist", colormap=Colormap.VIRIDIS), root)
+    target = targets.load_target(TargetConfig(source="chestmnist", colormap=Colormap.VIRIDIS), root)
     assert np.array_equal(target.pixels, np.asarray(canvas.buffer_rgba()))
 
 
 def test_colour_has_no_colormap(tiles, root):
     put(root, "bloodmnist", tiles["bloodmnist"])
     with pytest.raises(NcatoolError, match="bloodmnist is in colour"):
-        targets.load(TargetConfig(source="bloodmnist", colormap=Colormap.MAGMA), root)
+        targets.load_target(TargetConfig(source="bloodmnist", colormap=Colormap.MAGMA), root)
     with pytest.raises(NcatoolError, match="--colormap is for MedMNIST"):
-        targets.load(TargetConfig(source="phantom", colormap=Colormap.MAGMA))
+        targets.load_target(TargetConfig(source="phantom", colormap=Colormap.MAGMA))
 
 
 def test_dark_pixels_can_be_dead_cells(tiles, root):
@@ -150,7 +150,7 @@ def test_dark_pixels_can_be_dead_cells(tiles, root):
     grey = tiles["organamnist"][0]
 
     def alpha(how, **more):
-        return targets.load(TargetConfig(source="organamnist", alpha=how, **more), root).pixels[..., 3]
+        return targets.load_target(TargetConfig(source="organamnist", alpha=how, **more), root).pixels[..., 3]
 
     assert (alpha(Alpha.OPAQUE) == 255).all()
     assert np.array_equal(alpha(Alpha.LUMINANCE), grey)
@@ -161,14 +161,14 @@ def test_dark_pixels_can_be_dead_cells(tiles, root):
 def test_a_black_sample_cannot_be_transparent(root):
     put(root, "chestmnist", np.zeros((400, 28, 28), np.uint8))
     with pytest.raises(NcatoolError, match="transparent everywhere"):
-        targets.load(TargetConfig(source="chestmnist", alpha=Alpha.LUMINANCE), root)
+        targets.load_target(TargetConfig(source="chestmnist", alpha=Alpha.LUMINANCE), root)
 
 
 def test_a_subset_lacks_samples(root):
     root.mkdir()
     np.savez(root / "chestmnist.npz", **blood(np.zeros((40, 28, 28), np.uint8)))
     with pytest.raises(NcatoolError, match="holds 20 train_images, so none with index 20"):
-        targets.load(TargetConfig(source="chestmnist:train:20"), root)
+        targets.load_target(TargetConfig(source="chestmnist:train:20"), root)
 
 
 def header(shape):
@@ -202,10 +202,10 @@ def test_damaged_files(root, kind):
     np.savez(path, **blood(np.zeros((40, 28, 28), np.uint8)))
     path.write_bytes(SPOILED[kind](path.read_bytes()))
     with pytest.raises(NcatoolError, match=r"chestmnist\.npz is damaged") as caught:
-        targets.load(TargetConfig(source="chestmnist"), root)
+        targets.load_target(TargetConfig(source="chestmnist"), root)
     assert "\n" not in caught.value.what
     assert len(caught.value.what) < 500
-    assert caught.value.mend == "to fetch it anew, run: ncatool fetch chestmnist"
+    assert caught.value.hint == "to fetch it anew, run: ncatool fetch chestmnist"
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -221,7 +221,7 @@ def test_flipped_bytes_never_surprise(root, data):
     path.write_bytes(content)
     said = ""
     try:
-        assert targets.load(TargetConfig(source="chestmnist:train:19"), root).pixels.shape == (28, 28, 4)
+        assert targets.load_target(TargetConfig(source="chestmnist:train:19"), root).pixels.shape == (28, 28, 4)
     except NcatoolError as error:
         said = error.what
     assert "\n" not in said

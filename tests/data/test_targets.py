@@ -8,15 +8,15 @@ from PIL import Image, ImageOps
 
 from ncatool.config.schema import TargetConfig
 from ncatool.data import readers as targets
-from ncatool.data.image_file import from_image
-from ncatool.data.phantom import phantom
+from ncatool.data.image_file import read_image
+from ncatool.data.phantom import draw_phantom
 from ncatool.data.target import Target
 from ncatool.errors import ExitCode, NcatoolError
 
 
 def test_phantom_against_the_published_ellipses():
     """Grey values at points whose ellipses can be read off the table: skull, brain, ventricles, tumours."""
-    pixels = phantom(200)
+    pixels = draw_phantom(200)
 
     def grey(x, y):
         return pixels[round((1 - y) * 100 - 0.5), round((x + 1) * 100 - 0.5)].tolist()
@@ -30,14 +30,14 @@ def test_phantom_against_the_published_ellipses():
 
 @pytest.mark.parametrize("size", [1, 2, 28, 41])
 def test_phantom_at_any_size(size):
-    pixels = phantom(size)
+    pixels = draw_phantom(size)
     assert pixels.shape == (size, size, 4)
     assert pixels[..., 3].any()
 
 
 def test_phantom_covers_its_area():
     """The skull's ellipse covers pi * 0.69 * 0.92 of a square of area 4."""
-    assert phantom(64)[..., 3].mean() / 255 == pytest.approx(np.pi * 0.69 * 0.92 / 4, rel=2e-3)
+    assert draw_phantom(64)[..., 3].mean() / 255 == pytest.approx(np.pi * 0.69 * 0.92 / 4, rel=2e-3)
 
 
 def colourful():
@@ -65,7 +65,7 @@ def test_every_mode(tmp_path, mode):
     image.save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
     if path.suffix == ".jpg":
         expected = Image.open(path).convert("RGBA")
-    assert np.array_equal(from_image(path, 8), np.asarray(expected))
+    assert np.array_equal(read_image(path, 8), np.asarray(expected))
 
 
 def test_palette_with_transparency(tmp_path):
@@ -73,7 +73,7 @@ def test_palette_with_transparency(tmp_path):
     image.putpalette([255, 0, 0, 0, 255, 0])
     image.putpixel((0, 0), 0)
     image.save(tmp_path / "p.png", transparency=0)
-    pixels = from_image(tmp_path / "p.png", 4)
+    pixels = read_image(tmp_path / "p.png", 4)
     assert pixels[0, 0, 3] == 0
     assert pixels[1, 1].tolist() == [0, 255, 0, 255]
 
@@ -84,7 +84,7 @@ def test_orientation_and_aspect_ratio(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by 90 degrees clockwise: the left half comes to the top
     image.save(tmp_path / "turned.png", exif=exif)
-    pixels = from_image(tmp_path / "turned.png", 20)
+    pixels = read_image(tmp_path / "turned.png", 20)
     assert pixels.shape == (20, 10, 4)
     assert pixels[2, 5].tolist() == [0, 0, 255, 255]
     assert pixels[17, 5].tolist() == [255, 0, 0, 255]
@@ -96,29 +96,29 @@ def test_colours_do_not_bleed_from_transparent_pixels(tmp_path):
     image = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
     image.paste((0, 255, 0, 255), (0, 0, 37, 64))
     image.save(tmp_path / "edge.png")
-    pixels = from_image(tmp_path / "edge.png", 16)
+    pixels = read_image(tmp_path / "edge.png", 16)
     visible = pixels[pixels[..., 3] > 8]
     assert visible[:, 0].max() <= 2
 
 
 def test_premultiplied_and_padded():
     pixels = np.array([[[255, 128, 0, 51], [10, 20, 30, 0]]], np.uint8)
-    values = Target(pixels, padding=1).premultiplied()
+    values = Target(pixels, padding=1).premultiply()
     assert values.shape == (3, 4, 4)
     assert values[1, 1].tolist() == pytest.approx([0.2, 128 / 255 * 0.2, 0, 0.2])
     assert values.sum() == pytest.approx(values[1, 1].sum())
 
 
 def test_record_holds_the_digest_of_the_pixels():
-    target = targets.load(TargetConfig(size=12, padding=3))
-    record = target.record()
-    assert record["sha256"] == hashlib.sha256(phantom(12).tobytes()).hexdigest()
+    target = targets.load_target(TargetConfig(size=12, padding=3))
+    record = target.describe()
+    assert record["sha256"] == hashlib.sha256(draw_phantom(12).tobytes()).hexdigest()
     assert (record["source"], record["size"], record["padding"]) == ("phantom", 12, 3)
     assert target.shape == (18, 18)
 
 
 def test_the_reference_picture(data):
-    pixels = from_image(data / "reference" / "chest.png", 28)
+    pixels = read_image(data / "reference" / "chest.png", 28)
     assert pixels.shape == (28, 28, 4)
     assert np.array_equal(pixels, np.asarray(Image.open(data / "reference" / "chest.png").convert("RGBA")))
 
@@ -165,14 +165,14 @@ def test_bad_files(tmp_path, make, what):
     path = tmp_path / "bad.png"
     make(path)
     with pytest.raises(NcatoolError, match=what) as caught:
-        from_image(path, 28)
+        read_image(path, 28)
     assert caught.value.code == ExitCode.FAILED
     assert "\n" not in caught.value.what
 
 
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(NcatoolError, match="no such target") as caught:
-        targets.load(TargetConfig(source="nowhere.png"))
+        targets.load_target(TargetConfig(source="nowhere.png"))
     assert caught.value.code == ExitCode.USAGE
     with pytest.raises(NcatoolError, match="cannot be read"):
-        from_image(tmp_path, 28)
+        read_image(tmp_path, 28)

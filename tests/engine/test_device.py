@@ -11,17 +11,17 @@ import torch
 from ncatool.config.names import Device, Precision
 from ncatool.config.schema import ModelConfig, TargetConfig
 from ncatool.data import readers as targets
-from ncatool.engine.advance import advance, mse_at
-from ncatool.engine.device import resolve_device, share_of_memory
-from ncatool.engine.rollout import fire_masks
-from ncatool.evaluation.errors import figures
-from ncatool.evaluation.protocol import Trial, measure
-from ncatool.nca.model_file import Model, load_model, save_model
-from ncatool.nca.state import seed
-from ncatool.nca.weights import initial_weights
-from ncatool.rendering.damage_script import parse
-from ncatool.rendering.film import Film
-from ncatool.rendering.timeline import Rendering
+from ncatool.engine.advance import advance, measure_mse
+from ncatool.engine.device import memory_limit, resolve_device
+from ncatool.engine.rollout import draw_fire_masks
+from ncatool.evaluation.errors import measure_errors
+from ncatool.evaluation.protocol import Protocol, measure_model
+from ncatool.nca.model_file import ModelData, load_model, save_model
+from ncatool.nca.state import make_seed
+from ncatool.nca.weights import draw_weights
+from ncatool.rendering.damage_script import parse_script
+from ncatool.rendering.film import Playback
+from ncatool.rendering.timeline import RenderSettings
 from ncatool.training.run import Run
 from ncatool.training.run_files import RunFiles
 from tests.conftest import SMALL, ncatool, small_run
@@ -42,15 +42,15 @@ def lively():
     """A model whose cells grow quickly, and live."""
     config = ModelConfig(channels=8, hidden=12)
     generator = torch.Generator().manual_seed(1)
-    weights = initial_weights(config, generator)
+    weights = draw_weights(config, generator)
     weights = weights._replace(output_weight=torch.randn(8, 12, generator=generator) * 0.05)
-    return Model(weights, config, targets.load(TargetConfig(size=12, padding=1)))
+    return ModelData(weights, config, targets.load_target(TargetConfig(size=12, padding=1)))
 
 
 def trained(device, name, stop=0, **settings):
     config = small_run(device=device, iterations=12, **settings)
-    run = Run(config, targets.load(config.target), RunFiles(Path(f"{name}.safetensors")))
-    for _ in run.reports(lambda: 0 < stop <= run.trainer.iteration):
+    run = Run(config, targets.load_target(config.target), RunFiles(Path(f"{name}.safetensors")))
+    for _ in run.train(lambda: 0 < stop <= run.trainer.iteration):
         pass
     return run
 
@@ -59,13 +59,13 @@ def trained(device, name, stop=0, **settings):
 def test_a_resumed_run_ends_with_the_same_bytes(device, precision):
     whole = trained(device, "whole", precision=precision)
     assert trained(device, "parts", stop=5, precision=precision).trainer.iteration == 5
-    run = Run.resumed(RunFiles(Path("parts.safetensors")))
+    run = Run.resume(RunFiles(Path("parts.safetensors")))
     assert run.trainer.device.type == device.value
     assert run.config.train.precision is precision
-    assert len(list(run.reports(lambda: False))) == 7
+    assert len(list(run.train(lambda: False))) == 7
     for ending in ("safetensors", "csv"):
         assert Path(f"parts.{ending}").read_bytes() == Path(f"whole.{ending}").read_bytes()
-    one, other = run.trainer.tensors(), whole.trainer.tensors()
+    one, other = run.trainer.state_tensors(), whole.trainer.state_tensors()
     assert all(torch.equal(one[name].cpu(), other[name].cpu()) for name in other)
     assert run.finish()["mse_at_500"] == whole.finish()["mse_at_500"]
 
@@ -78,13 +78,13 @@ def test_a_run_goes_on_on_another_device():
         def get_state(self):
             return torch.arange(16, dtype=torch.uint8)
 
-    run.trainer.fire = Other()
+    run.trainer.fire_generator = Other()
     run.save()
     left, found = Path("m.checkpoint.safetensors").read_bytes(), []
     for _ in range(2):
         Path("m.checkpoint.safetensors").write_bytes(left)
-        again = Run.resumed(RunFiles(Path("m.safetensors")))
-        assert len(list(again.reports(lambda: False))) == 7
+        again = Run.resume(RunFiles(Path("m.safetensors")))
+        assert len(list(again.train(lambda: False))) == 7
         found.append(Path("m.safetensors").read_bytes())
     assert found[0] == found[1]
 
@@ -94,14 +94,14 @@ def test_training_with_the_masks_of_the_processor_goes_as_it_does_there(device, 
     draws = iter([])
 
     def same_masks(steps, state, fire_rate, generator):
-        return fire_masks(steps, state, fire_rate, next(draws))
+        return draw_fire_masks(steps, state, fire_rate, next(draws))
 
-    monkeypatch.setattr("ncatool.training.trainer.fire_masks", same_masks)
+    monkeypatch.setattr("ncatool.training.trainer.draw_fire_masks", same_masks)
     found = []
     for place in (Device.CPU, device):
         draws = (torch.Generator().manual_seed(number) for number in range(99))
         run = trained(place, place.value, learning_rate=1e-4)
-        found.append(([row[1:3] for row in run.rows], run.trainer.model().weights))
+        found.append(([row[1:3] for row in run.rows], run.trainer.copy_model().weights))
     (curve, weights), (other_curve, others) = found
     torch.testing.assert_close(torch.tensor(other_curve), torch.tensor(curve), rtol=1e-3, atol=1e-5)
     for one, other in zip(weights[:3], others[:3], strict=True):
@@ -118,45 +118,45 @@ def test_a_model_on_a_device_goes_back_unchanged(device, lively):
 
 def test_masks_are_drawn_where_the_generator_is(device):
     state = torch.zeros(2, 5, 4, 6, device=resolve_device(device))
-    drawn = fire_masks(3, state, 0.5, torch.Generator().manual_seed(1))
+    drawn = draw_fire_masks(3, state, 0.5, torch.Generator().manual_seed(1))
     assert drawn.device == state.device
-    assert torch.equal(drawn.cpu(), fire_masks(3, state.cpu(), 0.5, torch.Generator().manual_seed(1)))
+    assert torch.equal(drawn.cpu(), draw_fire_masks(3, state.cpu(), 0.5, torch.Generator().manual_seed(1)))
 
 
 def test_the_same_rollouts(device, lively):
     place = resolve_device(device)
-    state = seed(2, *lively.target.shape, 8)
+    state = make_seed(2, *lively.target.shape, 8)
     there = advance(lively.on(place), state.to(place), 30, torch.Generator().manual_seed(2))
     here = advance(lively, state, 30, torch.Generator().manual_seed(2))
     assert here.any()
     torch.testing.assert_close(there.cpu(), here, rtol=1e-3, atol=1e-4)
     numbers = [
-        mse_at(model, [5, 20], 3, torch.Generator().manual_seed(1)) for model in (lively.on(place), lively)
+        measure_mse(model, [5, 20], 3, torch.Generator().manual_seed(1)) for model in (lively.on(place), lively)
     ]  # fmt: skip
     torch.testing.assert_close(*numbers, rtol=1e-3, atol=1e-5)
 
 
 def test_the_same_pictures(device, lively):
-    how = Rendering(steps=24, damage=parse(["circle@10,random@15"], 24))
-    films = [Film(lively.on(place), how) for place in (resolve_device(device), CPU)]
+    how = RenderSettings(steps=24, damage=parse_script(["circle@10,random@15"], 24))
+    films = [Playback(lively.on(place), how) for place in (resolve_device(device), CPU)]
     for step in (10, 24):
         for film in films:
-            film.to(step)
-        there, here = (film.scene() for film in films)
+            film.advance_to(step)
+        there, here = (film.capture() for film in films)
         np.testing.assert_allclose(there.cells, here.cells, rtol=1e-3, atol=1e-4)
         np.testing.assert_allclose(there.mse, here.mse, rtol=1e-3)
         for film in films if step == 10 else []:
             film.erase(how.damage[0])
             film.erase(how.damage[1])
-    assert figures(films[0].state, films[0].wanted)["mse"] == pytest.approx(films[1].scene().mse, rel=1e-3)
+    assert measure_errors(films[0].state, films[0].expected)["mse"] == pytest.approx(films[1].capture().mse, rel=1e-3)
 
 
 def test_the_same_measures(device, lively):
-    trial = Trial(rollouts=2, steps=200)
-    there, here = (measure(lively.on(place), trial) for place in (resolve_device(device), CPU))
-    np.testing.assert_allclose(there.course.mse[:, :40], here.course.mse[:, :40], rtol=1e-3)
-    assert there.course.mse.shape == here.course.mse.shape == (2, 201)
-    assert there.wounds.keys() == here.wounds.keys()
+    trial = Protocol(rollouts=2, steps=200)
+    there, here = (measure_model(lively.on(place), trial) for place in (resolve_device(device), CPU))
+    np.testing.assert_allclose(there.trajectory.mse[:, :40], here.trajectory.mse[:, :40], rtol=1e-3)
+    assert there.trajectory.mse.shape == here.trajectory.mse.shape == (2, 201)
+    assert there.damage.keys() == here.damage.keys()
     assert there.dead == here.dead
 
 
@@ -192,8 +192,8 @@ def test_a_device_that_is_not_there_is_refused(words, lively):
 def test_a_gpu_may_hold_a_quarter_of_its_memory(monkeypatch):
     facts = type("Facts", (), {"total_memory": 4000})
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: facts)
-    assert share_of_memory(torch.device("cuda"), 7) == 1000
-    assert share_of_memory(CPU, 7) == 7
+    assert memory_limit(torch.device("cuda"), 7) == 1000
+    assert memory_limit(CPU, 7) == 7
 
 
 def test_an_unknown_precision_is_refused():

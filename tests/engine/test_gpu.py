@@ -41,7 +41,7 @@ def _quick(monkeypatch):
     if INTERPRETED:
         from triton.runtime import interpreter
 
-        monkeypatch.setattr(gpu, "PARTS", 3)
+        monkeypatch.setattr(gpu, "PARTIAL_SUMS", 3)
         plain = interpreter.InterpreterBuilder.create_dot
 
         def widened(value):  # the interpreter holds bfloat16 as the upper half of a float32
@@ -76,7 +76,7 @@ def test_agrees_with_the_dense_rule(name):
     assert not undecided(state, weights, model, fire)
     expected = outcome(dense, state, weights, model, fire, direction)
     state, weights, fire, direction = on_device(state, weights, fire, direction)
-    engine = gpu.Engine(model, tuple(weights), *state.shape[1:3], Precision.FLOAT32)
+    engine = gpu.GpuEngine(model, tuple(weights), *state.shape[1:3], Precision.FLOAT32)
     assert_close([t.cpu() for t in both_ways(engine, state, fire, direction)], expected)
 
 
@@ -86,13 +86,13 @@ def cut(values):
 
 
 def test_products_of_bfloat16_are_what_they_are_in_the_dense_rule(monkeypatch):
-    monkeypatch.setattr(dense_engine, "_rounded", cut) if INTERPRETED else None
+    monkeypatch.setattr(dense_engine, "_round_to_bfloat16", cut) if INTERPRETED else None
     model = ModelConfig(hidden=40)
     state, weights, fire, direction = on_device(*make_case(model, (1, 7, 6), 3, 0.6, 0.02, 5))
     found, expected, exact = (
         both_ways(engine(model, tuple(weights), 7, 6, precision), state, fire, direction)
         for engine, precision in (
-            (gpu.Engine, Precision.BFLOAT16),
+            (gpu.GpuEngine, Precision.BFLOAT16),
             (dense.Dense, Precision.BFLOAT16),
             (dense.Dense, Precision.FLOAT32),
         )
@@ -109,7 +109,7 @@ def test_what_else_is_in_a_batch_changes_no_bit():
     cases = [on_device(*make_case(kinds[n], (1, 5, 6), counts[n], 0.6, 0.1, n)) for n in (0, 1)]
     states, weights, fires, directions = zip(*cases, strict=True)
     stacked = tuple(torch.stack(tensors) for tensors in zip(*weights, strict=True))
-    batch = gpu.Batch(kinds, stacked, 5, 6, Precision.FLOAT32)
+    batch = gpu.BatchEngine(kinds, stacked, 5, 6, Precision.FLOAT32)
     fire = torch.full((3, 2, 5, 6), gpu.HALTED, dtype=torch.uint8, device=DEVICE)
     for n, masks in enumerate(fires):
         fire[: len(masks), n : n + 1] = masks
@@ -117,7 +117,7 @@ def test_what_else_is_in_a_batch_changes_no_bit():
     first, parameters = batch.reverse(tape, torch.cat(directions))
     assert torch.equal(batch.run(torch.cat(states), fire), tape.final)
     for n, (state, own, masks, direction) in enumerate(cases):
-        alone = both_ways(gpu.Engine(kinds[n], tuple(own), 5, 6, Precision.FLOAT32), state, masks, direction)
+        alone = both_ways(gpu.GpuEngine(kinds[n], tuple(own), 5, 6, Precision.FLOAT32), state, masks, direction)
         together = [tape.final[n : n + 1], first[n : n + 1], *(p[n] for p in parameters)]
         assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
 
@@ -149,8 +149,8 @@ def no_waiting():
 @pytest.fixture(params=["triton", "dense"])
 def engine(request, monkeypatch):
     """Whole rollouts by the kernels, wherever the tensors lie, and by the dense rule."""
-    monkeypatch.setattr(choose, "name", lambda *_: request.param)
-    monkeypatch.setattr(choose, "kernels_for", lambda *_: gpu)
+    monkeypatch.setattr(choose, "engine_name", lambda *_: request.param)
+    monkeypatch.setattr(choose, "find_kernels", lambda *_: gpu)
     return request.param
 
 
@@ -163,7 +163,7 @@ class Idle:
 
 @pytest.mark.parametrize("memory", [2**40, 1])
 def test_a_rollout_neither_waits_nor_transfers(engine, memory, monkeypatch):
-    monkeypatch.setattr(rollout, "share_of_memory", lambda device, otherwise: memory)
+    monkeypatch.setattr(rollout, "memory_limit", lambda device, otherwise: memory)
     model = ModelConfig(channels=6, hidden=10)
     state, weights, fire, direction = on_device(*make_case(model, (2, 5, 4), 5, 0.8, 0.1, 1))
     rollout.rollout(state, weights, model, fire)  # constants are brought over once
@@ -184,7 +184,7 @@ def test_rollouts_under_autograd_and_with_little_memory(engine, monkeypatch):
     state, weights, fire, direction = on_device(*case)
     expected = outcome(dense, case[0], case[1], model, case[2], case[3])
     for memory in (2**40, 1):
-        monkeypatch.setattr(rollout, "share_of_memory", lambda *_, memory=memory: memory)
+        monkeypatch.setattr(rollout, "memory_limit", lambda *_, memory=memory: memory)
         found = outcome(rollout.rollout, state, weights, model, fire, direction)
         assert_close([t.cpu() for t in found], expected)
     assert_close([rollout.rollout(state, weights, model, fire).cpu()], expected[:1])
@@ -196,9 +196,9 @@ def test_kernels_are_trusted_only_where_they_come_to_the_dense_rules_numbers():
             first, (w1, b1, w2, b2) = super().reverse(tape, gradient)
             return first, (w1 * 1.001, b1, w2, b2)
 
-    assert choose.agrees(gpu.Engine, DEVICE)
-    assert choose.agrees(dense.Dense, DEVICE)
-    assert not choose.agrees(Wrong, DEVICE)
+    assert choose.agrees_with_dense(gpu.GpuEngine, DEVICE)
+    assert choose.agrees_with_dense(dense.Dense, DEVICE)
+    assert not choose.agrees_with_dense(Wrong, DEVICE)
 
 
 CUDA = torch.device("cuda")
@@ -206,23 +206,23 @@ CUDA = torch.device("cuda")
 
 @pytest.fixture
 def _untried():
-    choose._tried.cache_clear()
+    choose._load_kernels.cache_clear()
     yield
-    choose._tried.cache_clear()
+    choose._load_kernels.cache_clear()
 
 
 @pytest.mark.usefixtures("_untried")
 def test_without_triton_the_dense_rule_runs(monkeypatch):
     monkeypatch.setitem(sys.modules, "ncatool.gpu", None)  # an import of it fails
-    assert choose.name(CUDA) == "dense"
-    assert choose.kernels_for(CUDA, ModelConfig(), Precision.FLOAT32) is None
-    why = choose.slowness(CUDA, ModelConfig(), Precision.FLOAT32)
+    assert choose.engine_name(CUDA) == "dense"
+    assert choose.find_kernels(CUDA, ModelConfig(), Precision.FLOAT32) is None
+    why = choose.explain_slowness(CUDA, ModelConfig(), Precision.FLOAT32)
     assert "do not run here" in why
     assert "ncatool.gpu" in why
-    assert choose.name(torch.device("mps")) == "dense"
+    assert choose.engine_name(torch.device("mps")) == "dense"
     cpu = torch.device("cpu")
-    assert choose.name(cpu) == ("compiled" if compiled.available() else "dense")
-    assert choose.name(cpu, precision=Precision.BFLOAT16) == "dense"
+    assert choose.engine_name(cpu) == ("compiled" if compiled.is_available() else "dense")
+    assert choose.engine_name(cpu, precision=Precision.BFLOAT16) == "dense"
 
 
 @pytest.mark.usefixtures("_untried")
@@ -232,17 +232,17 @@ def test_kernels_that_fail_or_stray_are_left_alone(monkeypatch):
     def missing(*_):
         raise RuntimeError("Failed to find C compiler")
 
-    monkeypatch.setattr(choose, "agrees", missing)
-    assert "Failed to find C compiler" in choose.slowness(CUDA, ModelConfig(), Precision.FLOAT32)
-    monkeypatch.setattr(choose, "agrees", lambda *_: False)
-    assert choose.name(CUDA, ModelConfig(hidden=5)) == "dense"
-    assert "other numbers" in choose.slowness(CUDA, ModelConfig(hidden=5), Precision.FLOAT32)
-    monkeypatch.setattr(choose, "agrees", lambda *_: True)
-    assert choose.name(CUDA, ModelConfig(hidden=6)) == "triton"
-    assert choose.slowness(CUDA, ModelConfig(hidden=6), Precision.FLOAT32) == ""
-    many = ModelConfig(channels=gpu.MOST_CHANNELS + 1)
-    assert choose.name(CUDA, many) == "dense"
-    assert "33 channels" in choose.slowness(CUDA, many, Precision.FLOAT32)
+    monkeypatch.setattr(choose, "agrees_with_dense", missing)
+    assert "Failed to find C compiler" in choose.explain_slowness(CUDA, ModelConfig(), Precision.FLOAT32)
+    monkeypatch.setattr(choose, "agrees_with_dense", lambda *_: False)
+    assert choose.engine_name(CUDA, ModelConfig(hidden=5)) == "dense"
+    assert "other numbers" in choose.explain_slowness(CUDA, ModelConfig(hidden=5), Precision.FLOAT32)
+    monkeypatch.setattr(choose, "agrees_with_dense", lambda *_: True)
+    assert choose.engine_name(CUDA, ModelConfig(hidden=6)) == "triton"
+    assert choose.explain_slowness(CUDA, ModelConfig(hidden=6), Precision.FLOAT32) == ""
+    many = ModelConfig(channels=gpu.MAX_CHANNELS + 1)
+    assert choose.engine_name(CUDA, many) == "dense"
+    assert "33 channels" in choose.explain_slowness(CUDA, many, Precision.FLOAT32)
 
 
 BUILD = """

@@ -10,7 +10,7 @@ from ncatool.config.schema import ModelConfig
 from ncatool.engine import compiled, rollout
 from ncatool.nca.rule import perceive, step, update
 from ncatool.nca.state import ALPHA
-from ncatool.nca.weights import Weights, initial_weights
+from ncatool.nca.weights import Weights, draw_weights
 
 
 def make_case(model, shape, steps, live, scale, number, dtype=torch.float32):
@@ -20,7 +20,7 @@ def make_case(model, shape, steps, live, scale, number, dtype=torch.float32):
     def normal(*size):
         return torch.randn(size, generator=generator, dtype=dtype)
 
-    weights = initial_weights(model, generator)
+    weights = draw_weights(model, generator)
     weights = Weights(weights.hidden_weight.to(dtype), weights.hidden_bias.to(dtype),
                       normal(model.channels, model.hidden) * scale, normal(model.channels) * scale)  # fmt: skip
     kept = torch.rand(*shape, 1, generator=generator) < live
@@ -80,9 +80,9 @@ cases = st.fixed_dictionaries(
 @pytest.fixture(params=["compiled", "dense"])
 def engine(request, monkeypatch):
     if request.param == "dense":
-        monkeypatch.setattr(compiled, "available", lambda: False)
+        monkeypatch.setattr(compiled, "is_available", lambda: False)
     else:
-        assert compiled.available(), "the tests need a C compiler"
+        assert compiled.is_available(), "the tests need a C compiler"
     return request.param
 
 
@@ -94,7 +94,7 @@ def test_agrees_with_the_dense_rule(case):
     assume(not undecided(state, weights, model, fire))
     expected = outcome(dense, state, weights, model, fire, direction)
     assume(all(torch.isfinite(tensor).all() for tensor in expected))
-    assert compiled.available()
+    assert compiled.is_available()
     assert_close(outcome(rollout.rollout, state, weights, model, fire, direction), expected)
 
 
@@ -105,11 +105,11 @@ def test_bounded_memory_changes_nothing(case, limit):
     model = case["model"]
     state, weights, fire, direction = make_case(**case)
     free = outcome(rollout.rollout, state, weights, model, fire, direction)
-    before, rollout.MEMORY = rollout.MEMORY, limit
+    before, rollout.MAX_TAPE_BYTES = rollout.MAX_TAPE_BYTES, limit
     try:
         bounded = outcome(rollout.rollout, state, weights, model, fire, direction)
     finally:
-        rollout.MEMORY = before
+        rollout.MAX_TAPE_BYTES = before
     assert torch.equal(free[0], bounded[0])
     assert_close(bounded, free)
 
@@ -193,8 +193,8 @@ def test_same_bytes_whatever_the_threads():
     before = compiled._threads, torch.get_num_threads()
     results = []
     for threads in (1, 2, 3):
-        compiled.set_threads(threads)
-        assert compiled.threads() == threads
+        compiled.set_thread_count(threads)
+        assert compiled.thread_count() == threads
         results.append(outcome(rollout.rollout, case[0], case[1], model, *case[2:]))
     compiled._threads = before[0]
     torch.set_num_threads(before[1])
@@ -227,8 +227,8 @@ def test_no_steps_and_no_gradient(engine):
 
 def test_masks_come_from_the_generator(generator):
     state = torch.zeros(2, 30, 30, 4)
-    fire = rollout.fire_masks(50, state, 0.3, generator)
+    fire = rollout.draw_fire_masks(50, state, 0.3, generator)
     assert fire.shape == (50, 2, 30, 30)
     assert abs(fire.float().mean() - 0.3) < 0.01
-    again = rollout.fire_masks(50, state, 0.3, torch.Generator().manual_seed(7))
+    again = rollout.draw_fire_masks(50, state, 0.3, torch.Generator().manual_seed(7))
     assert torch.equal(fire, again)

@@ -16,10 +16,10 @@ from ncatool.config.names import Filter, Metric
 from ncatool.data.target import Target
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluation import models, svg_plot, table
-from ncatool.evaluation.models import Contender, Entry, load, model_paths
-from ncatool.evaluation.protocol import Trial, measure
-from ncatool.evaluation.report import settings
-from ncatool.evaluation.table import Column, best, ordered, shown
+from ncatool.evaluation.models import Candidate, Evaluation, find_models, load_candidates
+from ncatool.evaluation.protocol import Protocol, measure_model
+from ncatool.evaluation.report import split_settings
+from ncatool.evaluation.table import Column, find_best, format_number, sort_evaluations
 from ncatool.files.toml import write_toml
 from ncatool.nca.model_file import save_model
 from tests.conftest import ncatool
@@ -58,21 +58,21 @@ def runs():
 
 def test_models_are_found_in_folders_and_by_patterns(runs):
     everything = ["runs/a.safetensors", "runs/broken.safetensors", "runs/c.safetensors", "runs/deep/b.safetensors"]
-    assert [str(path) for path in model_paths(["runs"])] == everything
-    assert [str(path) for path in model_paths(["runs/c*", "runs/c.safetensors"])] == ["runs/c.safetensors"]
-    assert [str(path) for path in model_paths(["runs/**/b.safetensors"])] == ["runs/deep/b.safetensors"]
-    assert model_paths(["nowhere.safetensors"]) == [Path("nowhere.safetensors")]
+    assert [str(path) for path in find_models(["runs"])] == everything
+    assert [str(path) for path in find_models(["runs/c*", "runs/c.safetensors"])] == ["runs/c.safetensors"]
+    assert [str(path) for path in find_models(["runs/**/b.safetensors"])] == ["runs/deep/b.safetensors"]
+    assert find_models(["nowhere.safetensors"]) == [Path("nowhere.safetensors")]
     Path("empty").mkdir()
     for name in ("empty", "runs/z*"):
         with pytest.raises(UsageError, match="there is no model in"):
-            model_paths([name])
+            find_models([name])
 
 
 def test_what_cannot_be_loaded_is_told_and_the_rest_is_grouped(runs):
-    contenders, failed = load(model_paths(["runs", "nowhere.safetensors"]), CPU)
+    contenders, failed = load_candidates(find_models(["runs", "nowhere.safetensors"]), CPU)
     assert [contender.name for contender in contenders] == ["c", "a", "b"]
     assert {path.name for path in failed} == {"broken.safetensors", "nowhere.safetensors"}
-    about = {contender.name: contender.about for contender in contenders}
+    about = {contender.name: contender.grouping for contender in contenders}
     assert about["a"] == {"filter": "sobel", "loss": "l1", "damage": "no", "target": "phantom 13x13"}
     assert about["b"]["damage"] == "yes"
     assert contenders[1].notes == []
@@ -82,19 +82,19 @@ def test_what_cannot_be_loaded_is_told_and_the_rest_is_grouped(runs):
 def test_models_of_one_name_are_told_apart():
     for folder in ("x", "y"):
         saved(f"{folder}/model.safetensors")
-    contenders, _ = load([Path("x/model.safetensors"), Path("y/model.safetensors")], CPU)
+    contenders, _ = load_candidates([Path("x/model.safetensors"), Path("y/model.safetensors")], CPU)
     assert [contender.name for contender in contenders] == ["x/model", "y/model"]
 
 
 def test_a_lone_model_has_no_record_but_is_compared():
     Path(saved("a.safetensors")).with_suffix(".toml").unlink()
-    (contender,), _ = load([Path("a.safetensors")], CPU)
-    assert contender.about == {"filter": "sobel", "loss": "?", "damage": "?", "target": "? 13x13"}
+    (contender,), _ = load_candidates([Path("a.safetensors")], CPU)
+    assert contender.grouping == {"filter": "sobel", "loss": "?", "damage": "?", "target": "? 13x13"}
 
 
 def test_differences_between_records_come_first(runs):
-    contenders, _ = load(model_paths(["runs"]), CPU)
-    differing, common = settings(contenders)
+    contenders, _ = load_candidates(find_models(["runs"]), CPU)
+    differing, common = split_settings(contenders)
     assert differing["train.loss"] == ["l2", "l1", "l2"]
     assert differing["train.regime"] == ["persistent", "persistent", "regenerating"]
     assert common == {"target.source": "phantom", "train.seed": "3"}
@@ -106,12 +106,12 @@ def fixed(name, value, target=None):
     if target is not None:
         model = type(model)(model.weights, model.config, target)
     numbers = {"mse_later": value, "psnr_later": -value}
-    return Entry(Contender(name, Path(name), model), numbers, some_measures())
+    return Evaluation(Candidate(name, Path(name), model), numbers, some_measures())
 
 
 @cache
 def some_measures():
-    return measure(lively(), Trial(rollouts=1, steps=200))
+    return measure_model(lively(), Protocol(rollouts=1, steps=200))
 
 
 LOW, HIGH = Column("mse_later", "", ""), Column("psnr_later", "", "")
@@ -119,24 +119,26 @@ LOW, HIGH = Column("mse_later", "", ""), Column("psnr_later", "", "")
 
 def test_the_best_by_hand():
     entries = [fixed("a", 3.0), fixed("b", 1.0), fixed("c", 2.0)]
-    assert best(entries, LOW) == best(entries, HIGH) == {"b"}
-    assert best([fixed("a", 0.0), fixed("b", 0.0), fixed("c", 1.0)], LOW) == set(), "most of them are"
-    assert best([fixed("a", float("inf")), fixed("b", float("inf"))], LOW) == set()
-    assert best([fixed("a", 0.0)], LOW) == set()
+    assert find_best(entries, LOW) == find_best(entries, HIGH) == {"b"}
+    assert find_best([fixed("a", 0.0), fixed("b", 0.0), fixed("c", 1.0)], LOW) == set(), "most of them are"
+    assert find_best([fixed("a", float("inf")), fixed("b", float("inf"))], LOW) == set()
+    assert find_best([fixed("a", 0.0)], LOW) == set()
     other = Target(np.full((9, 9, 4), 255, np.uint8), 2)
     mixed = [*entries, fixed("d", 9.0, other), fixed("e", 8.0, other)]
-    assert best(mixed, LOW) == {"b", "e"}, "of each target one"
-    assert mixed[0].contender.target_key != mixed[-1].contender.target_key
+    assert find_best(mixed, LOW) == {"b", "e"}, "of each target one"
+    assert mixed[0].candidate.target_key != mixed[-1].candidate.target_key
 
 
 def test_order_by_hand():
     entries = [fixed("a", 3.0), fixed("c", 1.0), fixed("b", 2.0)]
-    assert [entry.contender.name for entry in ordered(entries, "mse_later")] == ["c", "b", "a"]
-    assert [entry.contender.name for entry in ordered(entries, "psnr_later")] == ["c", "b", "a"]
-    assert [entry.contender.name for entry in ordered(entries, "name")] == ["a", "b", "c"]
+    assert [entry.candidate.name for entry in sort_evaluations(entries, "mse_later")] == ["c", "b", "a"]
+    assert [entry.candidate.name for entry in sort_evaluations(entries, "psnr_later")] == ["c", "b", "a"]
+    assert [entry.candidate.name for entry in sort_evaluations(entries, "name")] == ["a", "b", "c"]
     never = [fixed("a", float("inf")), *entries]
     for by in ("mse_later", "psnr_later"):
-        assert [entry.contender.name for entry in ordered(never, by)] == ["c", "b", "a", "a"], "never comes last"
+        assert [entry.candidate.name for entry in sort_evaluations(never, by)] == ["c", "b", "a", "a"], (
+            "never comes last"
+        )
 
 
 def test_numbers_are_short():
@@ -151,12 +153,12 @@ def test_numbers_are_short():
         float("inf"): "–",
         -0.2: "-0.2",
     }
-    assert {value: shown(value) for value in values} == values
+    assert {value: format_number(value) for value in values} == values
 
 
 def test_every_column_of_every_metric_is_a_measure():
     for metric in Metric:
-        assert {column.name for column in table.columns(metric)} <= set(models.MEASURES)
+        assert {column.name for column in table.select_columns(metric)} <= set(models.MEASURES)
 
 
 def test_the_command(runs):
@@ -221,7 +223,7 @@ def test_wishes_that_cannot_be_granted(wish, what):
     with pytest.raises(NcatoolError) as caught:
         Wish(**(nothing | wish)).check(False)
     assert what in caught.value.what
-    assert caught.value.mend
+    assert caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -298,15 +300,15 @@ def test_the_report_in_a_browser(browser, hostile_report, width, scheme):
 def test_charts_thin_out_long_curves_and_survive_explosions():
     values = np.full((3, 5001), np.inf)
     values[:, :10] = [[0.1], [0.2], [0.4]]
-    line = svg_plot.line(values)
+    line = svg_plot.compute_band(values)
     assert len(line.x) < 400
     assert line.x[-1] == 5000
     assert (line.low[0], line.middle[0], line.high[0]) == pytest.approx((0.15, 0.2, 0.3))
     assert line.high[-1] == 1000
-    drawn = svg_plot.svg([line, None], "step", "MSE")
+    drawn = svg_plot.draw_svg([line, None], "step", "MSE")
     assert drawn.startswith("<svg")
-    assert drawn == svg_plot.svg([line, None], "step", "MSE")
-    assert len({(svg_plot.colour(i), svg_plot.dashes(i)) for i in range(40)}) == 40
+    assert drawn == svg_plot.draw_svg([line, None], "step", "MSE")
+    assert len({(svg_plot.curve_colour(i), svg_plot.line_style(i)) for i in range(40)}) == 40
 
 
 def test_a_model_that_explodes_has_its_row(runs):

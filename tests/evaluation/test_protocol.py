@@ -13,7 +13,15 @@ from skimage.metrics import structural_similarity
 from ncatool.config.names import Damage
 from ncatool.errors import UsageError
 from ncatool.evaluation import protocol as trials
-from ncatool.evaluation.protocol import Spread, Trial, Wound, measure, run_course, spread, ssim
+from ncatool.evaluation.protocol import (
+    DamageResult,
+    Protocol,
+    Quartiles,
+    compute_quartiles,
+    measure_model,
+    measure_ssim,
+    run_trajectory,
+)
 from ncatool.nca.model_file import load_model
 from ncatool.nca.rule import step
 from tests.rendering.test_film import lively
@@ -22,31 +30,33 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"
 
 
 def test_quartiles_by_hand():
-    assert spread([4, 1, 3, 2, 5]) == Spread(3, 2, 4)
-    assert spread([1, 2]) == Spread(1.5, 1.25, 1.75)
-    assert spread([7]) == Spread(7, 7, 7)
-    assert spread([1, math.inf, math.nan, 2]) == Spread(math.inf, 1.75, math.inf), "never is later than any step"
+    assert compute_quartiles([4, 1, 3, 2, 5]) == Quartiles(3, 2, 4)
+    assert compute_quartiles([1, 2]) == Quartiles(1.5, 1.25, 1.75)
+    assert compute_quartiles([7]) == Quartiles(7, 7, 7)
+    assert compute_quartiles([1, math.inf, math.nan, 2]) == Quartiles(math.inf, 1.75, math.inf), (
+        "never is later than any step"
+    )
 
 
 def test_first_and_last_by_hand():
     true = np.array([[0, 0, 1, 0], [0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1]], bool)
-    assert trials._first(true).tolist() == [2, math.inf, 0, 3]
-    assert trials._last(true).tolist() == [3, 0, 2, math.inf]
+    assert trials._find_first(true).tolist() == [2, math.inf, 0, 3]
+    assert trials._find_last(true).tolist() == [3, 0, 2, math.inf]
 
 
 def wound(before, *errors):
     picture = np.zeros((1, 1, 4), np.float32)
-    return Wound(np.array(before, float), np.array(errors, float), (picture, picture))
+    return DamageResult(np.array(before, float), np.array(errors, float), (picture, picture))
 
 
 def test_regeneration_by_hand():
     """Harm 0.4: of it 0.2 are left, then 0.02, then the model is better than before."""
     found = wound([0.1], [0.5, 0.3, 0.12, 0.06])
-    assert found.undone[0].tolist() == pytest.approx([0, 0.5, 0.95, 1.1])
+    assert found.recovery[0].tolist() == pytest.approx([0, 0.5, 0.95, 1.1])
     assert found.regeneration == pytest.approx((1.1, 1.1, 1.1))
-    assert found.steps.median == 2, "nine tenths are undone"
+    assert found.healing_steps.median == 2, "nine tenths are undone"
     assert wound([0.1], [0.5, 0.9]).regeneration.median == pytest.approx(-1), "worse than the wound"
-    assert wound([0.1], [0.5, 0.9]).steps.median == math.inf
+    assert wound([0.1], [0.5, 0.9]).healing_steps.median == math.inf
     many = wound([0.0] * 3, [1, 0.0], [1, 0.5], [1, math.inf])
     assert many.regeneration == (0.5, -math.inf, 0.75)
     assert wound([0.1], [0.1, 0.1]).regeneration.median == -math.inf, "no harm, nothing to undo"
@@ -55,7 +65,7 @@ def test_regeneration_by_hand():
 def test_trials_that_make_no_sense():
     for settings in ({"rollouts": 0}, {"steps": 199}, {"steps": 10**7}, {"seed": -1}, {"seed": 2**63}):
         with pytest.raises(UsageError, match="but goes from"):
-            Trial(**settings)
+            Protocol(**settings)
 
 
 def biased(channel, value):
@@ -69,7 +79,7 @@ def biased(channel, value):
 
 def test_health():
     def run(model):
-        return run_course(model, Trial(steps=200), 0, 3)[0]
+        return run_trajectory(model, Protocol(steps=200), 0, 3)[0]
 
     dying = run(biased(3, -0.4))
     assert dying.dead.all()
@@ -79,17 +89,17 @@ def test_health():
     assert exploding.exploded.all()
     assert not run(biased(5, 0.0)).exploded.any()
     for wild in (biased(0, 1e30), biased(0, math.nan)):
-        found = measure(wild, Trial(rollouts=2, steps=200))
+        found = measure_model(wild, Protocol(rollouts=2, steps=200))
         assert found.exploded == 1
         assert found.worst.median == found.growth.median == found.settling.median == math.inf
-        assert found.wounds[Damage.LEFT].regeneration.median == -math.inf
+        assert found.damage[Damage.LEFT].regeneration.median == -math.inf
 
 
 def test_similarity_is_scikit_images_on_white():
     model = lively()
-    wanted = model.target.premultiplied()
-    assert ssim(wanted[None], model) == pytest.approx([1.0])
-    empty = ssim(np.zeros_like(wanted)[None], model)
+    wanted = model.target.premultiply()
+    assert measure_ssim(wanted[None], model) == pytest.approx([1.0])
+    empty = measure_ssim(np.zeros_like(wanted)[None], model)
     white = wanted[..., :3] + 1 - wanted[..., 3:]
     expected = structural_similarity(white, np.ones_like(white), win_size=7, channel_axis=-1, data_range=1.0)
     assert empty == pytest.approx([expected])
@@ -114,8 +124,8 @@ def quartiles(values):
 def test_all_measures_agree_with_a_second_computation(rollouts):
     """Straight from the definitions, sample by sample, on the dense rule with the same fire masks."""
     model = load_model(GOLDEN)
-    trial = Trial(rollouts=rollouts, steps=230, seed=5)
-    found = measure(model, trial)
+    trial = Protocol(rollouts=rollouts, steps=230, seed=5)
+    found = measure_model(model, trial)
 
     def masks(seed, steps):
         generator = torch.Generator().manual_seed(seed)
@@ -124,7 +134,7 @@ def test_all_measures_agree_with_a_second_computation(rollouts):
     def mse(state):
         return ((state[0, ..., :4] - target) ** 2).mean().item()
 
-    target = torch.from_numpy(model.target.premultiplied())
+    target = torch.from_numpy(model.target.premultiply())
     start = torch.zeros(rollouts, 28, 28, 16)
     start[:, 14, 14, 3:] = 1
     states = dense(model, start, masks(5, 230))
@@ -155,42 +165,42 @@ def test_all_measures_agree_with_a_second_computation(rollouts):
             back = [1 - (mse(state[i : i + 1]) - before) / (damaged - before) for state in healed]
             undone.append(back[-1])
             steps.append(next((n for n, value in enumerate(back) if value >= 0.9), math.inf))
-        assert tuple(found.wounds[shape].regeneration) == pytest.approx(quartiles(undone), rel=0.02, abs=0.02), shape
+        assert tuple(found.damage[shape].regeneration) == pytest.approx(quartiles(undone), rel=0.02, abs=0.02), shape
         if all(map(math.isfinite, steps)):
-            assert tuple(found.wounds[shape].steps) == pytest.approx(quartiles(steps), abs=1)
-    circle = trials.shape_of(model, Damage.CIRCLE)
+            assert tuple(found.damage[shape].healing_steps) == pytest.approx(quartiles(steps), abs=1)
+    circle = trials.damage_mask(model, Damage.CIRCLE)
     assert circle.sum() == sum((y - 13.5) ** 2 + (x - 13.5) ** 2 <= 8.4**2 for y in range(28) for x in range(28))
     assert found.dead == found.exploded == 0
 
 
 def test_rollouts_that_do_not_fit_into_memory_at_once(monkeypatch):
     """Batches are trials of their own, with seeds that go on counting."""
-    monkeypatch.setattr(trials, "_VALUES_AT_ONCE", 2 * 13 * 13 * 6)
+    monkeypatch.setattr(trials, "_MAX_STATE_VALUES", 2 * 13 * 13 * 6)
     ticks = []
-    trial = Trial(rollouts=3, steps=200, seed=7)
-    joined = measure(lively(), trial, lambda: ticks.append(1))
-    assert len(ticks) == trial.total
-    first, second = (measure(lively(), Trial(rollouts=n, steps=200, seed=s)) for n, s in ((2, 7), (1, 9)))
-    assert np.array_equal(joined.course.mse, np.concatenate([first.course.mse, second.course.mse]))
+    trial = Protocol(rollouts=3, steps=200, seed=7)
+    joined = measure_model(lively(), trial, lambda: ticks.append(1))
+    assert len(ticks) == trial.total_steps
+    first, second = (measure_model(lively(), Protocol(rollouts=n, steps=200, seed=s)) for n, s in ((2, 7), (1, 9)))
+    assert np.array_equal(joined.trajectory.mse, np.concatenate([first.trajectory.mse, second.trajectory.mse]))
     assert np.array_equal(
-        joined.wounds[Damage.TOP].mse, np.concatenate([one.wounds[Damage.TOP].mse for one in (first, second)])
+        joined.damage[Damage.TOP].mse, np.concatenate([one.damage[Damage.TOP].mse for one in (first, second)])
     )
-    assert len(np.unique(joined.course.mse[:, 200])) == 3
-    assert sorted(joined.course.shots) == [20, 60, 96, 200]
-    for shot in joined.course.shots.values():
+    assert len(np.unique(joined.trajectory.mse[:, 200])) == 3
+    assert sorted(joined.trajectory.snapshots) == [20, 60, 96, 200]
+    for shot in joined.trajectory.snapshots.values():
         assert shot.base is None or shot.base.nbytes == shot.nbytes, "it does not keep its batch in memory"
 
 
 def test_every_step_is_ticked():
     ticks = []
-    trial = Trial(rollouts=1, steps=200)
-    measure(lively(), trial, lambda: ticks.append(1))
-    assert len(ticks) == trial.total
+    trial = Protocol(rollouts=1, steps=200)
+    measure_model(lively(), trial, lambda: ticks.append(1))
+    assert len(ticks) == trial.total_steps
 
 
 def test_models_share_their_seeds():
     def run(seed):
-        return run_course(lively(), Trial(steps=200, seed=seed), 0, 2)[0].mse
+        return run_trajectory(lively(), Protocol(steps=200, seed=seed), 0, 2)[0].mse
 
     assert np.array_equal(run(3), run(3))
     assert not np.array_equal(run(3), run(4))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ncatool.errors import ExitCode, NcatoolError
-from ncatool.files.atomic import check_writable, write
+from ncatool.files.atomic import check_writable, write_bytes
 
 
 def test_nothing_is_overwritten_without_force(tmp_path):
@@ -16,7 +16,7 @@ def test_nothing_is_overwritten_without_force(tmp_path):
     path.touch()
     with pytest.raises(NcatoolError, match="exists already") as caught:
         check_writable([path], force=False)
-    assert "--force" in caught.value.mend
+    assert "--force" in caught.value.hint
     check_writable([path], force=True)
     with pytest.raises(NcatoolError, match="is a folder"):
         check_writable([tmp_path], force=True)
@@ -36,7 +36,7 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path, monkeypatch, fault, where)
     with monkeypatch.context() as patched, pytest.raises(NcatoolError, match=os.strerror(fault)) as caught:
         owner, name = {"fsync": (os, "fsync"), "replace": (Path, "replace"), "write": (Path, "write_bytes")}[where]
         patched.setattr(owner, name, fail)
-        write(path, b"new")
+        write_bytes(path, b"new")
     assert caught.value.code == ExitCode.FAILED
     assert path.read_bytes() == b"old"
     assert list(tmp_path.glob("*")) == [path], "no partial file is left"
@@ -44,6 +44,6 @@ def test_a_failing_disk_leaves_the_old_file(tmp_path, monkeypatch, fault, where)
 
 
 def test_new_files_have_ordinary_permissions(tmp_path):
-    write(tmp_path / "file", b"x")
+    write_bytes(tmp_path / "file", b"x")
     (tmp_path / "plain").touch()
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)

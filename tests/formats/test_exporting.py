@@ -19,14 +19,14 @@ from ncatool.config.names import Boundary, ExportFormat, Filter
 from ncatool.config.schema import ModelConfig
 from ncatool.data.target import Target
 from ncatool.engine import build
-from ncatool.engine.rollout import fire_masks
+from ncatool.engine.rollout import draw_fire_masks
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.formats import c_header, distill, page
 from ncatool.formats import exporting as exporting
-from ncatool.formats.common import followed, start
-from ncatool.formats.exporting import compared, export, format_of
-from ncatool.nca.filters import kernels
-from ncatool.nca.model_file import Model, load_model
+from ncatool.formats.common import run_dense, seed_state
+from ncatool.formats.exporting import check_parity, choose_format, export_model
+from ncatool.nca.filters import filter_pair
+from ncatool.nca.model_file import ModelData, load_model
 from tests.benchmarks.parity import lively
 from tests.conftest import ncatool
 
@@ -59,8 +59,8 @@ def test_every_format_computes_what_the_model_does(channels, hidden, filter_, bo
             continue
         if form in slow and filter_ not in (Filter.SOBEL, Filter.LAPLACIAN):
             continue
-        exporting.KINDS[form].write(model, {}, "model", tmp_path / f"m.{form}")
-        found = compared(model, tmp_path / f"m.{form}", form)
+        exporting.EXPORT_KINDS[form].write(model, {}, "model", tmp_path / f"m.{form}")
+        found = check_parity(model, tmp_path / f"m.{form}", form)
         assert found.difference is not None
         assert found.difference < (0.1 if form is ExportFormat.JSON else 1e-5), form
 
@@ -70,25 +70,29 @@ def test_an_output_bias_and_a_grid_that_is_not_square(form, tmp_path):
     model = lively(8, 12, Filter.SOBEL, Boundary.WRAP)
     weights = model.weights._replace(output_bias=torch.linspace(-0.02, 0.03, 8))
     target = Target(np.full((9, 14, 4), 200, np.uint8), 1)
-    model = Model(weights, model.config, target)
-    found = export(model, {}, "m", tmp_path / "out", form)
+    model = ModelData(weights, model.config, target)
+    found = export_model(model, {}, "m", tmp_path / "out", form)
     assert found.difference is not None
     assert found.difference < (0.1 if form is ExportFormat.JSON else 1e-5)
 
 
 @pytest.mark.parametrize("form", RUNNABLE)
 def test_an_artefact_that_strays_is_not_let_out(form, tmp_path, monkeypatch):
-    kind = exporting.KINDS[form]
+    kind = exporting.EXPORT_KINDS[form]
     monkeypatch.setitem(
-        exporting.KINDS, form, exporting.Kind(kind.write, lambda m, p, f: kind.run(m, p, f) + 0.01, "", kind.exact)
+        exporting.EXPORT_KINDS,
+        form,
+        exporting.ExportKind(kind.write, lambda m, p, f: kind.run(m, p, f) + 0.01, "", kind.exact),
     )
     if form is ExportFormat.JSON:  # which may differ, but not in the picture
-        monkeypatch.setattr(distill, "read", lambda path: golden().weights._replace(output_weight=torch.ones(16, 128)))
+        monkeypatch.setattr(
+            distill, "read_weights", lambda path: golden().weights._replace(output_weight=torch.ones(16, 128))
+        )
         with pytest.raises(NcatoolError, match="with weights of 8 bits the picture's error is"):
-            export(golden(), {}, "m", tmp_path / "out", form)
+            export_model(golden(), {}, "m", tmp_path / "out", form)
         return
     with pytest.raises(NcatoolError, match=r"strays from the model by 0\.01"):
-        export(golden(), {}, "m", tmp_path / "out", form)
+        export_model(golden(), {}, "m", tmp_path / "out", form)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -96,12 +100,12 @@ def test_a_model_that_explodes_is_not_compared(tmp_path):
     model = golden()
     weights = model.weights._replace(output_bias=torch.full((16,), 1e37))
     with pytest.raises(NcatoolError, match="explodes within 64 steps"):
-        export(Model(weights, model.config, model.target), {}, "m", tmp_path / "m.npz", ExportFormat.NPZ)
+        export_model(ModelData(weights, model.config, model.target), {}, "m", tmp_path / "m.npz", ExportFormat.NPZ)
 
 
 def test_onnx_takes_any_batch_and_size_and_tells_what_it_is(tmp_path):
     model = golden()
-    export(model, {"train": {"loss": "l2"}}, "phantom", tmp_path / "m.onnx", ExportFormat.ONNX)
+    export_model(model, {"train": {"loss": "l2"}}, "phantom", tmp_path / "m.onnx", ExportFormat.ONNX)
     proto = onnx.load(tmp_path / "m.onnx")
     onnx.checker.check_model(proto, full_check=True)
     assert [value.name for value in [*proto.graph.input, *proto.graph.output]] == ["state", "fire", "next"]
@@ -113,16 +117,16 @@ def test_onnx_takes_any_batch_and_size_and_tells_what_it_is(tmp_path):
     facts = json.loads(session.get_modelmeta().custom_metadata_map["ncatool"])
     assert facts["model"]["filter"] == "sobel"
     assert facts["train"] == {"loss": "l2"}
-    assert facts["target"]["sha256"] == model.target.record()["sha256"]
+    assert facts["target"]["sha256"] == model.target.describe()["sha256"]
 
 
 def test_an_onnx_rollout_grows_the_picture_and_draws_its_own_masks(tmp_path):
     model = golden()
-    export(model, {}, "phantom", tmp_path / "m.onnx", ExportFormat.ONNX, rollout=300)
+    export_model(model, {}, "phantom", tmp_path / "m.onnx", ExportFormat.ONNX, rollout=300)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
-    state = start(model).repeat(4, 1, 1, 1).numpy()
+    state = seed_state(model).repeat(4, 1, 1, 1).numpy()
     (final,) = session.run(None, {"start": state})
-    errors = ((final[..., :4] - model.target.premultiplied()) ** 2).mean(axis=(1, 2, 3))
+    errors = ((final[..., :4] - model.target.premultiply()) ** 2).mean(axis=(1, 2, 3))
     assert np.median(errors) < 1e-3
     assert len(np.unique(errors)) == 4, "each sample has masks of its own"
 
@@ -145,19 +149,19 @@ def test_a_program_of_torch_takes_any_batch_and_size(tmp_path):
 
 def test_arrays_by_name(tmp_path):
     model = golden()
-    export(model, {}, "phantom", tmp_path / "m.npz", ExportFormat.NPZ)
+    export_model(model, {}, "phantom", tmp_path / "m.npz", ExportFormat.NPZ)
     with np.load(tmp_path / "m.npz", allow_pickle=False) as arrays:
         assert set(arrays) == {"hidden.weight", "hidden.bias", "output.weight", "kernels", "target", "settings"}
-        assert arrays["kernels"].tolist() == kernels(Filter.SOBEL).tolist()
+        assert arrays["kernels"].tolist() == filter_pair(Filter.SOBEL).tolist()
         assert (arrays["target"] == model.target.pixels).all()
         assert json.loads(str(arrays["settings"]))["model"]["channels"] == 16
 
 
 def test_bytes_of_the_article_by_hand():
-    rows, scale = distill.quantised(np.array([-2.0, 0.0, 1.0, 2.0]))
+    rows, scale = distill.quantise(np.array([-2.0, 0.0, 1.0, 2.0]))
     assert scale == 4
     assert rows.tolist() == [0, 128, 191, 255]
-    assert distill.quantised(np.zeros(3))[1] == 0, "not 0/0"
+    assert distill.quantise(np.zeros(3))[1] == 0, "not 0/0"
 
 
 @pytest.mark.parametrize(
@@ -171,12 +175,12 @@ def test_bytes_of_the_article_by_hand():
 def test_what_the_article_cannot_say(settings, what, tmp_path):
     config = ModelConfig(**settings)
     with pytest.raises(UsageError, match=what):
-        distill.check(config)
+        distill.check_supported(config)
 
 
 def test_the_header_is_clean_c99_and_cpp(tmp_path):
     """Compiled apart from the check, strictly, and run: the seed it makes is ours."""
-    export(golden(), {}, "phantom", tmp_path / "m.h", ExportFormat.H)
+    export_model(golden(), {}, "phantom", tmp_path / "m.h", ExportFormat.H)
     source = tmp_path / "main.c"
     source.write_text(
         '#include "m.h"\n#include <stdio.h>\n'
@@ -203,26 +207,26 @@ def test_the_header_is_clean_c99_and_cpp(tmp_path):
 def test_a_header_that_does_not_compile_is_not_let_out(tmp_path, monkeypatch):
     folder = tmp_path / 'we"ird'
     folder.mkdir()
-    assert export(golden(), {}, "m", folder / "m.h", ExportFormat.H).difference is not None
-    monkeypatch.setattr(c_header, "_array", lambda name, values: "no C")
+    assert export_model(golden(), {}, "m", folder / "m.h", ExportFormat.H).difference is not None
+    monkeypatch.setattr(c_header, "_format_array", lambda name, values: "no C")
     with pytest.raises(NcatoolError, match="does not compile"):
-        export(golden(), {}, "m", tmp_path / "m.h", ExportFormat.H)
+        export_model(golden(), {}, "m", tmp_path / "m.h", ExportFormat.H)
     assert not (tmp_path / "m.h").exists()
 
 
 def test_a_single_cell_and_a_record_of_odd_values(tmp_path):
     model = lively(8, 12, Filter.SOBEL, Boundary.ZERO)
-    model = Model(model.weights, model.config, Target(np.full((1, 1, 4), 200, np.uint8), 0))
+    model = ModelData(model.weights, model.config, Target(np.full((1, 1, 4), 200, np.uint8), 0))
     record = {"result": {"mse": float("nan"), "at": datetime.date(2026, 1, 2), "list": [1]}}
     for form in (ExportFormat.PT2, ExportFormat.ONNX, ExportFormat.NPZ, ExportFormat.H):
-        assert export(model, record, "m", tmp_path / f"m.{form}", form).difference < 1e-5
+        assert export_model(model, record, "m", tmp_path / f"m.{form}", form).difference < 1e-5
     with np.load(tmp_path / "m.npz") as arrays:
         assert json.loads(str(arrays["settings"]))["result"] == {"mse": None, "at": "2026-01-02", "list": "[1]"}
 
 
 def test_without_a_compiler_the_header_is_written_unchecked(tmp_path, monkeypatch):
-    monkeypatch.setattr(build, "_compilers", list)
-    assert export(golden(), {}, "m", tmp_path / "m.h", ExportFormat.H).difference is None
+    monkeypatch.setattr(build, "_find_compilers", list)
+    assert export_model(golden(), {}, "m", tmp_path / "m.h", ExportFormat.H).difference is None
     assert (tmp_path / "m.h").stat().st_size > 10_000
 
 
@@ -230,8 +234,8 @@ def test_without_a_compiler_the_header_is_written_unchecked(tmp_path, monkeypatc
 def test_hostile_names_and_records(form, tmp_path):
     record = {"train": {"loss": HOSTILE * 1000, HOSTILE: 1}, "result": "no table", "model": 3}
     target = Target(golden().target.pixels, 0, {"source": HOSTILE, "licence": HOSTILE})
-    model = Model(golden().weights, golden().config, target)
-    found = export(model, record, HOSTILE, tmp_path / f"m.{form}", form)
+    model = ModelData(golden().weights, golden().config, target)
+    found = export_model(model, record, HOSTILE, tmp_path / f"m.{form}", form)
     assert found.difference is not None
     if form is ExportFormat.H:
         text = (tmp_path / "m.h").read_text(encoding="ascii")
@@ -245,35 +249,35 @@ def test_hostile_names_and_records(form, tmp_path):
 
 
 def test_identifiers():
-    assert c_header.identifier("Chest X-ray (2)") == "nca_chest_x_ray_2"
-    assert c_header.identifier("💥") == "nca_model"
-    assert len(c_header.identifier("x" * 300)) < 50
+    assert c_header.make_identifier("Chest X-ray (2)") == "nca_chest_x_ray_2"
+    assert c_header.make_identifier("💥") == "nca_model"
+    assert len(c_header.make_identifier("x" * 300)) < 50
 
 
 def test_a_page_is_followed_in_a_browser_or_written_unchecked(tmp_path, monkeypatch):
-    found = export(golden(), {}, "m", tmp_path / "m.html", ExportFormat.HTML)
+    found = export_model(golden(), {}, "m", tmp_path / "m.html", ExportFormat.HTML)
     assert found.difference is None or found.difference < 1e-4
     assert (found.difference is None) == (not any(map(shutil.which, page.BROWSERS)))
     monkeypatch.setattr(page, "BROWSERS", ())
-    assert export(golden(), {}, "m", tmp_path / "unchecked.html", ExportFormat.HTML).difference is None
+    assert export_model(golden(), {}, "m", tmp_path / "unchecked.html", ExportFormat.HTML).difference is None
     assert (tmp_path / "unchecked.html").read_bytes() == (tmp_path / "m.html").read_bytes()
 
 
 def test_formats_by_ending():
-    assert format_of(Path("a.HTML"), None) is ExportFormat.HTML
-    assert format_of(Path("a.bin"), ExportFormat.NPZ) is ExportFormat.NPZ
+    assert choose_format(Path("a.HTML"), None) is ExportFormat.HTML
+    assert choose_format(Path("a.bin"), ExportFormat.NPZ) is ExportFormat.NPZ
     with pytest.raises(UsageError, match=r"a\.pkl ends in \.pkl") as caught:
-        format_of(Path("a.pkl"), None)
-    assert ".html, .onnx, .pt2, .json, .npz, .h" in caught.value.mend
+        choose_format(Path("a.pkl"), None)
+    assert ".html, .onnx, .pt2, .json, .npz, .h" in caught.value.hint
     with pytest.raises(UsageError, match="--rollout is for"):
-        export(golden(), {}, "m", Path("a.npz"), ExportFormat.NPZ, rollout=3)
+        export_model(golden(), {}, "m", Path("a.npz"), ExportFormat.NPZ, rollout=3)
 
 
 def test_without_the_extra_onnx_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(NcatoolError, match="needs the package onnxruntime") as caught:
-        export(golden(), {}, "m", tmp_path / "m.onnx", ExportFormat.ONNX)
-    assert caught.value.mend == "pip install 'ncatool[onnx]'"
+        export_model(golden(), {}, "m", tmp_path / "m.onnx", ExportFormat.ONNX)
+    assert caught.value.hint == "pip install 'ncatool[onnx]'"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -302,6 +306,6 @@ def test_the_reference_is_the_dense_rule():
     """Which the engine's own tests compare with everything else; here: it follows the masks it is given."""
     model = golden()
     generator = torch.Generator().manual_seed(0)
-    fire = fire_masks(5, start(model), 0.5, generator)
-    assert not torch.equal(followed(model, fire), followed(model, ~fire))
-    assert torch.equal(followed(model, fire[:0]), start(model))
+    fire = draw_fire_masks(5, seed_state(model), 0.5, generator)
+    assert not torch.equal(run_dense(model, fire), run_dense(model, ~fire))
+    assert torch.equal(run_dense(model, fire[:0]), seed_state(model))

@@ -13,11 +13,11 @@ from torch import nn
 
 from ncatool.config.names import Damage, Filter, Order
 from ncatool.config.schema import ModelConfig
-from ncatool.engine.advance import advance, mse_at
+from ncatool.engine.advance import advance, measure_mse
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.toml import read_toml
 from ncatool.formats import importing
-from ncatool.nca.damage import DAMAGE
+from ncatool.nca.damage import DAMAGE_SHAPES
 from ncatool.nca.model_file import load_model
 from ncatool.nca.rule import perceive, step
 from tests.conftest import ncatool
@@ -36,7 +36,7 @@ def test_the_seed_projects_models_grow_as_well_as_they_did(data, name, expected)
     filter_ = name.removeprefix("chest_")
     assert f"--filter {filter_}, as the file's name says" in done.stderr
     model = load_model(Path("m.safetensors"))
-    found = mse_at(model, [500], 64, torch.Generator().manual_seed(0)).median().item()
+    found = measure_mse(model, [500], 64, torch.Generator().manual_seed(0)).median().item()
     print(f"{name}: median MSE at step 500 of 64 rollouts {found:.3g}")
     assert found == pytest.approx(expected, rel=0.05)
     origin = read_toml(Path("m.toml"))["origin"]
@@ -52,13 +52,13 @@ def test_the_articles_lizard_grows_heals_and_goes_back_byte_for_byte(data):
     model = load_model(Path("lizard.safetensors"))
     assert model.target.shape == (72, 72)
     assert model.config.boundary == "wrap"
-    at = mse_at(model, [300, 600], 2, torch.Generator().manual_seed(1)).median(dim=1).values
+    at = measure_mse(model, [300, 600], 2, torch.Generator().manual_seed(1)).median(dim=1).values
     assert (at < 5e-3).all(), "it stays what it was at step 200"
     generator = torch.Generator().manual_seed(2)
-    state = advance(model, importing.seed(1, 72, 72, 16), 200, generator)
+    state = advance(model, importing.make_seed(1, 72, 72, 16), 200, generator)
     hurt = state.clone()
-    hurt[:, DAMAGE[Damage.CIRCLE](72, 72, 0.1, (40, 40))] = 0
-    wanted = torch.from_numpy(model.target.premultiplied())
+    hurt[:, DAMAGE_SHAPES[Damage.CIRCLE](72, 72, 0.1, (40, 40))] = 0
+    wanted = torch.from_numpy(model.target.premultiply())
     before, damaged, after = (
         ((x[0, ..., :4] - wanted) ** 2).mean().item() for x in (state, hurt, advance(model, hurt, 200, generator))
     )
@@ -76,10 +76,10 @@ def test_the_network_computes_what_it_did(order, generator):
     net = network()
     prefix = "update_module." if order is Order.INTERLEAVED else ""
     torch.save({f"{prefix}{name}": tensor for name, tensor in net.state_dict().items()}, "m.pt")
-    foreign = importing.read(Path("m.pt"))
+    foreign = importing.read_model(Path("m.pt"))
     assert foreign.order is order
     config = ModelConfig(channels=8, hidden=12, filter=Filter.SCHARR)
-    weights = importing.blocked(foreign.weights, order)
+    weights = importing.reorder_inputs(foreign.weights, order)
     state = torch.rand(1, 9, 7, 8, generator=generator)
     seen = perceive(state, config)
     if order is Order.INTERLEAVED:
@@ -95,7 +95,7 @@ def test_other_names_linear_layers_and_one_level_down():
     names = {"0.weight": "fc0.weight", "0.bias": "fc0.bias", "2.weight": "fc1.weight"}
     renamed = {names[name]: tensor.squeeze() for name, tensor in own.items()}
     torch.save({"epoch": 3, "model": {**renamed, "perception.kernel": torch.zeros(3, 3)}}, "m.pt")
-    foreign = importing.read(Path("m.pt"))
+    foreign = importing.read_model(Path("m.pt"))
     assert torch.equal(foreign.weights.hidden_weight, own["0.weight"].squeeze())
     assert foreign.weights.output_bias is None
     assert foreign.ignored == ("perception.kernel",)
@@ -133,13 +133,13 @@ def test_bad_files_are_refused_in_one_line_and_never_executed():
     assert len(names) == 14
     for name in names:
         with pytest.raises(NcatoolError) as caught:
-            importing.read(Path(name))
+            importing.read_model(Path(name))
         assert name in caught.value.what
         assert len(caught.value.what) < 400
         assert "\n" not in caught.value.what
     assert not Path("executed").exists()
     with pytest.raises(UsageError, match="no such file"):
-        importing.read(Path("nowhere.pt"))
+        importing.read_model(Path("nowhere.pt"))
 
 
 def test_damaged_tensors_of_the_seed_project(data):
@@ -152,13 +152,13 @@ def test_damaged_tensors_of_the_seed_project(data):
             damaged[place] = generator.integers(0, 256)
         Path("m.pt").write_bytes(bytes(damaged))
         with suppress(NcatoolError):
-            importing.read(Path("m.pt"))
+            importing.read_model(Path("m.pt"))
 
 
 def test_the_filter_by_name():
-    assert importing.guessed(Path("x/chest_l2_Sobel_3.pt")) is Filter.SOBEL
-    assert importing.guessed(Path("sobel/chest.pt")) is None
-    assert importing.guessed(Path("sobel_or_mean.pt")) is None
+    assert importing.guess_filter(Path("x/chest_l2_Sobel_3.pt")) is Filter.SOBEL
+    assert importing.guess_filter(Path("sobel/chest.pt")) is None
+    assert importing.guess_filter(Path("sobel_or_mean.pt")) is None
 
 
 def test_the_command_asks_for_what_the_file_does_not_say():

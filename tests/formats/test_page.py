@@ -15,10 +15,10 @@ from ncatool.config.schema import ModelConfig
 from ncatool.data.target import Target
 from ncatool.errors import NcatoolError
 from ncatool.formats import page as pages
-from ncatool.nca.model_file import Model, load_model
+from ncatool.nca.model_file import ModelData, load_model
 from ncatool.nca.rule import step
-from ncatool.nca.state import seed
-from ncatool.nca.weights import initial_weights
+from ncatool.nca.state import make_seed
+from ncatool.nca.weights import draw_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"
 RECORD = {"train": {"regime": "regenerating", "loss": "l2"}, "target": {"source": "phantom", "licence": "CC0"}}
@@ -30,14 +30,14 @@ def random_model(height=11, width=11, padding=2, bias=False, scale=0.1, **config
     """A model that keeps many cells alive: what it grows does not matter."""
     settings = ModelConfig(**({"channels": 12, "hidden": 64} | config))
     generator = torch.Generator().manual_seed(5)
-    weights = initial_weights(settings, generator)
+    weights = draw_weights(settings, generator)
     output = torch.randn(settings.channels, settings.hidden, generator=generator) * scale / settings.hidden**0.5
     output[3] = output[3].abs()  # the alpha
     weights = weights._replace(output_weight=output)
     if bias:
         weights = weights._replace(output_bias=torch.linspace(-0.01, 0.02, settings.channels))
     pixels = np.random.default_rng(3).integers(0, 256, (height, width, 4), np.uint8)
-    return Model(weights, settings, Target(pixels, padding, {"source": "noise"}))
+    return ModelData(weights, settings, Target(pixels, padding, {"source": "noise"}))
 
 
 MODELS = {
@@ -61,7 +61,7 @@ def fire_masks(model, steps):
 
 
 def stepped(model, fire):
-    state = seed(1, *model.target.shape, model.config.channels)
+    state = make_seed(1, *model.target.shape, model.config.channels)
     for mask in fire:
         state = step(state, model.weights, model.config, mask)
     return state
@@ -158,7 +158,7 @@ def test_mse_is_over_the_whole_premultiplied_grid(visit):
     page = visit(Path("noise.html").absolute())
     page.click("#pause")
     page.click("#restart")
-    expected = ((seed(1, 15, 15, 12)[0, ..., :4].numpy() - model.target.premultiplied()) ** 2).mean()
+    expected = ((make_seed(1, 15, 15, 12)[0, ..., :4].numpy() - model.target.premultiply()) ** 2).mean()
     assert number(page, "mse") == pytest.approx(expected, rel=5e-3)
 
 
@@ -200,7 +200,7 @@ def test_every_button(visit, path, press):
         assert page.inner_text("#said") == f"Erased the {side} half."
     press(page, "restart")
     assert number(page, "count") == 0
-    assert np.array_equal(cells(page), seed(1, 28, 28, 16)[0].numpy())
+    assert np.array_equal(cells(page), make_seed(1, 28, 28, 16)[0].numpy())
     press(page, "clear")
     press(page, "step")
     assert "No cell is alive" in page.inner_text("#said")
@@ -332,7 +332,7 @@ def test_hostile_names_and_records(visit, value):
     assert page.evaluate("window.hacked") is None
     assert page.locator("script").count() == 2
     assert page.locator("img").count() == 0
-    assert page.inner_text("h1") == pages.shown(value)
+    assert page.inner_text("h1") == pages.clean_text(value)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     if value == HOSTILE:
         assert pages.run(model, Path("hostile.html"), fire_masks(model, 2)) is not None, "the true body is found"
@@ -340,17 +340,17 @@ def test_hostile_names_and_records(visit, value):
 
 @pytest.mark.parametrize("record", [{}, {"train": 3, "target": [], "model": "x"}, {"train": {"loss": None}}])
 def test_records_that_lack_things(record):
-    page = pages.page(load_model(GOLDEN), record, "")
+    page = pages.render_page(load_model(GOLDEN), record, "")
     assert "training" not in page.split("<h2>The model</h2>")[1].split("</table>")[0]
 
 
 def test_what_cannot_be_written_out_is_left_out():
-    assert pages.shown(1 << 20_000) == pages.shown([1 << 20_000]) == "…"
-    assert '<h1 dir="auto">model</h1>' in pages.page(load_model(GOLDEN), {"train": {"loss": 1 << 20_000}}, "\n")
+    assert pages.clean_text(1 << 20_000) == pages.clean_text([1 << 20_000]) == "…"
+    assert '<h1 dir="auto">model</h1>' in pages.render_page(load_model(GOLDEN), {"train": {"loss": 1 << 20_000}}, "\n")
 
 
 def test_facts():
-    found = pages.facts(load_model(GOLDEN), RECORD)
+    found = pages.describe_facts(load_model(GOLDEN), RECORD)
     assert found["filter"] == "sobel"
     assert found["training regime"] == "regenerating"
     assert found["target licence"] == "CC0"
@@ -360,7 +360,7 @@ def test_facts():
 def test_the_page_is_small_and_the_same_every_time(path):
     text = path.read_text()
     assert len(text.encode()) < 120_000
-    assert text == pages.page(load_model(GOLDEN), RECORD, "phantom")
+    assert text == pages.render_page(load_model(GOLDEN), RECORD, "phantom")
     assert "http" not in text.replace("http-equiv", "")
 
 
@@ -425,7 +425,7 @@ def test_both_engines_compute_the_rule(visit, path, backend):
         model = make()
         fire = fire_masks(model, 64)
         packed = base64.b64encode(np.packbits(fire.numpy().reshape(-1), bitorder="little").tobytes()).decode()
-        found = page.evaluate(REPLAY, [pages.data(model, name), backend, 64, packed])
+        found = page.evaluate(REPLAY, [pages.page_data(model, name), backend, 64, packed])
         expected = stepped(model, fire).flatten()
         error = (torch.from_numpy(decoded(found)) - expected).abs().max().item()
         living = (expected != 0).float().mean().item()
@@ -459,8 +459,8 @@ def test_a_page_that_does_not_work_is_told(browser, path):
 
 
 def test_json_ends_no_script():
-    assert json.loads(pages._json("</script>&\u2028")) == "</script>&\u2028"
-    assert not set("<>&\u2028") & set(pages._json("</script>&\u2028"))
+    assert json.loads(pages._to_script_json("</script>&\u2028")) == "</script>&\u2028"
+    assert not set("<>&\u2028") & set(pages._to_script_json("</script>&\u2028"))
 
 
 SPEED = """([given, backend]) => {
@@ -483,6 +483,6 @@ def test_speed(visit, path):
     page.click("#pause")
     model = random_model(height=40, width=40, padding=16, channels=16, hidden=128, scale=0.001)
     for backend in ("plain", "webgl"):
-        rate = page.evaluate(SPEED, [pages.data(model, "speed"), backend])
+        rate = page.evaluate(SPEED, [pages.page_data(model, "speed"), backend])
         print(f"{backend}: {rate:.0f} steps a second on 72x72 cells, 40x40 alive")
         assert rate > (10 if backend == "plain" else 0)

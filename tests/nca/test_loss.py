@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ncatool.config.names import Loss
-from ncatool.nca.loss import LOSSES, error, mse, psnr
+from ncatool.nca.loss import LOSSES, compute_error, compute_mse, compute_psnr
 
 
 def test_losses_by_hand():
@@ -26,11 +26,11 @@ def test_a_half_grey_square_costs_nothing_under_the_seed_projects_margin():
 def test_error_takes_the_visible_channels():
     state = torch.ones(2, 3, 3, 7)
     state[..., 4:] = 99
-    assert torch.equal(error(state, torch.zeros(3, 3, 4)), torch.ones(2, 3, 3, 4))
+    assert torch.equal(compute_error(state, torch.zeros(3, 3, 4)), torch.ones(2, 3, 3, 4))
 
 
 def test_psnr():
-    assert psnr(1e-4) == pytest.approx(40)
-    assert psnr(mse(torch.full((1, 2, 2, 4), 0.1)).item()) == pytest.approx(20, abs=1e-5)
-    assert psnr(0) == math.inf
-    assert psnr(math.nan) == psnr(math.inf) == -math.inf
+    assert compute_psnr(1e-4) == pytest.approx(40)
+    assert compute_psnr(compute_mse(torch.full((1, 2, 2, 4), 0.1)).item()) == pytest.approx(20, abs=1e-5)
+    assert compute_psnr(0) == math.inf
+    assert compute_psnr(math.nan) == compute_psnr(math.inf) == -math.inf

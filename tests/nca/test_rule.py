@@ -6,10 +6,10 @@ import torch
 
 from ncatool.config.names import Boundary, Filter
 from ncatool.config.schema import ModelConfig
-from ncatool.nca.filters import kernels
-from ncatool.nca.rule import alive, perceive, step, update
+from ncatool.nca.filters import filter_pair
+from ncatool.nca.rule import find_alive, perceive, step, update
 from ncatool.nca.state import ALPHA
-from ncatool.nca.weights import Weights, initial_weights
+from ncatool.nca.weights import Weights, draw_weights
 
 BOTH = list(Boundary)
 
@@ -27,7 +27,7 @@ BOTH = list(Boundary)
 def test_kernels(name, rows):
     divisor = {"sobel": 8, "scharr": 16, "gaussian": 16, "laplacian": 8, "mean": 9}[name]
     expected = torch.tensor(rows, dtype=torch.float32) / divisor
-    found = kernels(Filter(name))
+    found = filter_pair(Filter(name))
     assert torch.equal(found[0], expected)
     assert torch.equal(found[1], expected.T)
 
@@ -59,7 +59,7 @@ def test_boundary(boundary):
 @pytest.mark.parametrize("boundary", BOTH)
 def test_alive_neighbourhood(boundary):
     model = ModelConfig(channels=4, boundary=boundary)
-    living = alive(single(5, 5, 0, 0, value=0.11), model)[0, ..., 0]
+    living = find_alive(single(5, 5, 0, 0, value=0.11), model)[0, ..., 0]
     expected = torch.zeros(5, 5, dtype=torch.bool)
     reach = [0, 1, 4] if boundary is Boundary.WRAP else [0, 1]
     for y in reach:
@@ -70,7 +70,7 @@ def test_alive_neighbourhood(boundary):
 
 def test_alive_is_above_the_threshold_not_at_it():
     model = ModelConfig(channels=4, threshold=0.5)
-    assert not alive(single(3, 3, 1, 1, value=0.5), model).any()
+    assert not find_alive(single(3, 3, 1, 1, value=0.5), model).any()
 
 
 def test_update_by_hand():
@@ -112,7 +112,7 @@ def test_a_cell_that_fades_takes_its_neighbourhood_along():
 
 def test_a_fresh_model_does_nothing(generator):
     model = ModelConfig()
-    weights = initial_weights(model, generator)
+    weights = draw_weights(model, generator)
     state = single(5, 5, 2, 2, channels=16)
     assert torch.equal(step(state, weights, model, torch.ones(1, 5, 5, dtype=torch.bool)), state)
     assert weights.hidden_weight.abs().max() <= 48**-0.5
@@ -120,4 +120,4 @@ def test_a_fresh_model_does_nothing(generator):
 
 def test_shapes_are_checked_under_test():
     with pytest.raises(jaxtyping.TypeCheckError):
-        update(torch.zeros(1, 1, 12), initial_weights(ModelConfig(channels=4), torch.Generator()))
+        update(torch.zeros(1, 1, 12), draw_weights(ModelConfig(channels=4), torch.Generator()))

@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from ncatool.config.names import Damage
-from ncatool.nca.damage import DAMAGE, circle, on_grid, random_circle
-from ncatool.nca.state import seed
+from ncatool.nca.damage import DAMAGE_SHAPES, circle_mask, draw_circle, pad_mask
+from ncatool.nca.state import make_seed
 from ncatool.training.pool import Pool
 
 
 def test_seed_is_one_cell_in_the_middle():
-    state = seed(2, 7, 9, 6)
+    state = make_seed(2, 7, 9, 6)
     assert state.shape == (2, 7, 9, 6)
     assert state[:, 3, 4].tolist() == [[0, 0, 0, 1, 1, 1]] * 2
     assert state.sum() == 6
@@ -18,21 +18,21 @@ def test_seed_is_one_cell_in_the_middle():
 
 def test_circle_by_hand():
     expected = [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
-    assert circle(3, 3, 1, 1, 1.2).int().tolist() == expected
+    assert circle_mask(3, 3, 1, 1, 1.2).int().tolist() == expected
 
 
 @pytest.mark.parametrize("shape", Damage)
 @pytest.mark.parametrize("size", [(6, 10), (7, 5), (3, 3)])
 def test_every_shape_erases_something_inside_the_picture(shape, size):
-    mask = DAMAGE[shape](*size, 0.3)
+    mask = DAMAGE_SHAPES[shape](*size, 0.3)
     assert mask.shape == size
     assert mask.any()
 
 
 def test_halves_by_hand():
-    assert DAMAGE[Damage.LEFT](2, 4, 0)[0].tolist() == [True, True, False, False]
-    assert DAMAGE[Damage.BOTTOM](4, 2, 0)[:, 0].tolist() == [False, False, True, True]
-    left, right = (DAMAGE[shape](3, 5, 0) for shape in (Damage.LEFT, Damage.RIGHT))
+    assert DAMAGE_SHAPES[Damage.LEFT](2, 4, 0)[0].tolist() == [True, True, False, False]
+    assert DAMAGE_SHAPES[Damage.BOTTOM](4, 2, 0)[:, 0].tolist() == [False, False, True, True]
+    left, right = (DAMAGE_SHAPES[shape](3, 5, 0) for shape in (Damage.LEFT, Damage.RIGHT))
     assert torch.equal(left, ~right)
 
 
@@ -41,9 +41,9 @@ def test_damage_lands_on_the_picture_at_every_padding(generator):
         for _ in range(50):
             visible = torch.zeros(12, 9, dtype=torch.bool)
             visible[2, 3:5] = True
-            circle_ = random_circle(visible, generator)
+            circle_ = draw_circle(visible, generator)
             assert (circle_ & visible).any(), "it hits what there is to see"
-            mask = on_grid(circle_, padding)
+            mask = pad_mask(circle_, padding)
             assert mask.shape == (12 + 2 * padding, 9 + 2 * padding)
             inner = mask[padding : padding + 12, padding : padding + 9]
             assert inner.any()
@@ -51,7 +51,7 @@ def test_damage_lands_on_the_picture_at_every_padding(generator):
 
 
 def test_a_circle_of_nothing_visible_lands_somewhere(generator):
-    assert random_circle(torch.zeros(5, 5, dtype=torch.bool), generator).any()
+    assert draw_circle(torch.zeros(5, 5, dtype=torch.bool), generator).any()
 
 
 def test_pool_draws_without_replacement_and_writes_back(generator):
@@ -65,5 +65,5 @@ def test_pool_draws_without_replacement_and_writes_back(generator):
         assert pool.states.max() < 100, "a draw is a copy"
         seen |= set(index.tolist())
     assert seen == set(range(6))
-    pool.put(index, states)
+    pool.write_back(index, states)
     assert (pool.states[index] >= 100).all()

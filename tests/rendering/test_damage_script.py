@@ -9,27 +9,27 @@ from PIL import Image
 
 from ncatool.config.names import Damage
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.rendering.damage_script import Event, parse, shape_mask, ten_times
+from ncatool.rendering.damage_script import DamageEvent, make_mask, parse_script, repeat_random
 
 
 def test_events_come_in_the_order_of_their_steps():
-    found = parse(["left@300, square:0.4@50", "circle:0.1:2:7.5@100", "random@0"], 300)
+    found = parse_script(["left@300, square:0.4@50", "circle:0.1:2:7.5@100", "random@0"], 300)
     assert found == (
-        Event(0),
-        Event(50, Damage.SQUARE, 0.4),
-        Event(100, Damage.CIRCLE, 0.1, (2, 7.5)),
-        Event(300, Damage.LEFT),
+        DamageEvent(0),
+        DamageEvent(50, Damage.SQUARE, 0.4),
+        DamageEvent(100, Damage.CIRCLE, 0.1, (2, 7.5)),
+        DamageEvent(300, Damage.LEFT),
     )
 
 
 def test_plain_damage_is_ten_circles_at_equal_distances():
-    assert [event.step for event in parse(["random"], 110)] == list(range(10, 110, 10))
-    assert parse(["1"], 55) == ten_times(55)
-    assert parse([], 100) == parse(["false"], 100) == ()
+    assert [event.step for event in parse_script(["random"], 110)] == list(range(10, 110, 10))
+    assert parse_script(["1"], 55) == repeat_random(55)
+    assert parse_script([], 100) == parse_script(["false"], 100) == ()
 
 
 @pytest.mark.parametrize(
-    ("text", "what", "mend"),
+    ("text", "what", "hint"),
     [
         ("circle", "'circle' does not say after which step", "circle@200"),
         ("circle@", "does not say after which step", "circle@200"),
@@ -49,11 +49,11 @@ def test_plain_damage_is_ten_circles_at_equal_distances():
         ("x" * 5000, "does not say", "SHAPE@STEP"),
     ],
 )
-def test_what_cannot_be_meant(text, what, mend):
+def test_what_cannot_be_meant(text, what, hint):
     with pytest.raises(UsageError) as caught:
-        parse([text], 100)
+        parse_script([text], 100)
     assert what in caught.value.what
-    assert mend in caught.value.mend
+    assert hint in caught.value.hint
     assert len(caught.value.what) < 300
 
 
@@ -62,28 +62,28 @@ GRID = 10, 8
 
 
 def masked(event, side=4):
-    return shape_mask(event, BOX, GRID, side).numpy()
+    return make_mask(event, BOX, GRID, side).numpy()
 
 
 def test_shapes_lie_on_the_picture_not_on_its_padding():
-    left = masked(Event(0, Damage.LEFT))
+    left = masked(DamageEvent(0, Damage.LEFT))
     assert left[2:8, 2:4].all()
     assert left.sum() == 12
-    square = masked(Event(0, Damage.SQUARE, 0.25))
+    square = masked(DamageEvent(0, Damage.SQUARE, 0.25))
     assert np.argwhere(square).tolist() == [[4, 3], [4, 4], [5, 3], [5, 4]]
 
 
 def test_positions_count_from_the_corner_of_the_grid():
-    assert np.argwhere(masked(Event(0, Damage.CIRCLE, 0.1, (3, 4)))).tolist() == [[3, 4]]
-    square = masked(Event(0, Damage.SQUARE, 0.25, (6, 2)))
+    assert np.argwhere(masked(DamageEvent(0, Damage.CIRCLE, 0.1, (3, 4)))).tolist() == [[3, 4]]
+    square = masked(DamageEvent(0, Damage.SQUARE, 0.25, (6, 2)))
     assert np.argwhere(square).tolist() == [[y, x] for y in (5, 6, 7) for x in (1, 2, 3)], "also beside the picture"
 
 
 @pytest.mark.parametrize("centre", [(-1, 3), (3, 8), (10, 0), (float("nan"), 0)])
 def test_positions_outside_the_grid(centre):
     with pytest.raises(UsageError, match=r"outside the grid of 10x8") as caught:
-        masked(Event(0, Damage.CIRCLE, 0.1, centre))
-    assert caught.value.mend == "rows go from 0 to 9, columns from 0 to 7"
+        masked(DamageEvent(0, Damage.CIRCLE, 0.1, centre))
+    assert caught.value.hint == "rows go from 0 to 9, columns from 0 to 7"
 
 
 def test_a_mask_is_where_an_image_is_light_and_not_transparent():
@@ -91,8 +91,8 @@ def test_a_mask_is_where_an_image_is_light_and_not_transparent():
     pixels[:6] = 255
     pixels[:6, :2, 3] = 0
     Image.fromarray(pixels).save("mask.png")
-    (event,) = parse(["mask.png@7"], 10)
-    assert event == Event(7, Path("mask.png"))
+    (event,) = parse_script(["mask.png@7"], 10)
+    assert event == DamageEvent(7, Path("mask.png"))
     expected = torch.zeros(GRID, dtype=torch.bool)
     expected[2:5, 3:6] = True
     assert (masked(event) == expected.numpy()).all()
@@ -101,6 +101,6 @@ def test_a_mask_is_where_an_image_is_light_and_not_transparent():
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
 def test_a_mask_that_is_no_image(content):
     Path("mask.png").write_bytes(content)
-    (event,) = parse(["mask.png@7"], 10)
+    (event,) = parse_script(["mask.png@7"], 10)
     with pytest.raises(NcatoolError, match="cannot be read as a mask"):
         masked(event)

@@ -10,11 +10,11 @@ from ncatool.config.names import Boundary, Damage, Filter
 from ncatool.config.schema import ModelConfig
 from ncatool.errors import UsageError
 from ncatool.nca.rule import step
-from ncatool.nca.state import seed
-from ncatool.nca.weights import initial_weights, rotated
-from ncatool.rendering.damage_script import Event, ten_times
-from ncatool.rendering.film import Film, frames
-from ncatool.rendering.timeline import Rendering, plan
+from ncatool.nca.state import make_seed
+from ncatool.nca.weights import draw_weights, rotate_weights
+from ncatool.rendering.damage_script import DamageEvent, repeat_random
+from ncatool.rendering.film import Playback, play_frames
+from ncatool.rendering.timeline import RenderSettings, plan_moments
 from tests.training.test_checkpoint import make_model
 
 
@@ -26,9 +26,9 @@ def lively(**settings):
 
 
 def filmed(**how):
-    rendering = Rendering(**how)
-    film = Film(lively(), rendering)
-    return film, list(frames([film], rendering))
+    rendering = RenderSettings(**how)
+    film = Playback(lively(), rendering)
+    return film, list(play_frames([film], rendering))
 
 
 def visible(frame):
@@ -38,7 +38,7 @@ def visible(frame):
 def test_frames_hold_the_seed_every_step_asked_for_and_the_last():
     film, found = filmed(steps=25, every=10)
     assert [frame.moment.step for frame in found] == [0, 10, 20, 25]
-    assert np.array_equal(found[0].scenes[0].cells, seed(1, 13, 13, 6)[0].numpy())
+    assert np.array_equal(found[0].scenes[0].cells, make_seed(1, 13, 13, 6)[0].numpy())
     assert np.array_equal(found[-1].scenes[0].cells, film.state[0].numpy())
     for earlier, later in pairwise(found):
         assert np.array_equal(later.scenes[0].before, earlier.scenes[0].cells)
@@ -51,7 +51,7 @@ def test_frames_do_not_depend_on_how_many_are_taken():
 
 
 def test_every_damage_is_shown_before_and_after():
-    _, found = filmed(steps=110, every=50, damage=ten_times(110))
+    _, found = filmed(steps=110, every=50, damage=repeat_random(110))
     hits = [i for i, frame in enumerate(found) if frame.moment.damaged]
     assert [found[i].moment.step for i in hits] == list(range(10, 110, 10))
     erased = 0
@@ -64,7 +64,9 @@ def test_every_damage_is_shown_before_and_after():
 
 
 def test_a_scripted_wound_is_where_and_when_it_was_asked_for():
-    _, found = filmed(steps=40, every=40, damage=(Event(30, Damage.TOP), Event(30, Damage.CIRCLE, 0.01, (11, 6))))
+    _, found = filmed(
+        steps=40, every=40, damage=(DamageEvent(30, Damage.TOP), DamageEvent(30, Damage.CIRCLE, 0.01, (11, 6)))
+    )
     whole, hurt = (frame.scenes[0].cells for frame in found[1:3])
     expected = whole.copy()
     expected[2:7, 2:11] = 0
@@ -74,49 +76,53 @@ def test_a_scripted_wound_is_where_and_when_it_was_asked_for():
 
 
 def test_the_plan_is_known_before_anything_grows():
-    how = Rendering(steps=7, every=3, fps=20, hold=3, damage=(Event(3, Damage.LEFT), Event(7)))
-    assert [tuple(moment) for moment in plan(how)] == [
+    how = RenderSettings(steps=7, every=3, fps=20, hold=3, damage=(DamageEvent(3, Damage.LEFT), DamageEvent(7)))
+    assert [tuple(moment) for moment in plan_moments(how)] == [
         (0, False, 50), (3, False, 50), (3, True, 400), (6, False, 50), (7, False, 50), (7, True, 3000)
     ]  # fmt: skip
-    assert [frame.moment for frame in frames([Film(lively(), how)], how)] == plan(how)
+    assert [frame.moment for frame in play_frames([Playback(lively(), how)], how)] == plan_moments(how)
 
 
 def test_random_wounds_and_growth_come_from_the_seed():
-    how = Rendering(steps=60, damage=(Event(30),), seed=1)
-    ends = [Film(lively(), settings) for settings in (how, how, Rendering(steps=60, damage=(Event(30),), seed=2))]
+    how = RenderSettings(steps=60, damage=(DamageEvent(30),), seed=1)
+    ends = [
+        Playback(lively(), settings)
+        for settings in (how, how, RenderSettings(steps=60, damage=(DamageEvent(30),), seed=2))
+    ]
     for film in ends:
-        list(frames([film], how))
+        list(play_frames([film], how))
     assert torch.equal(ends[0].state, ends[1].state)
     assert not torch.equal(ends[0].state, ends[2].state)
 
 
 def test_models_of_one_size_share_their_randomness():
-    how = Rendering(steps=30, damage=(Event(20),))
-    films = [Film(lively(), how), Film(lively(), how)]
-    for frame in frames(films, how):
+    how = RenderSettings(steps=30, damage=(DamageEvent(20),))
+    films = [Playback(lively(), how), Playback(lively(), how)]
+    for frame in play_frames(films, how):
         assert np.array_equal(frame.scenes[0].cells, frame.scenes[1].cells)
 
 
 def test_a_larger_grid_with_several_seeds():
-    how = Rendering(steps=20, grid=(30, 40), at=((6, 6), (20, 30)))
-    film = Film(lively(), how)
-    assert torch.equal(film.state, seed(1, 30, 40, 6, how.at))
+    how = RenderSettings(steps=20, grid=(30, 40), at=((6, 6), (20, 30)))
+    film = Playback(lively(), how)
+    assert torch.equal(film.state, make_seed(1, 30, 40, 6, how.at))
     assert film.state[0, 6, 6, 3] == film.state[0, 20, 30, 3] == 1
     assert film.state[0, ..., 3].sum() == 2
-    target = film.model.target.premultiplied()
+    target = film.model.target.premultiply()
     expected = np.zeros((30, 40, 4), np.float32)
     expected[0:13, 0:13] = target
     expected[14:27, 24:37] = target
-    assert np.array_equal(film.wanted, expected)
-    list(frames([film], how))
+    assert np.array_equal(film.expected, expected)
+    list(play_frames([film], how))
     assert film.state.shape == (1, 30, 40, 6)
 
 
 def test_targets_go_over_the_edge_only_where_the_grid_wraps():
     cut, wrapped = (
-        Film(lively(boundary=boundary), Rendering(at=((0, 6),))).wanted for boundary in (Boundary.ZERO, Boundary.WRAP)
+        Playback(lively(boundary=boundary), RenderSettings(at=((0, 6),))).expected
+        for boundary in (Boundary.ZERO, Boundary.WRAP)
     )
-    whole = lively().target.premultiplied()
+    whole = lively().target.premultiply()
     assert np.array_equal(wrapped, np.roll(whole, -6, axis=0))
     assert np.array_equal(cut[:7], whole[6:])
     assert not cut[7:].any()
@@ -125,23 +131,23 @@ def test_targets_go_over_the_edge_only_where_the_grid_wraps():
 @pytest.mark.parametrize("at", [(13, 0), (0, 13)])
 def test_a_seed_outside_the_grid(at):
     with pytest.raises(UsageError, match="lies outside the grid of 13x13 cells"):
-        Film(lively(), Rendering(at=(at,)))
+        Playback(lively(), RenderSettings(at=(at,)))
 
 
 def test_trim_cuts_to_what_the_target_shows():
     scene = filmed(steps=1, trim=True)[1][0].scenes[0]
-    rows, columns = np.nonzero(lively().target.premultiplied()[..., 3])
+    rows, columns = np.nonzero(lively().target.premultiply()[..., 3])
     assert scene.cells.shape == (np.ptp(rows) + 1, np.ptp(columns) + 1, 6)
-    assert scene.wanted.shape[:2] == scene.before.shape[:2] == scene.cells.shape[:2]
+    assert scene.expected.shape[:2] == scene.before.shape[:2] == scene.cells.shape[:2]
 
 
 @pytest.mark.parametrize("filter_", [Filter.SOBEL, Filter.SCHARR])
 def test_cells_turned_by_a_right_angle_grow_the_turned_picture(filter_, generator):
     """Turning everything that happens equals turning the cells: for a right angle exactly, up to rounding."""
     config = ModelConfig(channels=5, hidden=9, filter=filter_)
-    weights = initial_weights(config, generator)
+    weights = draw_weights(config, generator)
     weights = weights._replace(output_weight=torch.randn(5, 9, generator=generator) * 0.3)
-    turned_weights = rotated(weights, config, 90)
+    turned_weights = rotate_weights(weights, config, 90)
     state = torch.rand(1, 11, 11, 5, generator=generator)
     turned = torch.rot90(state, 1, (1, 2))
     for _ in range(8):
@@ -153,11 +159,11 @@ def test_cells_turned_by_a_right_angle_grow_the_turned_picture(filter_, generato
 
 
 def test_what_is_wanted_turns_the_same_way():
-    straight, turned, slanted = (Film(lively(), Rendering(rotate=degrees)).wanted for degrees in (0, 90, 30))
+    straight, turned, slanted = (Playback(lively(), RenderSettings(rotate=degrees)).expected for degrees in (0, 90, 30))
     np.testing.assert_allclose(turned, np.rot90(straight), atol=1e-6)
     assert slanted[..., 3].sum() == pytest.approx(straight[..., 3].sum(), rel=0.1)
 
 
 def test_symmetric_filters_have_no_direction():
     with pytest.raises(UsageError, match="mean filter is symmetric"):
-        Film(lively(filter=Filter.MEAN), Rendering(rotate=45))
+        Playback(lively(filter=Filter.MEAN), RenderSettings(rotate=45))

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from ncatool.evaluation.errors import figures
+from ncatool.evaluation.errors import measure_errors
 from ncatool.nca.model_file import load_model
-from ncatool.rendering.damage_script import ten_times
-from ncatool.rendering.film import Film
+from ncatool.rendering.damage_script import repeat_random
+from ncatool.rendering.film import Playback
 from ncatool.rendering.render import render
-from ncatool.rendering.timeline import Rendering
+from ncatool.rendering.timeline import RenderSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PICTURES = {
-    "phantom.png": Rendering(damage=ten_times(1100), steps=1100, scale=4),
-    "phantom.gif": Rendering(damage=ten_times(1100), steps=1100, scale=6, every=10),
+    "phantom.png": RenderSettings(damage=repeat_random(1100), steps=1100, scale=4),
+    "phantom.gif": RenderSettings(damage=repeat_random(1100), steps=1100, scale=6, every=10),
 }
 
 
@@ -36,12 +36,12 @@ def frames(path):
 def test_the_readmes_pictures_are_what_the_code_draws(name, tmp_path):
     """Other processors round otherwise: a level of 255 in the mean, not bytes, is the measure."""
     model = load_model(GOLDEN / "phantom.safetensors")
-    film = Film(model, PICTURES[name])
+    film = Playback(model, PICTURES[name])
     render([film], [str(tmp_path / name)], PICTURES[name])
     found, expected = frames(tmp_path / name), frames(GOLDEN / name)
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):
         assert a.shape == b.shape
         assert np.abs(a - b).mean() < 1
-    assert figures(film.state, film.wanted)["mse"] < 1e-3, "the last picture is the healed phantom"
+    assert measure_errors(film.state, film.expected)["mse"] < 1e-3, "the last picture is the healed phantom"
     assert f"tests/golden/{name}" in (GOLDEN.parents[1] / "README.md").read_text()

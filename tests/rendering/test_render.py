@@ -18,34 +18,34 @@ from PIL import Image
 
 from ncatool.config.names import Damage, View
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.evaluation.errors import figures
-from ncatool.nca.picture import background, coloured, enlarged
+from ncatool.evaluation.errors import measure_errors
+from ncatool.nca.picture import compose, enlarge, parse_background
 from ncatool.rendering import render as rendering
-from ncatool.rendering.damage_script import Event, ten_times
-from ncatool.rendering.film import Film, frames
+from ncatool.rendering.damage_script import DamageEvent, repeat_random
+from ncatool.rendering.film import Playback, play_frames
 from ncatool.rendering.render import render
-from ncatool.rendering.timeline import Rendering, plan
-from ncatool.rendering.writer import changed
+from ncatool.rendering.timeline import RenderSettings, plan_moments
+from ncatool.rendering.writer import find_changed_box
 from tests.conftest import ncatool
 from tests.rendering.test_film import lively
 
-HURT = (Event(30, Damage.LEFT),)
+HURT = (DamageEvent(30, Damage.LEFT),)
 STILL = [".gif", ".webp", ".apng"]
 
 
 def rendered(*outputs, model=None, **how):
-    settings = Rendering(**how)
-    film = Film(model or lively(), settings)
+    settings = RenderSettings(**how)
+    film = Playback(model or lively(), settings)
     render([film], [str(output) for output in outputs], settings)
     return film
 
 
 def expected(scale, **how):
     """Frames as they should look, and how long each stays."""
-    settings = Rendering(**how)
-    shots = list(frames([Film(lively(), settings)], settings))
-    pictures = [coloured(shot.scenes[0].cells[..., :4], settings.background, scale) for shot in shots]
-    return [enlarged(picture, scale) for picture in pictures], [shot.moment.pause for shot in shots]
+    settings = RenderSettings(**how)
+    shots = list(play_frames([Playback(lively(), settings)], settings))
+    pictures = [compose(shot.scenes[0].cells[..., :4], settings.background, scale) for shot in shots]
+    return [enlarge(picture, scale) for picture in pictures], [shot.moment.pause for shot in shots]
 
 
 def read(path, mode="RGB"):
@@ -60,7 +60,7 @@ def read(path, mode="RGB"):
 
 @pytest.mark.parametrize("ending", STILL)
 def test_an_animation_has_every_frame_for_as_long_as_asked(ending, tmp_path):
-    how = {"steps": 60, "every": 3, "fps": 20, "hold": 1.5, "damage": HURT, "background": background("#102030")}
+    how = {"steps": 60, "every": 3, "fps": 20, "hold": 1.5, "damage": HURT, "background": parse_background("#102030")}
     rendered(tmp_path / f"a{ending}", scale=4, **how)
     pictures, pauses, loop = read(tmp_path / f"a{ending}")
     frames_, moments = expected(4, **how)
@@ -76,7 +76,7 @@ def test_an_animation_has_every_frame_for_as_long_as_asked(ending, tmp_path):
 
 @pytest.mark.parametrize("ending", STILL)
 def test_what_is_transparent_stays_so(ending, tmp_path):
-    how = {"steps": 60, "every": 10, "damage": HURT, "background": background("transparent")}
+    how = {"steps": 60, "every": 10, "damage": HURT, "background": parse_background("transparent")}
     rendered(tmp_path / f"a{ending}", scale=3, **how)
     pictures, _, _ = read(tmp_path / f"a{ending}", "RGBA")
     for found, wanted in zip(pictures, expected(3, **how)[0], strict=True):
@@ -118,7 +118,7 @@ def test_gif_has_one_palette(tmp_path):
 
 
 def test_frames_beyond_those_that_wait_for_the_palette(tmp_path, monkeypatch):
-    monkeypatch.setattr("ncatool.rendering.gif._WAITING", 3 * 13 * 13 * 3)
+    monkeypatch.setattr("ncatool.rendering.gif._MAX_BUFFER_BYTES", 3 * 13 * 13 * 3)
     rendered(tmp_path / "a.gif", steps=20, every=1, scale=2)
     pictures, _, _ = read(tmp_path / "a.gif")
     for found, wanted in zip(pictures, expected(2, steps=20, every=1)[0], strict=True):
@@ -129,9 +129,9 @@ def test_the_changed_rectangle():
     before = np.zeros((9, 9, 3), np.uint8)
     now = before.copy()
     now[3, 5] = now[6, 7] = 1
-    assert changed(before, now) == (slice(2, 7), slice(4, 8))
-    assert changed(before, before) == (slice(0, 1), slice(0, 1))
-    assert changed(None, now) == (slice(0, 9), slice(0, 9))
+    assert find_changed_box(before, now) == (slice(2, 7), slice(4, 8))
+    assert find_changed_box(before, before) == (slice(0, 1), slice(0, 1))
+    assert find_changed_box(None, now) == (slice(0, 9), slice(0, 9))
 
 
 @pytest.mark.parametrize("ending", [".gif", ".webp", ".apng", ".png"])
@@ -187,7 +187,7 @@ LOOK = """async ([kind, url]) => {
 
 def test_a_browser_plays_them(browser, tmp_path):
     outputs = [f"a{ending}" for ending in (".webp", ".mp4", ".webm")]
-    rendered(*outputs, steps=40, every=5, fps=10, hold=1, scale=6, background=background("#204080"))
+    rendered(*outputs, steps=40, every=5, fps=10, hold=1, scale=6, background=parse_background("#204080"))
     handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -204,7 +204,7 @@ def test_a_browser_plays_them(browser, tmp_path):
 
 def test_videos_have_no_transparency(tmp_path):
     with pytest.raises(UsageError, match=r"a \.mp4 is not transparent"):
-        rendered(tmp_path / "a.mp4", steps=3, background=background("transparent"))
+        rendered(tmp_path / "a.mp4", steps=3, background=parse_background("transparent"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -214,12 +214,12 @@ def test_without_the_extra_a_video_says_what_to_install(tmp_path, monkeypatch):
         rendering.check_outputs(["a.mp4"], False)
     with pytest.raises(NcatoolError, match="videos need the package av") as caught:
         rendered(tmp_path / "a.mp4", steps=3)
-    assert caught.value.mend == "pip install 'ncatool[video]'"
+    assert caught.value.hint == "pip install 'ncatool[video]'"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_contact_sheet(tmp_path):
-    rendered(tmp_path / "sheet.png", steps=60, every=1, scale=5, damage=ten_times(60))
+    rendered(tmp_path / "sheet.png", steps=60, every=1, scale=5, damage=repeat_random(60))
     with Image.open(tmp_path / "sheet.png") as image:
         assert image.width > 6 * 13 * 5
         assert len(image.getcolors(10**6)) > 3
@@ -227,12 +227,12 @@ def test_contact_sheet(tmp_path):
 
 def test_stages_are_growth_then_each_damage_and_what_became_of_it():
     def steps(how):
-        moments = plan(how)
-        return [moments[i][:2] for i in rendering.stages(moments)]
+        moments = plan_moments(how)
+        return [moments[i][:2] for i in rendering.choose_stages(moments)]
 
-    plain = steps(Rendering(steps=100, every=1))
+    plain = steps(RenderSettings(steps=100, every=1))
     assert plain == [(s, False) for s in (0, 1, 4, 9, 16, 25, 36, 49, 64, 81, 100)]
-    hurt = steps(Rendering(steps=110, every=1, damage=ten_times(110)))
+    hurt = steps(RenderSettings(steps=110, every=1, damage=repeat_random(110)))
     assert hurt[:5] == [(0, False), (2, False), (10, False), (10, True), (20, False)]
     assert hurt[-2:] == [(100, True), (110, False)]
 
@@ -256,15 +256,15 @@ def test_a_folder_of_frames(tmp_path):
 
 def test_outputs_share_one_rollout(tmp_path, monkeypatch):
     steps = []
-    before = Film.to
-    monkeypatch.setattr(Film, "to", lambda self, step: (steps.append(step), before(self, step)))
+    before = Playback.advance_to
+    monkeypatch.setattr(Playback, "advance_to", lambda self, step: (steps.append(step), before(self, step)))
     rendered(tmp_path / "a.gif", tmp_path / "a.png", tmp_path / "a.apng", f"{tmp_path}/f/", steps=20, every=10)
     assert steps == [0, 10, 20]
     assert read(tmp_path / "a.apng")[0][-1].tolist() == np.asarray(Image.open(tmp_path / "f/step-0000020.png")).tolist()
 
 
 def test_one_frame_is_enough(tmp_path):
-    for ending in rendering.FORMATS:
+    for ending in rendering.WRITERS:
         rendered(tmp_path / f"a{ending}", steps=1, hold=0)
         assert (tmp_path / f"a{ending}").stat().st_size > 100
 
@@ -288,8 +288,8 @@ def test_the_curve_shows_the_wound(tmp_path):
 
 
 def test_several_models_are_tiles(tmp_path):
-    how = Rendering(steps=10, every=5)
-    films = [Film(lively(), how, name) for name in ("one", "x" * 300, "<b>three\n</b>", "four")]
+    how = RenderSettings(steps=10, every=5)
+    films = [Playback(lively(), how, name) for name in ("one", "x" * 300, "<b>three\n</b>", "four")]
     render(films, [str(tmp_path / "a.apng")], how)
     (first, *_), _, _ = read(tmp_path / "a.apng")
     assert first.shape[1] == pytest.approx(2 * 273 + 3 * 8, abs=1), "two columns"
@@ -320,13 +320,13 @@ def test_frames_that_nothing_could_hold():
     assert not Path("a.webp").exists()
     for how in ({"fps": float("nan")}, {"hold": -1}, {"seed": 2**63}, {"rotate": float("inf")}):
         with pytest.raises(UsageError, match="but goes from"):
-            Rendering(**how)
+            RenderSettings(**how)
 
 
 def test_endings_are_checked():
     with pytest.raises(UsageError, match=r"a\.avi ends in \.avi") as caught:
         rendering.check_outputs(["a.avi"], False)
-    assert ".gif, .webp, .apng, .mp4, .webm, .png" in caught.value.mend
+    assert ".gif, .webp, .apng, .mp4, .webm, .png" in caught.value.hint
     Path("f").mkdir()
     for doubled in (["a.gif", "./a.gif"], ["f", "f/"], ["-", "-"]):
         with pytest.raises(UsageError, match="named twice"):
@@ -411,9 +411,9 @@ def test_plain_damage_may_stand_anywhere(model_file):
 
 
 def test_figures_by_hand():
-    wanted = lively().target.premultiplied()
+    wanted = lively().target.premultiply()
     state = torch.from_numpy(wanted)[None] + 0.1
-    found = figures(torch.cat([state, state], dim=-1), wanted)
+    found = measure_errors(torch.cat([state, state], dim=-1), wanted)
     cells = 13 * 13 * 4
     expected_ = {"mse": 0.01, "psnr": 20, "l1": 0.1, "l2": 0.01, "manhattan": 0.1 * cells, "hinge": 0.095}
     assert found == pytest.approx(expected_, rel=1e-4)

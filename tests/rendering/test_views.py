@@ -6,36 +6,36 @@ from PIL import Image
 
 from ncatool.config.names import View
 from ncatool.errors import UsageError
-from ncatool.nca.picture import WHITE, Background, background, coloured, enlarged
-from ncatool.rendering.sheet import default_scale, sheet
+from ncatool.nca.picture import WHITE, Background, compose, enlarge, parse_background
+from ncatool.rendering.sheet import arrange_sheet, default_scale
 from ncatool.rendering.views import VIEWS, Scene
 
 
 def test_colours_by_hand():
     visible = np.array([[[0.5, 0, 0, 0.5], [2, -1, np.nan, 1]]], np.float32)
-    picture = coloured(visible, background("#00ff00"))
+    picture = compose(visible, parse_background("#00ff00"))
     assert picture[0, 0].tolist() == [128, 128, 0]
     assert picture[0, 1].tolist() == [255, 0, 0]
-    assert enlarged(picture, 2).shape == (2, 4, 3)
+    assert enlarge(picture, 2).shape == (2, 4, 3)
     assert (default_scale(28, 28), default_scale(72, 40), default_scale(900, 900)) == (10, 3, 1)
 
 
 def test_transparent_and_checkered_grounds():
     visible = np.array([[[0.25, 0, 0, 0.5], [0, 0, 0, 0]]], np.float32)
-    assert coloured(visible, background("transparent"))[0].tolist() == [[128, 0, 0, 128], [0, 0, 0, 0]]
-    assert coloured(visible, background("checker"), 8)[0].tolist() == [[140, 76, 76], [102] * 3]
+    assert compose(visible, parse_background("transparent"))[0].tolist() == [[128, 0, 0, 128], [0, 0, 0, 0]]
+    assert compose(visible, parse_background("checker"), 8)[0].tolist() == [[140, 76, 76], [102] * 3]
     nothing = np.zeros((32, 32, 4), np.float32)
-    fine, coarse = (coloured(nothing, background("checker"), scale)[..., 0] for scale in (1, 8))
+    fine, coarse = (compose(nothing, parse_background("checker"), scale)[..., 0] for scale in (1, 8))
     assert set(fine[:8, :8].flat) == {153}
     assert fine[0, 8] == coarse[0, 1] == 102
 
 
 def test_a_ground_that_is_none():
     with pytest.raises(UsageError, match="not a colour"):
-        background("rgb(300,0,0)")
+        parse_background("rgb(300,0,0)")
     with pytest.raises(UsageError, match="not a colour") as caught:
-        background("ultraviolet-ish")
-    assert "checker" in caught.value.mend
+        parse_background("ultraviolet-ish")
+    assert "checker" in caught.value.hint
 
 
 def scene(channels=6):
@@ -95,12 +95,12 @@ def test_exploded_cells_are_drawn_all_the_same():
 
 def test_a_sheet_centres_pictures_and_shortens_labels():
     small, large = (np.zeros((side, side, 3), np.uint8) for side in (20, 60))
-    plain = sheet([small, large], ["", ""], 6, WHITE)
+    plain = arrange_sheet([small, large], ["", ""], 6, WHITE)
     assert plain.size == (2 * 68 + 8, 76)
     assert plain.getpixel((8 + 30, 8 + 30)) == (0, 0, 0)
     assert plain.getpixel((8 + 15, 8 + 30)) == (255, 255, 255)
     for label in ("x" * 300, "two\nlines", "emoji 🧠", "<script>"):
-        labelled = sheet([large, large], [label, "b"], 6, WHITE)
+        labelled = arrange_sheet([large, large], [label, "b"], 6, WHITE)
         assert labelled.height == plain.height + 16
         gap = np.asarray(labelled)[8 + 60 :, 68:76]
         assert (gap == 255).all(), "no label runs into the next"
@@ -109,7 +109,7 @@ def test_a_sheet_centres_pictures_and_shortens_labels():
 def test_ink_is_legible():
     assert Background((10, 10, 10)).ink == (255, 255, 255)
     assert Background((250, 250, 250)).ink == (0, 0, 0)
-    image = sheet([np.zeros((9, 9, 3), np.uint8)], ["a"], 1, background("transparent"))
+    image = arrange_sheet([np.zeros((9, 9, 3), np.uint8)], ["a"], 1, parse_background("transparent"))
     assert isinstance(image, Image.Image)
     assert image.mode == "RGBA"
     assert image.getpixel((0, 0))[3] == 0

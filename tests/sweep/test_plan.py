@@ -6,11 +6,11 @@ import pytest
 
 from ncatool.config.names import Filter, Regime
 from ncatool.errors import UsageError
-from ncatool.sweep.plan import from_flags, load, tables_of
+from ncatool.sweep.plan import parse_flags, plan_to_tables, read_plan
 
 
 def planned(text="", most=1000, **flags):
-    return load(tomllib.loads(text), "plan.toml", from_flags(flags), most)
+    return read_plan(tomllib.loads(text), "plan.toml", parse_flags(flags), most)
 
 
 def names(*args, **flags):
@@ -57,7 +57,7 @@ def test_targets_in_names(tmp_path):
         "chest",
         "organmnist3d@64_train_7_coronal",
     ]
-    assert from_flags({"target": "a,b.png"}) == {"target": ["a,b.png"]}
+    assert parse_flags({"target": "a,b.png"}) == {"target": ["a,b.png"]}
 
 
 def test_long_names_are_cut_and_stay_different():
@@ -69,7 +69,7 @@ def test_long_names_are_cut_and_stay_different():
 
 def test_a_written_plan_is_the_same_plan():
     plans = planned(filter="sobel,mean", damage="both", steps="4-9", target="phantom,chest.png")
-    again = load(tables_of(plans), "sweep.toml", {}, 1000)
+    again = read_plan(plan_to_tables(plans), "sweep.toml", {}, 1000)
     assert [(plan.name, plan.config) for plan in again] == [(plan.name, plan.config) for plan in plans]
 
 
@@ -115,12 +115,12 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("text", "what", "mend"), BAD)
-def test_bad_plans(text, what, mend):
+@pytest.mark.parametrize(("text", "what", "hint"), BAD)
+def test_bad_plans(text, what, hint):
     with pytest.raises(UsageError) as caught:
         planned(text)
     assert what in caught.value.what
-    assert mend in caught.value.mend
+    assert hint in caught.value.hint
     assert len(caught.value.what.splitlines()) == 1
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ncatool.data import readers as targets
-from ncatool.sweep.dispatch import Failure, carry_out
-from ncatool.sweep.job import Ending, Job, Lost, Outcome
+from ncatool.sweep.dispatch import Failure, run_jobs
+from ncatool.sweep.job import Ending, Job, Outcome, WorkerLost
 from tests.conftest import SMALL, ncatool, small_run
 
 BASE = [word for i, word in enumerate(SMALL) if "--iterations" not in (word, SMALL[i - 1])]
@@ -306,7 +306,7 @@ class _Scripted:
 
 def some_job():
     config = small_run()
-    return Job("x", config, targets.load(config.target), None, Path("sweep"), "token", threads=1)
+    return Job("x", config, targets.load_target(config.target), None, Path("sweep"), "token", threads=1)
 
 
 def finished(name):
@@ -314,7 +314,7 @@ def finished(name):
 
 
 def lost(blamed):
-    return lambda name: Lost(name, "gone", blamed)
+    return lambda name: WorkerLost(name, "gone", blamed)
 
 
 @pytest.mark.parametrize(
@@ -327,5 +327,5 @@ def lost(blamed):
     ],
 )
 def test_what_counts_as_a_failure(script, told):
-    events = list(carry_out([some_job()], _Scripted(*script), lambda: False))
+    events = list(run_jobs([some_job()], _Scripted(*script), lambda: False))
     assert [event.failures if isinstance(event, Failure) else event.ending for event in events] == told

@@ -12,12 +12,12 @@ from ncatool.config.names import Device, Filter, Loss, Precision, Regime
 from ncatool.config.schema import ModelConfig, TargetConfig
 from ncatool.data import readers as targets
 from ncatool.engine import batch, choose, rollout
-from ncatool.engine.batch import Task, batches, rollouts
+from ncatool.engine.batch import RolloutTask, group_tasks, run_batch
 from ncatool.errors import NcatoolError
-from ncatool.sweep.dispatch import Failure, carry_out
-from ncatool.sweep.job import Ending, Job, Outcome, Told
-from ncatool.sweep.vectorised import Vectorised
-from ncatool.training.lockstep import iterate
+from ncatool.sweep.dispatch import Failure, run_jobs
+from ncatool.sweep.job import Ending, Job, Outcome, Progress
+from ncatool.sweep.vectorised import VectorisedWorkers
+from ncatool.training.lockstep import iterate_together
 from ncatool.training.trainer import Trainer
 from tests.conftest import SMALL, ncatool, small_run
 from tests.engine.test_rollout import make_case
@@ -35,7 +35,7 @@ def trainers(target=TARGET, **settings):
     ):
         config = small_run(loss=loss, regime=regime, seed=number, **settings)
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, filter=name), target=target)
-        made.append(Trainer(config, targets.load(config.target)))
+        made.append(Trainer(config, targets.load_target(config.target)))
     return made
 
 
@@ -47,7 +47,7 @@ def same(one, other):
 def test_each_does_what_it_would_do_alone():
     alone, together = trainers(), trainers()
     reports = [list(trainer.run()) for trainer in alone]
-    found = [iterate(together) for _ in range(6)]
+    found = [iterate_together(together) for _ in range(6)]
     assert [list(column) for column in zip(*found, strict=True)] == reports
     assert all(map(same, alone, together))
 
@@ -57,10 +57,10 @@ def test_the_same_as_one_batch_of_a_gpus_kernels(monkeypatch):
     place = Device.CUDA
     if not torch.cuda.is_available():  # through the interpreter
         place = Device.CPU
-        monkeypatch.setattr(gpu, "PARTS", 2)
-        monkeypatch.setattr(choose, "name", lambda *_: "triton")
+        monkeypatch.setattr(gpu, "PARTIAL_SUMS", 2)
+        monkeypatch.setattr(choose, "engine_name", lambda *_: "triton")
         for module in (choose, batch):
-            monkeypatch.setattr(module, "kernels_for", lambda *_: gpu)
+            monkeypatch.setattr(module, "find_kernels", lambda *_: gpu)
     batches = []
     whole = gpu.Batch.__init__
 
@@ -74,7 +74,7 @@ def test_the_same_as_one_batch_of_a_gpus_kernels(monkeypatch):
     reports = [list(trainer.run()) for trainer in alone]
     assert set(batches) == {1}
     batches.clear()
-    assert [list(column) for column in zip(*[iterate(together) for _ in range(2)], strict=True)] == reports
+    assert [list(column) for column in zip(*[iterate_together(together) for _ in range(2)], strict=True)] == reports
     assert 2 in batches
     assert all(map(same, alone, together))
 
@@ -89,17 +89,17 @@ def test_what_is_of_another_kind_or_does_not_fit_is_another_batch(monkeypatch):
         (ModelConfig(channels=5, hidden=7, threshold=0.2), (2, 4, 4), Precision.FLOAT32),
     ):
         state, own, fire, _ = make_case(model, shape, 3, 0.8, 0.1, 1)
-        tasks.append(Task(state, own, model, fire, precision))
-    assert batches(tasks) == [[0], [1], [2], [3], [4]], "on the processor"
+        tasks.append(RolloutTask(state, own, model, fire, precision))
+    assert group_tasks(tasks) == [[0], [1], [2], [3], [4]], "on the processor"
     for task in tasks:
-        assert torch.equal(rollouts([task])[0], rollout.rollout(*task))
+        assert torch.equal(run_batch([task])[0], rollout.rollout(*task))
     gpu = pytest.importorskip("ncatool.engine.gpu", reason="Triton is not installed: there is none for this system")
-    monkeypatch.setattr(batch, "kernels_for", lambda *_: gpu)
-    assert batches(tasks) == [[0, 2], [1], [3], [4]]
+    monkeypatch.setattr(batch, "find_kernels", lambda *_: gpu)
+    assert group_tasks(tasks) == [[0, 2], [1], [3], [4]]
     room = 3 * gpu.step_bytes(2, 4, 4, 5)  # for all steps of one of them
     for models, expected in ((1, [[0], [2]]), (2, [[0, 2]]), (0.5, [[0], [2]])):
-        monkeypatch.setattr(batch, "share_of_memory", lambda *_, models=models: models * room)
-        assert [places for places in batches(tasks) if places[0] in (0, 2)] == expected
+        monkeypatch.setattr(batch, "memory_limit", lambda *_, models=models: models * room)
+        assert [places for places in group_tasks(tasks) if places[0] in (0, 2)] == expected
 
 
 def test_one_whose_training_fails_leaves_the_others_alone():
@@ -110,7 +110,7 @@ def test_one_whose_training_fails_leaves_the_others_alone():
     together[1].guard.snapshots[0].tensors["weights.2"].fill_(torch.nan)  # what it goes back to is no better
     going, failed = list(together), []
     for _ in range(40):
-        for trainer, report in zip(list(going), iterate(going), strict=True):
+        for trainer, report in zip(list(going), iterate_together(going), strict=True):
             if isinstance(report, NcatoolError):
                 failed.append(report.what)
                 going.remove(trainer)
@@ -121,22 +121,22 @@ def test_one_whose_training_fails_leaves_the_others_alone():
 
 def job(name, folder, **settings):
     config = small_run(**settings)
-    return Job(name, config, targets.load(config.target), None, folder, "token", 1)
+    return Job(name, config, targets.load_target(config.target), None, folder, "token", 1)
 
 
 def test_runs_begin_end_and_fail_each_for_itself(tmp_path, monkeypatch):
     """More runs than may go on at once; one of them cannot even begin."""
     jobs = [job("a", tmp_path), job("b", tmp_path, seed=1, iterations=3), job("c", tmp_path, seed=2)]
     (tmp_path / "c.safetensors").mkdir()
-    workers = Vectorised(2, 1)
-    assert workers.slots() == workers.room() == 2
-    events = list(carry_out(jobs, workers, lambda: False))
+    workers = VectorisedWorkers(2, 1)
+    assert workers.count_slots() == workers.count_free() == 2
+    events = list(run_jobs(jobs, workers, lambda: False))
     workers.close()
     ended = {event.name: event for event in events if isinstance(event, (Outcome, Failure))}
     assert [ended[name].ending for name in "ab"] == [Ending.FINISHED] * 2
     assert isinstance(ended["c"], Failure)
     assert ended["c"].final
-    last = {event.name: event.iteration for event in events if isinstance(event, Told)}
+    last = {event.name: event.iteration for event in events if isinstance(event, Progress)}
     assert last == {"a": 6, "b": 3}
 
 
@@ -144,12 +144,12 @@ def test_too_little_memory_for_all_is_a_failure_of_each(tmp_path, monkeypatch):
     def exhausted(trainers):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("ncatool.sweep.vectorised.iterate", exhausted)
-    workers = Vectorised(2, 1)
-    events = list(carry_out([job("a", tmp_path), job("b", tmp_path)], workers, lambda: False))
+    monkeypatch.setattr("ncatool.sweep.vectorised.iterate_together", exhausted)
+    workers = VectorisedWorkers(2, 1)
+    events = list(run_jobs([job("a", tmp_path), job("b", tmp_path)], workers, lambda: False))
     assert {event.name for event in events if event.final} == {"a", "b"}
     assert "out of memory" in events[-1].what
-    assert "--jobs" in events[-1].mend
+    assert "--jobs" in events[-1].hint
 
 
 def test_a_vectorised_sweep_survives_kills_and_gives_the_bytes_of_any_other():

@@ -36,19 +36,19 @@ def test_the_same_to_the_last_bit_as_torchs_class():
     walk(ours, adam.step, gradients(9))
     assert all(torch.equal(a, b) for a, b in zip(theirs, ours, strict=True))
     state = optimiser.state_dict()["state"]
-    assert adam.tensors().keys() == {f"{i}.{name}" for i in state for name in state[i]}
-    assert all(torch.equal(adam.tensors()[f"{i}.{name}"], state[i][name]) for i in state for name in state[i])
+    assert adam.state_tensors().keys() == {f"{i}.{name}" for i in state for name in state[i]}
+    assert all(torch.equal(adam.state_tensors()[f"{i}.{name}"], state[i][name]) for i in state for name in state[i])
 
 
 def test_what_is_remembered_can_be_put_back():
     straight, parts = fresh(), fresh()
     walk(straight, Adam(straight).step, gradients(6))
     first = Adam(parts)
-    assert first.tensors() == {}
+    assert first.state_tensors() == {}
     walk(parts, first.step, gradients(3))
-    kept = first.tensors()
+    kept = first.state_tensors()
     other = Adam(parts)
-    other.load(kept)
+    other.load_state(kept)
     for tensor in kept.values():
         tensor.fill_(torch.nan)  # what was put back is a copy
     rest = gradients(6)[3:]
@@ -57,7 +57,7 @@ def test_what_is_remembered_can_be_put_back():
             parameter.grad = gradient.clone()
         other.step(0.01 / (1 + number))
     assert all(torch.equal(a, b) for a, b in zip(straight, parts, strict=True))
-    other.load({})
-    assert other.tensors() == {}
+    other.load_state({})
+    assert other.state_tensors() == {}
     other.zero_grad()
     assert all(parameter.grad is None for parameter in parts)

@@ -17,17 +17,17 @@ from ncatool.config.names import Boundary, Filter
 from ncatool.config.schema import ModelConfig, TargetConfig
 from ncatool.data import readers as targets
 from ncatool.errors import ExitCode, NcatoolError
-from ncatool.nca.model_file import Model, load_model, save_model
-from ncatool.nca.weights import Weights, initial_weights
+from ncatool.nca.model_file import ModelData, load_model, save_model
+from ncatool.nca.weights import Weights, draw_weights
 from ncatool.training.run_files import RunFiles
 
 
 def make_model(bias=False, **settings_):
     config = ModelConfig(**({"channels": 5, "hidden": 7} | settings_))
-    weights = initial_weights(config, torch.Generator().manual_seed(1))
+    weights = draw_weights(config, torch.Generator().manual_seed(1))
     if bias:
         weights = weights._replace(output_bias=torch.arange(float(config.channels)))
-    return Model(weights, config, targets.load(TargetConfig(size=9, padding=2)))
+    return ModelData(weights, config, targets.load_target(TargetConfig(size=9, padding=2)))
 
 
 @settings(max_examples=25, deadline=None)
@@ -45,7 +45,7 @@ def test_round_trip(bias, channels, hidden, name, boundary, fire_rate):
     save_model(path, model)
     found = load_model(path)
     assert found.config == model.config
-    assert found.target.record() == model.target.record()
+    assert found.target.describe() == model.target.describe()
     for a, b in zip(found.weights, model.weights, strict=True):
         assert a is b is None or torch.equal(a, b)
 
@@ -182,7 +182,7 @@ def test_sidecar_that_disagrees():
 
 def test_names_of_a_runs_files():
     files = RunFiles(Path("a/b.safetensors"))
-    assert [path.name for path in files.all()] == [
+    assert [path.name for path in files.list_paths()] == [
         "b.safetensors", "b.toml", "b.checkpoint.safetensors", "b.csv", "b.png",
     ]  # fmt: skip
     with pytest.raises(NcatoolError, match="does not end in"):

@@ -31,19 +31,19 @@ def never():
 
 def start(name="m", **train):
     config = small_run(**train)
-    return Run(config, targets.load(config.target), RunFiles(Path(f"{name}.safetensors")))
+    return Run(config, targets.load_target(config.target), RunFiles(Path(f"{name}.safetensors")))
 
 
 def completed(name="m", **train):
     run = start(name, **train)
-    list(run.reports(never))
+    list(run.train(never))
     run.finish()
     return run
 
 
 def test_files():
     run = completed()
-    assert all(path.exists() for path in run.files.all())
+    assert all(path.exists() for path in run.files.list_paths())
     rows = list(csv.DictReader(run.files.curve.open()))
     assert [int(row["iteration"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     assert list(rows[0]) == ["iteration", "loss", "mse", "learning_rate", "events"]
@@ -54,7 +54,7 @@ def test_files():
     assert record["train"]["batch_size"] == 2
     assert record["result"]["iterations"] == 6
     assert record["result"]["loss"] == float(rows[-1]["loss"])
-    assert record["environment"]["threads"] == compiled.threads()
+    assert record["environment"]["threads"] == compiled.thread_count()
     with Image.open(run.files.picture) as image:
         assert image.width > 500
     model = load_model(run.files.model)
@@ -83,10 +83,10 @@ def test_same_run_same_bytes():
 def test_resumed_run_ends_with_the_same_bytes():
     completed("straight")
     run = start("broken")
-    list(run.reports(lambda: run.trainer.iteration == 3))
+    list(run.train(lambda: run.trainer.iteration == 3))
     assert run.trainer.iteration == 3
-    again = Run.resumed(RunFiles(Path("broken.safetensors")))
-    list(again.reports(never))
+    again = Run.resume(RunFiles(Path("broken.safetensors")))
+    list(again.train(never))
     again.finish()
     for ending in (".safetensors", ".csv"):
         assert Path(f"straight{ending}").read_bytes() == Path(f"broken{ending}").read_bytes()
@@ -96,17 +96,17 @@ def test_resume_refuses_what_it_cannot_do():
     completed()
     files = RunFiles(Path("m.safetensors"))
     with pytest.raises(NcatoolError, match="has done 6 iterations, more than 5") as caught:
-        Run.resumed(files, iterations=5)
-    assert "--iterations 6" in caught.value.mend
-    assert Run.resumed(files, iterations=8).config.train.iterations == 8
+        Run.resume(files, iterations=5)
+    assert "--iterations 6" in caught.value.hint
+    assert Run.resume(files, iterations=8).config.train.iterations == 8
     whole = files.checkpoint.read_bytes()
     for length in (0, 5, 200, len(whole) // 2, len(whole) - 1):
         files.checkpoint.write_bytes(whole[:length])
         with pytest.raises(NcatoolError, match="checkpoint"):
-            Run.resumed(files, iterations=8)
+            Run.resume(files, iterations=8)
     files.checkpoint.unlink()
     with pytest.raises(NcatoolError, match="there is no checkpoint"):
-        Run.resumed(files, iterations=8)
+        Run.resume(files, iterations=8)
 
 
 def test_failed_training_keeps_the_last_good_model(monkeypatch):
@@ -116,7 +116,7 @@ def test_failed_training_keeps_the_last_good_model(monkeypatch):
         training, "rollout", lambda *a: real(*a) if run.trainer.iteration < 4 else torch.full_like(a[0], torch.nan)
     )
     with pytest.raises(NcatoolError, match="training failed"):
-        list(run.reports(never))
+        list(run.train(never))
     model = load_model(run.files.model)
     assert all(torch.isfinite(tensor).all() for tensor in model.weights if tensor is not None)
     assert "restored" in run.files.curve.read_text()
@@ -135,18 +135,18 @@ def test_a_fault_while_writing_leaves_the_previous_files(monkeypatch, fault, whe
 
     before = {}
     with monkeypatch.context() as patched, pytest.raises(NcatoolError, match=os.strerror(fault)) as caught:
-        for report in run.reports(never):
+        for report in run.train(never):
             if report.iteration == 4:
-                before = {path: path.read_bytes() for path in run.files.all() if path.exists()}
+                before = {path: path.read_bytes() for path in run.files.list_paths() if path.exists()}
                 patched.setattr(owner, name, fail)
     assert caught.value.code == ExitCode.FAILED
     assert len(before) == 4
     assert {path: path.read_bytes() for path in before} == before
     assert not [path for path in Path().iterdir() if "partial" in path.name]
     assert load_model(run.files.model)
-    again = Run.resumed(run.files)
+    again = Run.resume(run.files)
     assert again.trainer.iteration == 2
-    list(again.reports(never))
+    list(again.train(never))
     assert Path("straight.safetensors").read_bytes() == run.files.model.read_bytes()
 
 
@@ -162,18 +162,18 @@ def test_any_number_of_stops_gives_the_same_bytes(stops, regime):
     run = start("broken", regime=regime)
     for iteration in stops:
         stopped_after(run, iteration)
-        run = Run.resumed(run.files)
-    list(run.reports(never))
+        run = Run.resume(run.files)
+    list(run.train(never))
     run.finish()
     for ending in (".safetensors", ".csv", ".png"):
         assert Path(f"straight{ending}").read_bytes() == Path(f"broken{ending}").read_bytes()
-    assert torch.equal(run.trainer.pool.states, Run.resumed(RunFiles(Path("straight.safetensors"))).trainer.pool.states)
+    assert torch.equal(run.trainer.pool.states, Run.resume(RunFiles(Path("straight.safetensors"))).trainer.pool.states)
 
 
 def test_history_tells_what_happened():
     stopped_after(start(), 2)
-    run = Run.resumed(RunFiles(Path("m.safetensors")))
-    list(run.reports(never))
+    run = Run.resume(RunFiles(Path("m.safetensors")))
+    list(run.train(never))
     run.finish()
     history = tomllib.loads(run.files.record.read_text())["history"]
     told = [(entry["event"], entry["iteration"]) for entry in history]
@@ -183,8 +183,8 @@ def test_history_tells_what_happened():
 
 def test_settings_that_change_on_resume():
     run = stopped_after(start(schedule=Schedule.CONSTANT), 3)
-    run = Run.resumed(run.files, iterations=9, learning_rate=5e-3, checkpoint_every=4)
-    list(run.reports(never))
+    run = Run.resume(run.files, iterations=9, learning_rate=5e-3, checkpoint_every=4)
+    list(run.train(never))
     assert [row[0] for row in run.rows] == list(range(1, 10))
     assert run.rows[-1][3] == pytest.approx(5e-3)
     assert tomllib.loads(run.files.record.read_text())["train"]["checkpoint_every"] == 4
@@ -192,9 +192,9 @@ def test_settings_that_change_on_resume():
 
 def test_another_machine_is_told(monkeypatch):
     run = stopped_after(start(), 3)
-    assert Run.resumed(run.files).differences() == []
+    assert Run.resume(run.files).find_differences() == []
     monkeypatch.setattr("platform.platform", lambda: "another")
-    (told,) = Run.resumed(run.files).differences()
+    (told,) = Run.resume(run.files).find_differences()
     assert "platform" in told
     assert "another now" in told
 
@@ -215,9 +215,9 @@ def test_a_guarded_run_resumes(monkeypatch):
     )
     stopped_after(run, 2)
     assert "restored" in run.rows[-1][4]
-    again = Run.resumed(run.files)
+    again = Run.resume(run.files)
     assert str(again.rows) == str(run.rows)
-    list(again.reports(never))
+    list(again.train(never))
     assert again.trainer.iteration == 4
 
 
@@ -226,8 +226,8 @@ def test_training_starts_from_another_models_weights():
     model = load_model(first.files.model)
     config = small_run(iterations=1, learning_rate=1e-9)
     config = dataclasses.replace(config, target=TargetConfig(size=14))
-    run = Run(config, targets.load(config.target), RunFiles(Path("second.safetensors")), model.weights)
-    list(run.reports(never))
+    run = Run(config, targets.load_target(config.target), RunFiles(Path("second.safetensors")), model.weights)
+    list(run.train(never))
     tuned = load_model(run.files.model)
     assert torch.allclose(tuned.weights.output_weight, model.weights.output_weight, atol=1e-6)
     assert tuned.target.shape == (14, 14)
@@ -238,9 +238,9 @@ def test_weights_with_an_output_bias_go_on():
     model = load_model(completed("first").files.model)
     weights = model.weights._replace(output_bias=torch.full((6,), 1e-3))
     config = small_run(iterations=4)
-    run = Run(config, targets.load(config.target), RunFiles(Path("b.safetensors")), weights)
+    run = Run(config, targets.load_target(config.target), RunFiles(Path("b.safetensors")), weights)
     stopped_after(run, 2)
-    again = Run.resumed(run.files)
-    list(again.reports(never))
+    again = Run.resume(run.files)
+    list(again.train(never))
     assert load_model(run.files.model).weights.output_bias.shape == (6,)
     assert again.trainer.iteration == 4

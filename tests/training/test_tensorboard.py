@@ -40,8 +40,8 @@ def test_loss_learning_rate_psnr_and_pictures():
 
 def opening(folder):
     config = small_run()
-    run = Run(config, readers.load(config.target), RunFiles(Path("m.safetensors")))
-    with tensorboard.opened(folder, run):
+    run = Run(config, readers.load_target(config.target), RunFiles(Path("m.safetensors")))
+    with tensorboard.open_log(folder, run):
         pass
 
 
@@ -49,7 +49,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(NcatoolError, match="needs the package tensorboard") as caught:
         opening(Path("logs"))
-    assert caught.value.mend == "pip install 'ncatool[tensorboard]'"
+    assert caught.value.hint == "pip install 'ncatool[tensorboard]'"
 
 
 def test_a_folder_that_cannot_be_made():

@@ -10,22 +10,22 @@ import torch
 from ncatool.config.names import Device, Loss, Regime, Schedule
 from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
 from ncatool.data import readers as targets
-from ncatool.engine.advance import mse_at
+from ncatool.engine.advance import measure_mse
 from ncatool.engine.device import resolve_device
-from ncatool.engine.rollout import steps_lived
+from ncatool.engine.rollout import count_living_steps
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.nca.model_file import Model
+from ncatool.nca.model_file import ModelData
 from ncatool.nca.rule import step
-from ncatool.nca.state import living
+from ncatool.nca.state import has_living_cells
 from ncatool.training import trainer as training
 from ncatool.training.schedule import SCHEDULES, WARM_UP
-from ncatool.training.trainer import Trainer, evened
+from ncatool.training.trainer import Trainer, combine_losses
 from tests.conftest import small_run
 
 
 def make(**train):
     config = small_run(**train)
-    return Trainer(config, targets.load(config.target))
+    return Trainer(config, targets.load_target(config.target))
 
 
 def test_learns_to_grow_the_phantom():
@@ -34,11 +34,11 @@ def test_learns_to_grow_the_phantom():
         target=TargetConfig(size=16),
         train=TrainConfig(iterations=250, batch_size=4, pool_size=32, min_steps=24, max_steps=40, learning_rate=8e-3),
     )
-    trainer = Trainer(config, targets.load(config.target))
-    empty = float((trainer.target.premultiplied() ** 2).mean())
-    reports = list(trainer.run())
+    trainer = Trainer(config, targets.load_target(config.target))
+    empty = float((trainer.target.premultiply() ** 2).mean())
+    reports = list(trainer.train())
     assert [report.iteration for report in reports] == list(range(1, 251))
-    grown = mse_at(trainer.model(), [100], 4, torch.Generator().manual_seed(1)).median().item()
+    grown = measure_mse(trainer.copy_model(), [100], 4, torch.Generator().manual_seed(1)).median().item()
     assert grown < 0.05 * empty
     assert reports[-1].mse < 0.2 * empty, "the batch holds states that are still growing"
 
@@ -50,10 +50,10 @@ def test_every_loss_and_regime_learns(loss, regime):
     trainer = make(loss=loss, regime=regime, iterations=80, learning_rate=5e-3, margin=0.05)
 
     def after_8_steps():
-        return mse_at(trainer.model(), [8], 8, torch.Generator().manual_seed(3)).median().item()
+        return measure_mse(trainer.copy_model(), [8], 8, torch.Generator().manual_seed(3)).median().item()
 
     before = after_8_steps()
-    list(trainer.run())
+    list(trainer.train())
     assert after_8_steps() < 0.96 * before
 
 
@@ -66,7 +66,7 @@ def test_same_seed_same_bytes_other_seed_others():
     runs = []
     for number in (5, 5, 6):
         trainer = make(seed=number)
-        reports = list(trainer.run())
+        reports = list(trainer.train())
         runs.append((digest(trainer), [report.loss for report in reports]))
     assert runs[0] == runs[1]
     assert runs[0] != runs[2]
@@ -75,28 +75,28 @@ def test_same_seed_same_bytes_other_seed_others():
 @pytest.mark.parametrize("regime", Regime)
 def test_goes_on_from_its_tensors_as_if_nothing_had_happened(regime):
     straight = make(regime=regime)
-    list(straight.run())
+    list(straight.train())
     first = make(regime=regime)
-    for report in first.run():
+    for report in first.train():
         if report.iteration == 3:
             break
     second = make(regime=regime)
-    second.restore(first.tensors(), first.numbers())
-    list(second.run())
+    second.restore(first.state_tensors(), first.state_numbers())
+    list(second.train())
     assert digest(second) == digest(straight)
 
 
 def test_batch_holds_the_seed_instead_of_the_worst_and_damages_the_best():
     trainer = make(regime=Regime.REGENERATING, batch_size=4, pool_size=4, damaged=2, iterations=100)
-    wanted = trainer.wanted
+    wanted = trainer.target_values
     quality = torch.tensor([0.5, 0.0, 1.0, 0.1])
     for i, worse in enumerate(quality):
         trainer.pool.states[i, ..., :4] = wanted + worse
         trainer.pool.states[i, ..., 4:] = 1
     trainer.iteration = 1
-    index, states = trainer._batch()
+    index, states = trainer._draw_batch()
     assert index.tolist() == [2, 0, 3, 1], "from the worst to the best"
-    assert torch.equal(states[0], trainer._seeds(1)[0])
+    assert torch.equal(states[0], trainer._make_seeds(1)[0])
     assert torch.equal(states[1, ..., :4], wanted + 0.5)
     for state in states[2:]:
         erased = (state == 0).all(-1)
@@ -109,7 +109,7 @@ def dying():
     """A trainer under whose weights every living cell loses 0.35 of its alpha a step: the seed dies in the third."""
     config = small_run(regime=Regime.GROWING, batch_size=2)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, fire_rate=1.0))
-    trainer = Trainer(config, targets.load(config.target))
+    trainer = Trainer(config, targets.load_target(config.target))
     with torch.no_grad():
         trainer.weights.hidden_weight.zero_()
         trainer.weights.hidden_bias.fill_(1.0)
@@ -120,10 +120,10 @@ def dying():
 def test_steps_lived(dying):
     start = dying._seeds(1)
     fire = torch.ones(8, 1, *start.shape[1:3], dtype=torch.bool)
-    assert steps_lived(start, dying.weights, dying.config.model, fire) == 2
+    assert count_living_steps(start, dying.weights, dying.config.model, fire) == 2
     last = step(step(start, dying.weights, dying.config.model, fire[0]), dying.weights, dying.config.model, fire[1])
-    assert living(last, 0.1).all()
-    assert not living(step(last, dying.weights, dying.config.model, fire[2]), 0.1).any()
+    assert has_living_cells(last, 0.1).all()
+    assert not has_living_cells(step(last, dying.weights, dying.config.model, fire[2]), 0.1).any()
 
 
 def test_what_died_teaches_to_live(dying):
@@ -145,8 +145,8 @@ def test_what_died_teaches_to_live(dying):
 def test_what_has_not_grown_is_not_damaged():
     trainer = make(regime=Regime.REGENERATING, batch_size=4, pool_size=4, damaged=3)
     for _ in range(10):
-        _, states = trainer._batch()
-        assert torch.equal(states, trainer._seeds(4))
+        _, states = trainer._draw_batch()
+        assert torch.equal(states, trainer._make_seeds(4))
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 8, 20])
@@ -154,7 +154,7 @@ def test_the_seed_replaces_one_state_in_eight(size):
     trainer = make(batch_size=size, pool_size=20)
     counts = []
     for trainer.iteration in range(80):
-        counts.append(trainer._replaced())
+        counts.append(trainer._count_replaced())
     assert sum(counts) == 80 * size / 8
     assert max(counts) - min(counts) <= 1
 
@@ -177,7 +177,7 @@ def test_recovers_from_weights_that_kill_everything():
     """For real: weights that erase every cell in the first step are noticed at once and replaced."""
     trainer = make(iterations=12)
     events = []
-    for report in trainer.run():
+    for report in trainer.train():
         events += report.events
         if report.iteration == 4:
             with torch.no_grad():
@@ -193,7 +193,7 @@ def test_recovers_from_weights_that_kill_everything():
 def test_recovers_from_an_explosion(value):
     trainer = make(iterations=10)
     events = []
-    for report in trainer.run():
+    for report in trainer.train():
         events += report.events
         if report.iteration == 4:
             with torch.no_grad():
@@ -207,9 +207,9 @@ def test_stops_when_nothing_helps(monkeypatch):
     trainer = make(iterations=100)
     monkeypatch.setattr(training, "rollout", lambda state, *rest: state * torch.nan)
     with pytest.raises(NcatoolError, match="training failed"):
-        list(trainer.run())
-    assert isinstance(trainer.model(), Model)
-    assert all(torch.isfinite(tensor).all() for tensor in trainer.model().weights if tensor is not None)
+        list(trainer.train())
+    assert isinstance(trainer.copy_model(), ModelData)
+    assert all(torch.isfinite(tensor).all() for tensor in trainer.copy_model().weights if tensor is not None)
 
 
 def test_learning_rate_rises_then_falls():
@@ -226,11 +226,11 @@ def test_learning_rate_rises_then_falls():
 def test_samples_weigh_evenly():
     """Two samples whose errors differ a thousandfold: at the end their gradients differ by less."""
     values = torch.tensor([[1.0], [0.001]], requires_grad=True)
-    objective = evened((values**2).mean(dim=1), 1.0, 0.8)
+    objective = combine_losses((values**2).mean(dim=1), 1.0, 0.8)
     objective.backward()
     assert objective.item() == pytest.approx((1 + 0.001**1.6) / 2, rel=0.01)
     assert values.grad.flatten().tolist() == pytest.approx([0.8, 0.8 * 0.001**0.6], rel=0.01)
-    assert evened(torch.tensor([1.0, 3.0]), 0.0, 0.5).item() == pytest.approx(2), "the plain mean at first"
+    assert combine_losses(torch.tensor([1.0, 3.0]), 0.0, 0.5).item() == pytest.approx(2), "the plain mean at first"
 
 
 def test_schedules_by_hand():
@@ -250,12 +250,12 @@ def test_device_that_is_not_there():
 def test_large_targets_train_in_bounded_memory():
     """The bound is on the bytes of kept steps: 100 steps of 224 × 224 at batch 8 would take 5 GB dense."""
     from ncatool.engine import rollout
-    from ncatool.engine.choose import engine_for
+    from ncatool.engine.choose import create_engine
 
     model = ModelConfig()
-    engine = engine_for(
+    engine = create_engine(
         torch.zeros(1, 224, 224, 16), model, tuple(torch.zeros(s) for s in ((128, 48), 128, (16, 128), 16))
     )
-    length = max(1, rollout.MEMORY // engine.step_bytes(8))
-    assert length * engine.step_bytes(8) <= rollout.MEMORY
+    length = max(1, rollout.MAX_TAPE_BYTES // engine.step_bytes(8))
+    assert length * engine.step_bytes(8) <= rollout.MAX_TAPE_BYTES
     assert length >= math.isqrt(95), "a piece of the square root of the steps fits"
