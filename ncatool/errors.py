@@ -1,6 +1,8 @@
-"""What the user can hint, and the exit codes of the command line."""
+"""The exceptions for failures that the user can fix, and the exit codes of the command line."""
 
 from enum import IntEnum
+
+_MAX_SHOWN = 80
 
 
 class ExitCode(IntEnum):
@@ -14,15 +16,16 @@ class ExitCode(IntEnum):
 
 
 def shorten(value: object) -> str:
-    """A value from a file as an error shows it."""
+    """Return the repr of a value for an error message, cut to 80 characters."""
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 
 class NcatoolError(Exception):
     """A failure that the user can fix.
 
-    `what` says in one line what is wrong, with both values at hand; `hint` says what to do.
+    `what` says in one line what is wrong, with the value found and the value expected; `hint` says what to do;
+    `code` is the exit code of the command line.
     """
 
     def __init__(self, what: str, hint: str, code: ExitCode = ExitCode.FAILED) -> None:
@@ -33,7 +36,7 @@ class NcatoolError(Exception):
 
 
 class UsageError(NcatoolError):
-    """A request that cannot be meant: a wrong value, a wrong combination."""
+    """A wrong value, or a combination of options that makes no sense."""
 
     def __init__(self, what: str, hint: str) -> None:
         super().__init__(what, hint, ExitCode.USAGE)

@@ -1,11 +1,15 @@
 """Shared fixtures; every shape in a signature is checked while tests run."""
 
 import contextlib
+import dataclasses
+import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import install_import_hook
@@ -115,8 +119,37 @@ SMALL = [
 """The same as flags."""
 
 
+class Result(NamedTuple):
+    """What a command left: as `subprocess.CompletedProcess` has it."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run_in_process(*arguments):
+    """Run the command in this process, which spares the second that a new one takes to import torch."""
+    from ncatool.cli import terminal
+    from ncatool.cli.main import main
+
+    settings, argv, handlers = dataclasses.replace(terminal.settings), sys.argv, signal.getsignal(signal.SIGTERM)
+    sys.argv = ["ncatool", *map(str, arguments)]
+    code = 0
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as errors:
+        try:
+            main()
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        finally:
+            sys.argv = argv
+            signal.signal(signal.SIGTERM, handlers)
+            for field in dataclasses.fields(settings):
+                setattr(terminal.settings, field.name, getattr(settings, field.name))
+    return Result(code, out.getvalue(), errors.getvalue())
+
+
 def ncatool(*arguments, **options):
-    """Runs the command in a process of its own, as a shell would."""
+    """Run the command in a process of its own, as a shell would."""
     environment = {**os.environ, **options.pop("env", {})}
     command = [sys.executable, "-m", "ncatool", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, **options)

@@ -1,1 +1,4 @@
-"""TODO."""
+"""The command line: a module a command, which parses, calls the library and prints.
+
+Torch is imported inside commands.
+"""

@@ -1,4 +1,4 @@
-"""`ncatool compare` on the terminal: progress, table, files."""
+"""`ncatool compare`: progress, table, files."""
 
 from __future__ import annotations
 
@@ -9,25 +9,66 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import torch
+import typer
 
+from ncatool.cli import options as o
 from ncatool.cli import terminal
-from ncatool.config.names import Metric
-from ncatool.errors import NcatoolError, UsageError
-from ncatool.evaluation import models, table
-from ncatool.evaluation.models import Candidate, Evaluation
-from ncatool.evaluation.protocol import Protocol
-from ncatool.evaluation.table import Column
+from ncatool.cli.app import app
+from ncatool.cli.training import prepare_device
+from ncatool.config.names import Device, Metric
+from ncatool.errors import ExitCode, NcatoolError, UsageError
 from ncatool.files.atomic import check_writable, replace_atomically, write_bytes
-from ncatool.rendering import comparison
-from ncatool.rendering.render import WRITERS, check_outputs
-from ncatool.rendering.timeline import plan_moments
+
+if TYPE_CHECKING:
+    import torch
+
+    from ncatool.evaluation.models import Candidate, Evaluation
+    from ncatool.evaluation.protocol import Protocol
+    from ncatool.evaluation.table import Column
+
+
+@app.command(epilog="Example:  ncatool compare runs/ --sort mse_later --report comparison.html")
+def compare(
+    models: Annotated[
+        list[str], typer.Argument(help="Model files, folders that hold some, or patterns.", metavar="MODEL...")
+    ],
+    rollouts: o.Rollouts = 16,
+    steps: o.EvaluationSteps = 2000,
+    metric: o.MetricOption = Metric.MSE,
+    sort: o.Sort = None,
+    csv: o.Csv = None,
+    picture: o.ComparePicture = None,
+    animation: o.Animation = None,
+    report: o.Report = None,
+    force: o.Force = False,
+    device: o.DeviceOption = Device.AUTO,
+    threads: o.Threads = 0,
+    seed: o.Seed = 0,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+) -> None:
+    """Measure how well models grow, persist and regenerate, and set the numbers side by side."""
+    from ncatool.evaluation.protocol import Protocol
+    from ncatool.evaluation.table import sort_evaluations
+
+    protocol = Protocol(rollouts=rollouts, steps=steps, seed=seed)
+    outputs = ComparisonOutputs(metric, sort, csv, picture, animation, report)
+    outputs.check(force)
+    evaluations, failed = measure_models(models, protocol, prepare_device(threads, device))
+    if sort is not None:
+        evaluations = sort_evaluations(evaluations, sort)
+    _print(evaluations, metric, protocol, failed)
+    _write(evaluations, outputs, protocol, failed)
+    if failed:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What is to be made of a comparison."""
+class ComparisonOutputs:
+    """What is printed and written of a comparison."""
 
     metric: Metric
     sort: str | None
@@ -37,9 +78,12 @@ class Wish:
     report: Path | None
 
     def check(self, force: bool) -> None:
-        """Refuses, before anything is measured, what could not be written or sorted."""
+        """Raise UsageError, before anything is measured, for what could not be written or sorted."""
+        from ncatool.evaluation.table import check_sortable
+        from ncatool.rendering.render import WRITERS, check_outputs
+
         if self.sort is not None:
-            table.check_sortable(self.sort)
+            check_sortable(self.sort)
         for path, ending in ((self.csv, ".csv"), (self.picture, ".png"), (self.report, ".html")):
             if path is not None and path.suffix.lower() != ending:
                 raise UsageError(f"{path} does not end in {ending}", f"give a name such as {path.stem}{ending}")
@@ -51,118 +95,129 @@ class Wish:
         check_writable([path for path in (self.csv, self.picture, self.report) if path is not None], force)
 
 
-def run(names: Sequence[str], trial: Protocol, wish: Wish, device: torch.device) -> bool:
-    """Compares, prints and writes; False where a model could not be loaded."""
-    entries, failed = measured(names, trial, device)
-    if wish.sort is not None:
-        entries = table.sort_evaluations(entries, wish.sort)
-    _print(entries, wish.metric, trial, failed)
-    _write(entries, wish, trial, failed)
-    return not failed
-
-
-def measured(
-    names: Sequence[str], trial: Protocol, device: torch.device
+def measure_models(
+    names: Sequence[str], protocol: Protocol, device: torch.device
 ) -> tuple[list[Evaluation], dict[Path, NcatoolError]]:
-    """Puts models to the test, with a progress bar; and what was wrong with those that could not be loaded.
+    """Measure models with a progress bar; return the evaluations, and why other files could not be loaded.
 
     Raises NcatoolError where none could.
     """
-    contenders, failed = models.load_candidates(models.find_models(names), device)
+    from ncatool.evaluation.models import find_models, load_candidates
+
+    candidates, failed = load_candidates(find_models(names), device)
     for error in failed.values():
         terminal.print_note(f"not compared: {error.what}")
-    if not contenders:
+    if not candidates:
         raise NcatoolError(f"none of {len(failed)} models can be loaded", "name model files that ncatool has written")
-    with terminal.show_progress(len(contenders) * trial.total_steps, "steps") as update:
-        return _measured(contenders, trial, update), failed
+    with terminal.show_progress(len(candidates) * protocol.total_steps, "steps") as update:
+        return _measure_each(candidates, protocol, update), failed
 
 
-def _measured(contenders: Sequence[Candidate], trial: Protocol, update: terminal.Update) -> list[Evaluation]:
+def _measure_each(candidates: Sequence[Candidate], protocol: Protocol, update: terminal.Update) -> list[Evaluation]:
+    from ncatool.evaluation.models import evaluate
+
     done = 0
-    entries = []
-    for contender in contenders:
+    evaluations = []
+    for candidate in candidates:
 
-        def tick(name: str = contender.name) -> None:
+        def count_step(name: str = candidate.name) -> None:
             nonlocal done
             done += 1
             if done % 20 == 0:
                 update(done, terminal.clean_line(name, 30))
 
-        entries.append(models.evaluate(contender, trial, tick))
-    return entries
+        evaluations.append(evaluate(candidate, protocol, count_step))
+    return evaluations
 
 
-def _print(entries: Sequence[Evaluation], metric: Metric, trial: Protocol, failed: Mapping[Path, NcatoolError]) -> None:
-    if terminal.settings.as_json:
-        terminal.print_result(
-            {
-                "trial": {"rollouts": trial.rollouts, "steps": trial.steps, "seed": trial.seed},
-                "models": [table.to_json(entry) for entry in entries],
-                "failed": [{"path": str(path), "error": error.what} for path, error in failed.items()],
-            }
-        )
-        return
-    show(entries, metric)
-
-
-def show(entries: Sequence[Evaluation], metric: Metric) -> None:
-    """The table, and what its reader should know."""
-    columns = table.select_columns(metric)
-    headings = ["model", "filter", "loss", "damage", "target", *(column.heading for column in columns)]
-    best = {column.name: table.find_best(entries, column) for column in columns}
-    terminal.print_table(headings, [_row(entry, columns, best) for entry in entries], best=True)
-    for line in _footnotes(entries):
-        terminal.print_note(line)
-
-
-def _row(entry: Evaluation, columns: Sequence[Column], best: Mapping[str, set[str]]) -> list[str]:
-    contender = entry.candidate
-    name = terminal.clean_line(contender.name, 40) + ("†" if contender.notes else "")
-    about = [terminal.clean_line(value, 30) for value in contender.grouping.values()]
-    marks = ["*" if contender.name in best[column.name] else "" for column in columns]
-    cells = [
-        f"{table.format_number(entry.median(column.name))}{mark}" for column, mark in zip(columns, marks, strict=True)
-    ]
-    return [name, *about, *cells]
-
-
-def _footnotes(entries: Sequence[Evaluation]) -> list[str]:
-    lines = ["* best"]
-    if len({entry.candidate.target_key for entry in entries}) > 1:
-        lines = ["the targets differ: each model is measured against its own", "* best of those with the same target"]
-    notes = {note for entry in entries for note in entry.candidate.notes}
-    return [*(lines if len(entries) > 1 else []), *(f"† {note}" for note in sorted(notes))]
-
-
-def _write(entries: Sequence[Evaluation], wish: Wish, trial: Protocol, failed: Mapping[Path, NcatoolError]) -> None:
-    if wish.csv is not None:
-        write_bytes(wish.csv, table.to_csv(entries).encode())
-    if wish.picture is not None:
-        with replace_atomically(wish.picture) as partial:
-            comparison.draw_sheet(entries).save(partial, "PNG")
-    if wish.report is not None:
-        write_report(wish.report, entries, wish.metric, trial, failed)
-    if wish.animation is not None:
-        count = len(plan_moments(comparison.ANIMATION))
-        contenders = [entry.candidate for entry in entries]
-        comparison.save_animation(
-            contenders, str(wish.animation), lambda passing: terminal.track(passing, count, "frames")
-        )
-
-
-def write_report(
-    path: Path, entries: Sequence[Evaluation], metric: Metric, trial: Protocol, failed: Mapping[Path, NcatoolError]
+def _print(
+    evaluations: Sequence[Evaluation], metric: Metric, protocol: Protocol, failed: Mapping[Path, NcatoolError]
 ) -> None:
-    """Writes the page of numbers, curves and pictures."""
-    from ncatool.evaluation import report  # which loads matplotlib
+    from ncatool.evaluation.table import to_json
 
-    strips = [comparison.draw_strip(entry) for entry in entries]
-    write_bytes(
-        path, report.render_report(entries, table.select_columns(metric), trial, failed, _facts(), strips).encode()
+    if not terminal.settings.as_json:
+        return print_evaluations(evaluations, metric)
+    return terminal.print_result(
+        {
+            "trial": {"rollouts": protocol.rollouts, "steps": protocol.steps, "seed": protocol.seed},
+            "models": [to_json(evaluation) for evaluation in evaluations],
+            "failed": [{"path": str(path), "error": error.what} for path, error in failed.items()],
+        }
     )
 
 
-def _facts() -> dict[str, str]:
+def print_evaluations(evaluations: Sequence[Evaluation], metric: Metric) -> None:
+    """Print the table, and what its reader should know."""
+    from ncatool.evaluation.table import find_best, select_columns
+
+    columns = select_columns(metric)
+    headings = ["model", "filter", "loss", "damage", "target", *(column.heading for column in columns)]
+    best = {column.name: find_best(evaluations, column) for column in columns}
+    terminal.print_table(headings, [_make_row(one, columns, best) for one in evaluations], best=True)
+    for line in _list_footnotes(evaluations):
+        terminal.print_note(line)
+
+
+def _make_row(evaluation: Evaluation, columns: Sequence[Column], best: Mapping[str, set[str]]) -> list[str]:
+    from ncatool.evaluation.table import format_number
+
+    candidate = evaluation.candidate
+    name = terminal.clean_line(candidate.name, 40) + ("†" if candidate.notes else "")
+    grouping = [terminal.clean_line(value, 30) for value in candidate.grouping.values()]
+    marks = ["*" if candidate.name in best[column.name] else "" for column in columns]
+    medians = [format_number(evaluation.median(column.name)) for column in columns]
+    return [name, *grouping, *(f"{median}{mark}" for median, mark in zip(medians, marks, strict=True))]
+
+
+def _list_footnotes(evaluations: Sequence[Evaluation]) -> list[str]:
+    lines = ["* best"]
+    if len({evaluation.candidate.target_key for evaluation in evaluations}) > 1:
+        lines = ["the targets differ: each model is measured against its own", "* best of those with the same target"]
+    notes = {note for evaluation in evaluations for note in evaluation.candidate.notes}
+    return [*(lines if len(evaluations) > 1 else []), *(f"† {note}" for note in sorted(notes))]
+
+
+def _write(
+    evaluations: Sequence[Evaluation],
+    outputs: ComparisonOutputs,
+    protocol: Protocol,
+    failed: Mapping[Path, NcatoolError],
+) -> None:
+    from ncatool.evaluation.table import to_csv
+    from ncatool.rendering.comparison import ANIMATION, draw_sheet, save_animation
+    from ncatool.rendering.timeline import plan_moments
+
+    if outputs.csv is not None:
+        write_bytes(outputs.csv, to_csv(evaluations).encode())
+    if outputs.picture is not None:
+        with replace_atomically(outputs.picture) as partial:
+            draw_sheet(evaluations).save(partial, "PNG")
+    if outputs.report is not None:
+        write_report(outputs.report, evaluations, outputs.metric, protocol, failed)
+    if outputs.animation is not None:
+        count = len(plan_moments(ANIMATION))
+        candidates = [evaluation.candidate for evaluation in evaluations]
+        save_animation(candidates, str(outputs.animation), lambda frames: terminal.track(frames, count, "frames"))
+
+
+def write_report(
+    path: Path,
+    evaluations: Sequence[Evaluation],
+    metric: Metric,
+    protocol: Protocol,
+    failed: Mapping[Path, NcatoolError],
+) -> None:
+    """Write the page of numbers, curves and pictures."""
+    from ncatool.evaluation.report import render_report
+    from ncatool.evaluation.table import select_columns
+    from ncatool.rendering.comparison import draw_strip
+
+    strips = [draw_strip(evaluation) for evaluation in evaluations]
+    columns = select_columns(metric)
+    write_bytes(path, render_report(evaluations, columns, protocol, failed, _describe_origin(), strips).encode())
+
+
+def _describe_origin() -> dict[str, str]:
     packages = [f"{name} {version(name)}" for name in ("ncatool", "torch", "numpy", "scikit-image")]
     return {
         "command": shlex.join(["ncatool", *sys.argv[1:]]),

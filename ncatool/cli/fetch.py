@@ -1,4 +1,4 @@
-"""The `fetch` command: what is asked of it, how it shows, what it prints."""
+"""`ncatool fetch`: sets brought here, and pictures of their samples."""
 
 from __future__ import annotations
 
@@ -7,20 +7,62 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ncatool.cli import options as o
 from ncatool.cli import terminal
+from ncatool.cli.app import app
 from ncatool.config.names import Colormap
-from ncatool.data import medmnist
-from ncatool.data.fetch import FetchResult, copy_set, expand_names, fetch_set, list_sets
-from ncatool.data.medmnist import SPLITS, DataSet, data_folder, find_set
+from ncatool.config.schema import TargetConfig
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import check_writable, replace_atomically
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from ncatool.data.catalogue import DataSet
+    from ncatool.data.fetch import FetchResult
 
-def named(flags: list[str] | None, size: int) -> list[DataSet]:
-    """The sets that the command line names."""
+
+@app.command(epilog="Example:  ncatool fetch chestmnist bloodmnist --size 64")
+def fetch(
+    flags: o.Flags = None,
+    size: o.Pixels = 28,
+    root: o.Root = None,
+    mirror: o.Mirror = None,
+    source: o.From = None,
+    timeout: o.Timeout = 30.0,
+    retries: o.Retries = 6,
+    list_sets: o.List = False,
+    show: o.Show = None,
+    pick: o.Pick = None,
+    random: o.Random = False,
+    split: o.Split = "train",
+    colormap: o.ColormapOption = TargetConfig.colormap,
+    out: o.SheetOut = None,
+    seed: o.Seed = 0,
+    force: o.Force = False,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+) -> None:
+    """Fetch MedMNIST sets, verified, and choose targets from them.
+
+    A download that breaks off goes on where it ended, at once or with the same command later.
+    """
+    if list_sets:
+        return _print_sets(root)
+    sets = _find_sets(flags, size)
+    request = SamplesRequest(show, pick, random, split, colormap, out, seed, force)
+    request.check(sets)
+    results = _fetch_sets(sets, root, source, mirror, timeout, retries)
+    picture = request.save_picture(sets[0], root)
+    return _print_fetched(results, picture)
+
+
+def _find_sets(flags: list[str] | None, size: int) -> list[DataSet]:
+    """Return the sets that the command line names."""
+    from ncatool.data.catalogue import find_set
+    from ncatool.data.fetch import expand_names
+
     if not flags:
         raise UsageError("no set is named", "name one, such as chestmnist, or all; see them: ncatool fetch --list")
     sets = [find_set(flag, size) for flag in expand_names(flags, size)]
@@ -30,7 +72,7 @@ def named(flags: list[str] | None, size: int) -> list[DataSet]:
 
 
 @dataclass(frozen=True)
-class Wish:
+class SamplesRequest:
     """A picture of samples that the command line asks for, or none."""
 
     show: int | None
@@ -43,18 +85,21 @@ class Wish:
     force: bool
 
     def check(self, sets: list[DataSet]) -> None:
-        """Refuses, before anything is fetched, what cannot be granted."""
+        """Raise UsageError, before anything is fetched, for a request that cannot be met."""
+        from ncatool.data.catalogue import SPLITS
+        from ncatool.data.sample_spec import parse_sample
+
         text, file = self.pick or (None, None)
         if self.split not in SPLITS:
             raise UsageError(f"there is no split {self.split!r}", f"choose from {', '.join(SPLITS)}")
-        if not self.wanted:
+        if not self.is_given:
             return
         if len(sets) > 1:
             raise UsageError(f"a picture of samples is of one set, but {len(sets)} are named", "name one set")
         if text is not None and (self.show or self.random):
             raise UsageError("--pick names one sample, --show and --random others", "give one of them")
         if text is not None:
-            medmnist.parse_sample(sets[0], text)
+            parse_sample(sets[0], text)
         # A random sample's own name is known only once the set is here.
         known = file or self.out or (self._sheet_name(sets[0]) if self.show else None)
         if known is not None:
@@ -63,32 +108,31 @@ class Wish:
             check_writable([known], self.force)
 
     @property
-    def wanted(self) -> bool:
+    def is_given(self) -> bool:
         return bool(self.show or self.random or self.pick)
 
-    def _sheet_name(self, of: DataSet) -> Path:
-        return Path(f"{of.flag}{of.size_suffix}-{self.split}.png")
+    def _sheet_name(self, dataset: DataSet) -> Path:
+        return Path(f"{dataset.flag}{dataset.size_suffix}-{self.split}.png")
 
-    def grant(self, of: DataSet, root: Path | None) -> dict[str, Any]:
-        """Writes the picture; what is to be said of it."""
-        if not self.wanted:
+    def save_picture(self, dataset: DataSet, root: Path | None) -> dict[str, Any]:
+        """Write the picture, if one is asked for; return what is to be printed of it."""
+        if not self.is_given:
             return {}
-        from ncatool.rendering import samples
+        from ncatool.data.sample_spec import parse_sample
+        from ncatool.rendering.samples import choose_samples, draw_sample, draw_samples
 
         text, file = self.pick or (None, None)
         if self.show:
             seed = self.seed if self.random else None
-            indices = samples.choose_samples(of, self.split, self.show, seed, root)
-            sheet = samples.draw_samples(of, self.split, indices, self.colormap, root)
-            return self._save(sheet, self.out or self._sheet_name(of))
+            indices = choose_samples(dataset, self.split, self.show, seed, root)
+            sheet = draw_samples(dataset, self.split, indices, self.colormap, root)
+            return self._save(sheet, self.out or self._sheet_name(dataset))
         if text is None:
-            (index,) = samples.choose_samples(of, self.split, 1, self.seed, root)
-            text, file = (
-                f"{self.split}:{index}",
-                self.out or Path(f"{of.flag}{of.size_suffix}-{self.split}-{index}.png"),
-            )
-        spec = medmnist.parse_sample(of, text)
-        saved = self._save(samples.draw_sample(spec, self.colormap, root), file or Path(f"{of.flag}.png"))
+            (index,) = choose_samples(dataset, self.split, 1, self.seed, root)
+            name = f"{dataset.flag}{dataset.size_suffix}-{self.split}-{index}.png"
+            text, file = f"{self.split}:{index}", self.out or Path(name)
+        spec = parse_sample(dataset, text)
+        saved = self._save(draw_sample(spec, self.colormap, root), file or Path(f"{dataset.flag}.png"))
         return {**saved, "target": str(spec)}
 
     def _save(self, image: Image, path: Path) -> dict[str, Any]:
@@ -98,57 +142,62 @@ class Wish:
         return {"wrote": str(path)}
 
 
-def bring(
+def _fetch_sets(
     sets: list[DataSet], root: Path | None, file: Path | None, mirror: str | None, timeout: float, retries: int
 ) -> list[FetchResult]:
-    """Fetches one set after the other; where one fails, the others are still fetched.
+    """Fetch one set after the other; where one fails, the others are still fetched.
 
     Raises NcatoolError at the end if any failed.
     """
     from ncatool.data.download import RetryPolicy
+    from ncatool.data.fetch import copy_set, fetch_set
+    from ncatool.data.medmnist import get_data_folder
 
     if file is not None and len(sets) > 1:
         raise UsageError(f"--from gives one set, but {len(sets)} are named", "name one set")
-    done, failed = [], {}
-    for of in sets:
+    results, failed = [], {}
+    folder, policy = get_data_folder(root), RetryPolicy(timeout, retries)
+    for dataset in sets:
         try:
-            with terminal.show_transfer(of.filename.removesuffix(".npz")) as watch:
+            with terminal.show_transfer(dataset.filename.removesuffix(".npz")) as watch:
                 if file is not None:
-                    done.append(copy_set(of, file, data_folder(root), watch))
+                    results.append(copy_set(dataset, file, folder, watch))
                 else:
-                    done.append(fetch_set(of, data_folder(root), mirror, RetryPolicy(timeout, retries), watch))
+                    results.append(fetch_set(dataset, folder, mirror, policy, watch))
         except NcatoolError as error:
             if len(sets) == 1 or isinstance(error, UsageError):
                 raise
-            failed[of.flag] = error
-            terminal.print_note(f"{of.flag} failed: {error.what}")
+            failed[dataset.flag] = error
+            terminal.print_note(f"{dataset.flag} failed: {error.what}")
         except (KeyboardInterrupt, SystemExit):
             terminal.print_note("stopped; what has come is kept: run the same command again to go on")
             raise
     if failed:
         last = list(failed.values())[-1]
         raise NcatoolError(f"{len(failed)} of {len(sets)} sets were not fetched: {', '.join(failed)}", last.hint)
-    return done
+    return results
 
 
-def report(done: list[FetchResult], picture: dict[str, Any]) -> None:
-    """A line a set, and what was written; or one JSON object."""
+def _print_fetched(results: list[FetchResult], picture: dict[str, Any]) -> None:
+    """Print a line a set, and what was written; or one JSON object."""
     if terminal.settings.as_json:
-        return terminal.print_result({"sets": [dataclasses.asdict(one) for one in done], **picture})
-    for one in done:
-        doubt = "" if one.verified else f"  (MD5 {one.md5} is not the catalogue's)"
-        print(f"{one.flag:<14}  {one.state:<10}  {one.bytes / 1e6:>8.1f} MB  {one.path}{doubt}")
+        return terminal.print_result({"sets": [dataclasses.asdict(result) for result in results], **picture})
+    for result in results:
+        doubt = "" if result.verified else f"  (MD5 {result.md5} is not the catalogue's)"
+        print(f"{result.flag:<14}  {result.state:<10}  {result.bytes / 1e6:>8.1f} MB  {result.path}{doubt}")
     if picture:
         terminal.print_result(picture)
     return None
 
 
-def show_list(root: Path | None) -> None:
-    """All sets as a table, or one JSON object."""
+def _print_sets(root: Path | None) -> None:
+    """Print all sets as a table, or one JSON object."""
+    from ncatool.data.fetch import list_sets
+
     rows = list_sets(root)
     if terminal.settings.as_json:
         return terminal.print_result({"sets": rows})
-    shown = [
+    cells = [
         [
             row["flag"],
             row["task"],
@@ -161,4 +210,4 @@ def show_list(root: Path | None) -> None:
         for row in rows
     ]
     headings = ["set", "task", "channels", "sizes", "train + val + test", "licence", "here"]
-    return terminal.print_table(headings, shown)
+    return terminal.print_table(headings, cells)

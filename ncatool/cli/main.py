@@ -13,16 +13,20 @@ from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.errors import ExitCode, NcatoolError, UsageError, shorten
 
+# Each adds its command to the app, in the order of --help.
+# isort: off
+from ncatool.cli import fetch, train, resume, sweep_command, render, compare, export, import_model  # noqa: F401
+# isort: on
 
 def main() -> None:
-    """The entry point: every failure that a user can fix is one line and a hint."""
+    """Run the command line: every failure that a user can fix is one line and a hint."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(standalone_mode=False)
     except NcatoolError as error:
         _fail(error)
     except TyperException as error:
-        _fail(_usage(error))
+        _fail(_translate_error(error))
     except RuntimeError as error:
         if "out of memory" not in str(error) or terminal.settings.traceback:
             raise
@@ -35,7 +39,7 @@ def main() -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """So that what is half done is cleaned up, as after Ctrl-C."""
+    """Exit as after Ctrl-C, so that what is half done is cleaned up."""
     sys.exit(ExitCode.TERMINATED)
 
 
@@ -52,8 +56,8 @@ def _flags_of_train(context: typer.Context) -> list[str]:
     return [flag for parameter in train.params for flag in parameter.opts] if train is not None else []
 
 
-def _usage(error: TyperException) -> UsageError:
-    """Typer's own complaint, in our form."""
+def _translate_error(error: TyperException) -> UsageError:
+    """Return Typer's own error in our form."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "ncatool"
     flag = getattr(error, "option_name", None)

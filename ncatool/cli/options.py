@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
-from collections.abc import Callable
+import keyword
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 
 from ncatool.cli.terminal import settings
+from ncatool.config.flat import flatten_record
 from ncatool.config.names import (
     Alpha,
     Boundary,
@@ -18,97 +17,36 @@ from ncatool.config.names import (
     Device,
     ExportFormat,
     Filter,
-    Loss,
     Metric,
     Order,
-    Precision,
-    Regime,
-    Schedule,
     View,
 )
-from ncatool.config.schema import ModelConfig, TargetConfig, TrainConfig
-from ncatool.config.tables import read_table
-from ncatool.errors import UsageError
 from ncatool.files.toml import read_toml
-
-Command = TypeVar("Command", bound=Callable[..., None])
 
 TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE, DOWNLOAD, SAMPLES, MEASURES = (
     "Target", "Training", "The rule", "Output", "Running", "Picture", "Download", "Samples", "Measures",
 )  # fmt: skip
 
 
-def _option(panel: str, name: str, text: str, *names: str, **more: Any) -> Any:
-    """A flag with its environment variable; `--learning-rate` also reads NCATOOL_LEARNING_RATE."""
+def make_option(panel: str, name: str, text: str, *names: str, **more: Any) -> Any:
+    """Return a flag with its environment variable: `--learning-rate` also reads NCATOOL_LEARNING_RATE."""
     variable = f"NCATOOL_{name.replace('-', '_').upper()}"
     return typer.Option(
         f"--{name}", *names, help=text, rich_help_panel=panel, envvar=variable, show_envvar=False, **more
     )
 
 
-def _settings(path: Path) -> dict[str, Any]:
-    """A run's record, or a file of the same form, as values of flags."""
-    tables = read_toml(path)
-    unknown = set(tables) - {"format", "model", "target", "train", "result", "environment", "history", "origin"}
-    if unknown:
-        raise UsageError(f"{path}: unknown table [{min(unknown)}]", "choose from [model], [target], [train]")
-    for name in ("model", "target", "train"):
-        if not isinstance(tables.get(name, {}), dict):
-            raise UsageError(
-                f"{path}: [{name}] is {tables[name]!r}, which is no table",
-                f"write [{name}] as a table, on a line of its own",
-            )
-    model, target, train = (dict(tables.get(name, {})) for name in ("model", "target", "train"))
-    described = {name: target[name] for name in ("source", "size", "padding", "colormap", "alpha") if name in target}
-    for kind, table in ((ModelConfig, model), (TargetConfig, described), (TrainConfig, train)):
-        read_table(kind, table, str(path))
-    if "min_steps" in train or "max_steps" in train:
-        low = train.pop("min_steps", TrainConfig.min_steps)
-        train["steps"] = f"{low}-{train.pop('max_steps', TrainConfig.max_steps)}"
-    if "source" in described:
-        described["target"] = described.pop("source")
-    return {**model, **described, **train}
+def name_parameter(setting: str) -> str:
+    """Return the name of the Python parameter of a setting: `from`, which is a keyword, gets an underscore."""
+    return f"{setting}_" if keyword.iskeyword(setting) else setting
 
 
 def _use_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is not None:
-        context.default_map = {**(context.default_map or {}), **_settings(path)}
+        values = flatten_record(read_toml(path), str(path))
+        named = {name_parameter(name): value for name, value in values.items()}
+        context.default_map = {**(context.default_map or {}), **named}
     return path
-
-
-_OTHERWISE = {
-    "damage": "Whether states are damaged.",
-    "threads": "CPU threads of each run; 0: as many as are left for it.",
-}
-"""What flags of `train` mean where there are many runs."""
-
-
-def with_settings_of(train: Callable[..., None]) -> Callable[[Command], Command]:
-    """Gives a command that takes **settings each flag of `train` that it lacks, for several values by commas."""
-
-    def extended(command: Command) -> Command:
-        own = inspect.signature(command, eval_str=True)
-        ours = [one for one in own.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
-        skipped = {one.name for one in ours} | {"preview", "tensorboard", "config"}
-        theirs = inspect.signature(train, eval_str=True).parameters.values()
-        several = [_several(one) for one in theirs if one.name not in skipped]
-        command.__signature__ = own.replace(parameters=[*ours, *several])  # type: ignore[attr-defined]
-        return command
-
-    return extended
-
-
-def _several(parameter: inspect.Parameter) -> inspect.Parameter:
-    option = copy.copy(parameter.annotation.__metadata__[0])
-    if parameter.name == "checkpoint":  # nothing to vary
-        return parameter.replace(annotation=Annotated[bool | None, option], default=None)
-    option.metavar = "VALUE,..."
-    option.help = _OTHERWISE.get(parameter.name, option.help)
-    if parameter.name == "damage":
-        option.metavar = "yes|no|both"
-    if not isinstance(option.show_default, str):
-        option.show_default = str(parameter.default)
-    return parameter.replace(annotation=Annotated[str | None, option], default=None)
 
 
 def _be_quiet(value: bool) -> bool:
@@ -128,40 +66,30 @@ def _show_traceback(value: bool) -> bool:
 
 Config = Annotated[
     Path | None,
-    _option(
+    make_option(
         RUN, "config", "TOML file of settings, such as a run's own NAME.toml. Flags and environment win.",
         callback=_use_config, is_eager=True, metavar="FILE.toml",
     ),
 ]  # fmt: skip
-Quiet = Annotated[bool, _option(RUN, "quiet", "Say nothing on stderr but errors.", "-q", callback=_be_quiet)]
-Json = Annotated[bool, _option(RUN, "json", "Print one JSON object on stdout.", callback=_speak_json)]
+Quiet = Annotated[bool, make_option(RUN, "quiet", "Say nothing on stderr but errors.", "-q", callback=_be_quiet)]
+Json = Annotated[bool, make_option(RUN, "json", "Print one JSON object on stdout.", callback=_speak_json)]
 Traceback = Annotated[
-    bool, _option(RUN, "traceback", "Show where in the code an error arose.", callback=_show_traceback, is_eager=True)
+    bool,
+    make_option(RUN, "traceback", "Show where in the code an error arose.", callback=_show_traceback, is_eager=True),
 ]
-Force = Annotated[bool, _option(OUTPUT, "force", "Overwrite files that exist.", "-f")]
-Threads = Annotated[int, _option(RUN, "threads", "CPU threads; 0 takes all there are.")]
-Seed = Annotated[int, _option(RUN, "seed", "Seed of every random generator.")]
-DeviceOption = Annotated[Device, _option(RUN, "device", "Where to compute; auto: on a CUDA GPU if there is one.")]
-PrecisionOption = Annotated[
-    Precision, _option(TRAINING, "precision", "Of the factors of the network's products; all else is float32.")
-]
+Force = Annotated[bool, make_option(OUTPUT, "force", "Overwrite files that exist.", "-f")]
+Threads = Annotated[int, make_option(RUN, "threads", "CPU threads; 0 takes all there are.")]
+Seed = Annotated[int, make_option(RUN, "seed", "Seed of every random generator.")]
+DeviceOption = Annotated[Device, make_option(RUN, "device", "Where to compute; auto: on a CUDA GPU if there is one.")]
 
-TargetSpec = Annotated[
-    str | None,
-    _option(
-        TARGET, "target", "[b]phantom[/b], an image file, or a MedMNIST sample as FLAG\\[@SIZE]\\[:SPLIT\\[:INDEX]].",
-        "-t", show_default="chestmnist if fetched, else phantom", metavar="TARGET",
-    ),
-]  # fmt: skip
-Size = Annotated[int, _option(TARGET, "size", "Longer side of the picture, in cells.")]
-Padding = Annotated[int, _option(TARGET, "padding", "Empty cells around the picture, on each side.")]
+Padding = Annotated[int, make_option(TARGET, "padding", "Empty cells around the picture, on each side.")]
 ColormapOption = Annotated[
     Colormap,
-    _option(TARGET, "colormap", "Colours of a grey MedMNIST sample, from its darkest value to its brightest."),
+    make_option(TARGET, "colormap", "Colours of a grey MedMNIST sample, from its darkest value to its brightest."),
 ]
 AlphaOption = Annotated[
     Alpha,
-    _option(
+    make_option(
         TARGET, "alpha", "Dark pixels: as they are; transparent as far as they are dark; transparent below a tenth."
     ),
 ]
@@ -173,75 +101,11 @@ Root = Annotated[
     ),
 ]  # fmt: skip
 
-Iterations = Annotated[
-    int | None,
-    _option(
-        TRAINING,
-        "iterations",
-        "Optimiser steps.",
-        "-n",
-        show_default="100 for each cell of --size, 175 with damage",
-    ),
-]
-LearningRate = Annotated[float, _option(TRAINING, "learning-rate", "Peak learning rate of Adam.")]
-ScheduleOption = Annotated[
-    Schedule, _option(TRAINING, "schedule", "How the learning rate falls after a short warm-up.")
-]
-BatchSize = Annotated[int, _option(TRAINING, "batch-size", "Rollouts an iteration.")]
-PoolSize = Annotated[int, _option(TRAINING, "pool-size", "States kept between iterations.")]
-RegimeOption = Annotated[
-    Regime | None,
-    _option(
-        TRAINING, "regime", "Rollouts from the seed; from a pool; from a pool with damage.",
-        show_default=TrainConfig.regime.value,
-    ),
-]  # fmt: skip
-DamageFlag = Annotated[bool, _option(TRAINING, "damage", "Short for --regime regenerating.")]
-Damaged = Annotated[int, _option(TRAINING, "damaged", "States of a batch that are damaged, when regenerating.")]
-LossOption = Annotated[Loss, _option(TRAINING, "loss", "What to minimise.")]
-Margin = Annotated[float, _option(TRAINING, "margin", "Error per channel that costs nothing, for --loss hinge.")]
-Steps = Annotated[
-    str | None,
-    _option(
-        TRAINING,
-        "steps",
-        "Steps of a rollout, drawn anew each iteration.",
-        metavar="MIN-MAX",
-        show_default="by size: 45-76 for 28 cells, 56-87 with damage",
-    ),
-]
 
-Channels = Annotated[int, _option(RULE, "channels", "Channels of a cell, RGBA included.")]
-Hidden = Annotated[int, _option(RULE, "hidden", "Hidden units of the update network.")]
-FilterOption = Annotated[Filter, _option(RULE, "filter", "Kernel that a cell perceives its neighbours through.")]
-FireRate = Annotated[float, _option(RULE, "fire-rate", "Chance that a cell updates in a step.")]
-Threshold = Annotated[float, _option(RULE, "threshold", "Alpha above which a cell keeps its neighbours alive.")]
-BoundaryOption = Annotated[
-    Boundary, _option(RULE, "boundary", "What lies beyond the edge: nothing, or the other edge.")
-]
+FireRate = Annotated[float, make_option(RULE, "fire-rate", "Chance that a cell updates in a step.")]
+Threshold = Annotated[float, make_option(RULE, "threshold", "Alpha above which a cell keeps its neighbours alive.")]
 
-Out = Annotated[Path, _option(OUTPUT, "out", "Model file; the run's other files stand beside it.", "-o")]
-CheckpointEvery = Annotated[
-    int,
-    _option(
-        OUTPUT, "checkpoint-every", "Iterations between two checkpoints.",
-        show_default="200, or more where writing takes over 2 % of the time",
-    ),
-]  # fmt: skip
-Checkpoint = Annotated[
-    bool,
-    typer.Option(
-        "--checkpoint/--no-checkpoint", help="Write checkpoints, so that the run can be resumed.",
-        rich_help_panel=OUTPUT,
-    ),
-]  # fmt: skip
-Initial = Annotated[
-    str,
-    typer.Option(
-        "--from", help="Start from the weights of this model, with its channels, hidden units and filter.",
-        rich_help_panel=TRAINING, show_default=False, metavar="MODEL",
-    ),
-]  # fmt: skip
+Out = Annotated[Path, make_option(OUTPUT, "out", "Model file; the run's other files stand beside it.", "-o")]
 MoreIterations = Annotated[
     int | None, typer.Option("--iterations", "-n", help="Iterations in all.", show_default="as planned", min=1)
 ]
@@ -255,10 +119,10 @@ NewCheckpointEvery = Annotated[
 ]
 NewDevice = Annotated[Device | None, typer.Option("--device", help="Where to compute.", show_default="as before")]
 NewThreads = Annotated[int | None, typer.Option("--threads", help="CPU threads.", show_default="as before")]
-Preview = Annotated[bool, _option(OUTPUT, "preview", "Draw target and current state in the terminal, live.")]
+Preview = Annotated[bool, make_option(OUTPUT, "preview", "Draw target and current state in the terminal, live.")]
 Tensorboard = Annotated[
     Path | None,
-    _option(
+    make_option(
         OUTPUT, "tensorboard", "Log loss, learning rate, PSNR and the grown image for TensorBoard.",
         metavar="FOLDER", show_default=False,
     ),
@@ -266,18 +130,18 @@ Tensorboard = Annotated[
 
 RenderSteps = Annotated[
     int | None,
-    _option(
+    make_option(
         PICTURE, "steps", "Steps from the seed.", min=1, max=1_000_000, show_default="500; in the terminal 10000"
     ),
 ]  # fmt: skip
-Every = Annotated[int, _option(PICTURE, "every", "Steps between two frames.", min=1)]
-Fps = Annotated[float, _option(PICTURE, "fps", "Frames a second.", min=0.1, max=50)]
+Every = Annotated[int, make_option(PICTURE, "every", "Steps between two frames.", min=1)]
+Fps = Annotated[float, make_option(PICTURE, "fps", "Frames a second.", min=0.1, max=50)]
 Scale = Annotated[
-    int, _option(PICTURE, "scale", "Pixels a cell and side; 0 chooses a comfortable size.", min=0, max=64)
+    int, make_option(PICTURE, "scale", "Pixels a cell and side; 0 chooses a comfortable size.", min=0, max=64)
 ]
 RenderDamage = Annotated[
     list[str] | None,
-    _option(
+    make_option(
         PICTURE, "damage",
         "What is erased, and after which step: circle@200, or \"left@300,square:0.4@500\"; "
         "alone: a random circle, ten times.",
@@ -285,27 +149,30 @@ RenderDamage = Annotated[
     ),
 ]  # fmt: skip
 Background = Annotated[
-    str, _option(PICTURE, "background", "Behind transparent cells: a colour by name or #code, checker, transparent.")
+    str,
+    make_option(PICTURE, "background", "Behind transparent cells: a colour by name or #code, checker, transparent."),
 ]
-Hold = Annotated[float, _option(PICTURE, "hold", "Seconds that the last frame stays.", min=0, max=60)]
-ViewOption = Annotated[View, _option(PICTURE, "view", "What is shown of the cells.")]
-Overlay = Annotated[bool, _option(PICTURE, "overlay", "Step counter and curve of the error below the picture.")]
-Trim = Annotated[bool, _option(PICTURE, "trim", "Cut off what lies around the target.")]
+Hold = Annotated[float, make_option(PICTURE, "hold", "Seconds that the last frame stays.", min=0, max=60)]
+ViewOption = Annotated[View, make_option(PICTURE, "view", "What is shown of the cells.")]
+Overlay = Annotated[bool, make_option(PICTURE, "overlay", "Step counter and curve of the error below the picture.")]
+Trim = Annotated[bool, make_option(PICTURE, "trim", "Cut off what lies around the target.")]
 Grid = Annotated[
     str | None,
-    _option(PICTURE, "grid", "Cells of the grid.", metavar="HxW", show_default="as trained"),
+    make_option(PICTURE, "grid", "Cells of the grid.", metavar="HxW", show_default="as trained"),
 ]
 At = Annotated[
     list[str] | None,
-    _option(PICTURE, "at", "Seed cell, by row and column; may be repeated.", metavar="Y,X", show_default="the middle"),
+    make_option(
+        PICTURE, "at", "Seed cell, by row and column; may be repeated.", metavar="Y,X", show_default="the middle"
+    ),
 ]
 Rotate = Annotated[
-    float, _option(PICTURE, "rotate", "Turn the cells' sense of direction, counter-clockwise.", metavar="DEGREES")
+    float, make_option(PICTURE, "rotate", "Turn the cells' sense of direction, counter-clockwise.", metavar="DEGREES")
 ]
 
-Rollouts = Annotated[int, _option(MEASURES, "rollouts", "Independent rollouts of each model.", min=1, max=4096)]
-TrialSteps = Annotated[int, _option(MEASURES, "steps", "Steps of each rollout.", min=200, max=1_000_000)]
-MetricOption = Annotated[Metric, _option(MEASURES, "metric", "How the table tells errors.")]
+Rollouts = Annotated[int, make_option(MEASURES, "rollouts", "Independent rollouts of each model.", min=1, max=4096)]
+EvaluationSteps = Annotated[int, make_option(MEASURES, "steps", "Steps of each rollout.", min=200, max=1_000_000)]
+MetricOption = Annotated[Metric, make_option(MEASURES, "metric", "How the table tells errors.")]
 Sort = Annotated[
     str | None,
     typer.Option(
@@ -377,15 +244,17 @@ ImportSize = Annotated[
 
 Flags = Annotated[list[str] | None, typer.Argument(help="MedMNIST sets by name, or all.", metavar="FLAG...")]
 Pixels = Annotated[int, typer.Option("--size", help="Pixels a side: 28, 64, 128 or 224.", rich_help_panel=DOWNLOAD)]
-Mirror = Annotated[str | None, _option(DOWNLOAD, "mirror", "URL of a folder that holds the same files.", metavar="URL")]
+Mirror = Annotated[
+    str | None, make_option(DOWNLOAD, "mirror", "URL of a folder that holds the same files.", metavar="URL")
+]
 From = Annotated[
     Path | None,
     typer.Option("--from", help="Take this file instead of downloading.", rich_help_panel=DOWNLOAD, metavar="FILE.npz"),
 ]
 Timeout = Annotated[
-    float, _option(DOWNLOAD, "timeout", "Seconds to connect, and seconds of silence, at most.", min=0.1)
+    float, make_option(DOWNLOAD, "timeout", "Seconds to connect, and seconds of silence, at most.", min=0.1)
 ]
-Retries = Annotated[int, _option(DOWNLOAD, "retries", "Tries without progress, after the first.", min=0)]
+Retries = Annotated[int, make_option(DOWNLOAD, "retries", "Tries without progress, after the first.", min=0)]
 List = Annotated[bool, typer.Option("--list", help="List all sets, and which are here.", rich_help_panel=DOWNLOAD)]
 Show = Annotated[
     int | None,
@@ -418,26 +287,28 @@ SweepFile = Annotated[
         show_default=False,
     ),
 ]
-SweepOut = Annotated[Path, _option(OUTPUT, "out", "Folder of all files of the sweep.", "-o", metavar="FOLDER")]
+SweepOut = Annotated[Path, make_option(OUTPUT, "out", "Folder of all files of the sweep.", "-o", metavar="FOLDER")]
 Jobs = Annotated[
     int,
-    _option(
+    make_option(
         RUN, "jobs", "Runs at a time.", "-j", min=0, max=1024,
         show_default="one for each processor, as far as runs and memory go",
     ),
 ]  # fmt: skip
 Vectorise = Annotated[
     bool,
-    _option(RUN, "vectorise", "Train all runs at once in one process, as one batch of a GPU; --jobs says how many."),
+    make_option(
+        RUN, "vectorise", "Train all runs at once in one process, as one batch of a GPU; --jobs says how many."
+    ),
 ]
 Scheduler = Annotated[
     str | None,
-    _option(
+    make_option(
         RUN, "scheduler", "Have the runs done by a Dask cluster: address or file of its scheduler.",
         metavar="tcp://HOST:8786", show_default=False,
     ),
 ]  # fmt: skip
-Most = Annotated[int, _option(RUN, "most", "Runs that may be meant; more are taken for a mistake.", min=1)]
+Most = Annotated[int, make_option(RUN, "most", "Runs that may be meant; more are taken for a mistake.", min=1)]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Print the runs and, by a short trial, how long they take.", rich_help_panel=RUN),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ncatool.cli import compare, signals, terminal
+from ncatool.cli import compare, terminal
 from ncatool.cli.dry_run import rehearse
 from ncatool.config.names import Metric
 from ncatool.data import readers as targets
@@ -32,6 +32,7 @@ from ncatool.sweep.item import SweepItem, choose_jobs, prepare_items
 from ncatool.sweep.job import Ending, Outcome, Progress, token_path
 from ncatool.sweep.local import LocalWorkers, count_processors
 from ncatool.sweep.plan import PlannedRun, to_json
+from ncatool.training.signals import catch_signals
 from ncatool.sweep.vectorised import MAX_RUNS, VectorisedWorkers
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def _planned(wish: Wish, flags: Mapping[str, str | bool | None]) -> list[Planned
     given = plans.parse_flags(flags)
     base = tables.get("base", {})
     if "target" not in given and isinstance(base, dict) and "target" not in base:
-        tables = {**tables, "base": {**base, "target": targets.default_source(wish.root)}}
+        tables = {**tables, "base": {**base, "target": targets.choose_default_source(wish.root)}}
     return plans.read_plan(tables, where, given, wish.most)
 
 
@@ -224,7 +225,7 @@ def _follow(
     if isinstance(workers, ClusterWorkers) and not workers.can_read(token_path(folder.path.resolve(), token)):
         jobs = [dataclasses.replace(job, files=_saved(folder, job.name)) for job in jobs]
     total = sum(board.total.values())
-    with signals.catch_signals() as stopped, terminal.show_progress(total, "iterations", board.table) as update:
+    with catch_signals() as stopped, terminal.show_progress(total, "iterations", board.table) as update:
         for event in run_jobs(jobs, workers, lambda: stopped() is not None):
             if isinstance(event, Progress):
                 board.told(event)
@@ -264,7 +265,7 @@ def _sum_up(items: Sequence[SweepItem], failed: Mapping[str, Failure], folder: S
     rows = [_row(item, failed, folder) for item in items]
     entries: list[models.Evaluation] = []
     if wish.compare and done:
-        entries, lost = compare.measured(
+        entries, lost = compare.measure_models(
             [str(folder.run_files(item.name).model) for item in done],
             Protocol(),
             resolve_device(done[0].config.train.device),
@@ -322,7 +323,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _print(rows: Sequence[Mapping[str, Any]], entries: Sequence[models.Evaluation]) -> None:
     if entries:
-        return compare.show(entries, Metric.MSE)
+        return compare.print_evaluations(entries, Metric.MSE)
     shown = ("run", "state", "iterations", "mse_at_96", "mse_at_500", "seconds")
     cells = [
         [table.format_number(row[name]) if isinstance(row[name], float) else str(row[name]) for name in shown]

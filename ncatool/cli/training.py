@@ -1,39 +1,66 @@
-"""A run on the terminal: its progress, its preview, and the signals that stop it."""
+"""What `train` and `resume` share: progress, preview, and what is printed at the end."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from ncatool.cli import terminal
-from ncatool.nca.loss import compute_psnr
-from ncatool.nca.picture import BLACK, compose
-from ncatool.rendering.half_blocks import draw_half_blocks
-from ncatool.training.run import Run
-from ncatool.training.trainer import Report
+from ncatool.errors import ExitCode
 
 if TYPE_CHECKING:
+    import torch
     from rich.console import RenderableType
-from ncatool.cli.signals import catch_signals
+
+    from ncatool.config.names import Device
+    from ncatool.config.schema import RunConfig
+    from ncatool.training.run import Run
+    from ncatool.training.trainer import Report
 
 
-def _draw_preview(run: Run) -> RenderableType:
-    """Target and current state side by side."""
-    from rich.table import Table
+def prepare_device(threads: int, device: Device, config: RunConfig | None = None) -> torch.device:
+    """Set up torch for this process, say what makes rollouts slow, and return the device that a name means."""
+    from ncatool.config.schema import RunConfig
+    from ncatool.engine.choose import explain_slowness
+    from ncatool.engine.compiled import configure_process
+    from ncatool.engine.device import resolve_device
 
-    width = max(1, terminal.stderr_console().width // 2 - 2)
-    pictures = (run.trainer.target.premultiply(), run.trainer.last[0, ..., :4].cpu().numpy())
-    table = Table.grid(padding=(0, 2))
-    table.add_row("target", f"iteration {run.trainer.iteration}")
-    table.add_row(*(draw_half_blocks(compose(visible, BLACK), width) for visible in pictures))
-    return table
+    place, config = resolve_device(device), config or RunConfig()
+    configure_process(threads)
+    if reason := explain_slowness(place, config.model, config.train.precision):
+        terminal.print_note(reason)
+    return place
+
+
+def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:
+    """Train to the end, or until a signal, and print where everything is.
+
+    Raises typer.Exit with the signal's exit code where one stopped the run.
+    """
+    from ncatool.training.tensorboard import open_log
+
+    with open_log(tensorboard, run) as log:
+        number = train_with_progress(run, preview, log)
+    if number is not None:
+        done = f"{run.trainer.iteration} of {run.config.train.iterations}"
+        advice = f"go on: ncatool resume {run.files.model}" if run.config.train.checkpoint else "without a checkpoint"
+        terminal.print_note(f"stopped after iteration {done}, everything saved; {advice}")
+        raise typer.Exit(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
+    terminal.print_result({"wrote": str(run.files.model), **run.finish()})
 
 
 def train_with_progress(run: Run, preview: bool, log: Callable[[Report], None] | None = None) -> int | None:
-    """Trains, showing how it goes; the number of the signal that stopped it, or None at the end.
+    """Train with a progress bar; return the number of the signal that stopped the run, or None at its end.
 
-    `log` takes every report, too.
+    `log` is called with every report, too.
     """
+    from ncatool.nca.loss import compute_psnr
+    from ncatool.training.signals import catch_signals
+
     total = run.config.train.iterations
     extra = (lambda: _draw_preview(run)) if preview else None
     with catch_signals() as stopped, terminal.show_progress(total, "iterations", extra) as update:
@@ -44,3 +71,18 @@ def train_with_progress(run: Run, preview: bool, log: Callable[[Report], None] |
             if report.restored:  # lesser events stand in the CSV
                 terminal.print_note(f"iteration {report.iteration}: {'; '.join(report.events)}")
         return stopped() if run.trainer.iteration < total else None
+
+
+def _draw_preview(run: Run) -> RenderableType:
+    """Draw target and current state side by side."""
+    from rich.table import Table
+
+    from ncatool.nca.picture import BLACK, compose
+    from ncatool.rendering.half_blocks import draw_half_blocks
+
+    width = max(1, terminal.stderr_console().width // 2 - 2)
+    pictures = (run.trainer.target.premultiply(), run.trainer.last[0, ..., :4].cpu().numpy())
+    table = Table.grid(padding=(0, 2))
+    table.add_row("target", f"iteration {run.trainer.iteration}")
+    table.add_row(*(draw_half_blocks(compose(visible, BLACK), width) for visible in pictures))
+    return table

@@ -1,4 +1,9 @@
-"""Settings as the flags of `train` name them: flat, and with defaults that depend on each other."""
+"""Settings as flags name them: one flat dictionary, with defaults that depend on each other.
+
+A run's record keeps its settings in three tables, a flag or a sweep's plan names each by one word. The three names
+that differ (`source` is `--target`, `initial` is `--from`, `min_steps` and `max_steps` are `--steps`) are changed here
+and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -9,41 +14,50 @@ from typing import Any
 
 from ncatool.config.names import Regime
 from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
-from ncatool.config.tables import convert_value
+from ncatool.config.tables import convert_value, read_table
 from ncatool.errors import UsageError, shorten
 
-_TABLES = (ModelConfig, TargetConfig, TrainConfig)
-_RENAMED = {"source": "target", "initial": "from"}
-_SPLIT = ("min_steps", "max_steps")
+_TABLES = {"model": ModelConfig, "target": TargetConfig, "train": TrainConfig}
+_FLAT_NAMES = {"source": "target", "initial": "from"}
+_RECORD_TABLES = {*_TABLES, "format", "result", "environment", "history", "origin"}
 
-SETTINGS: dict[str, Any] = {
-    **{_RENAMED.get(f.name, f.name): f.default for table in _TABLES for f in dataclasses.fields(table)},
-    "steps": f"{TrainConfig.min_steps}-{TrainConfig.max_steps}",
-    "damage": False,
-}
-"""Every setting with a value of its type."""
-for _name in _SPLIT:
-    del SETTINGS[_name]
+
+def flatten_tables(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the settings of the tables `model`, `target` and `train`, by their flat names."""
+    values = {name: value for table in _TABLES for name, value in tables[table].items()}
+    flat = {_FLAT_NAMES.get(name, name): value for name, value in values.items()}
+    if {"min_steps", "max_steps"} & set(flat):
+        low, high = flat.pop("min_steps", TrainConfig.min_steps), flat.pop("max_steps", TrainConfig.max_steps)
+        flat["steps"] = f"{low}-{high}"
+    return flat
+
+
+def flatten_config(config: RunConfig) -> dict[str, Any]:
+    """Return all settings of a run by their flat names; the opposite of `build_config`."""
+    return flatten_tables(dataclasses.asdict(config))
+
+
+SETTINGS: dict[str, Any] = {**flatten_config(RunConfig()), "damage": False}
+"""Every setting with a value of its type. `damage` is short for the regime `regenerating`."""
 
 
 def choose_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]:
-    """Fewest and most steps of a rollout for a picture of this longer side.
+    """Return the fewest and most steps of a rollout for a picture whose longer side has so many cells.
 
-    What grows from the middle moves by at most one cell each time that a cell fires, so the edge is
-    side / (2 fire_rate) steps away; a little more than half as much again lets it take shape, and as
-    much again lets wounds close.
+    Growth moves by at most one cell each time that a cell fires, so the edge is side / (2 fire_rate) steps away from
+    the middle. Half as much again lets the picture take shape, and as much again lets damage heal.
     """
     low = max(24, round((1.0 if regime is Regime.REGENERATING else 0.8) * side / fire_rate))
     return low, low + 31
 
 
 def choose_iterations(side: int, regime: Regime) -> int:
-    """Iterations for a picture of this longer side: 100 a cell, and three quarters more to learn to heal."""
+    """Return the iterations for a picture of this longer side: 100 a cell, or 175 to learn to heal, too."""
     return side * (175 if regime is Regime.REGENERATING else 100)
 
 
 def check_settings(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Settings of a file, hyphens or underscores in their names, each of its type.
+    """Return the settings of a file by their own names, each of its type; names may have hyphens.
 
     Raises UsageError for a name that does not exist (with the nearest that does) or a value of the wrong type.
     """
@@ -51,7 +65,7 @@ def check_settings(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 
 def check_setting(key: str, value: Any, where: str) -> tuple[str, Any]:
-    """One setting's own name, and its value; as `checked`."""
+    """Return one setting's own name and its value, as `check_settings`."""
     name = key.replace("-", "_")
     if name not in SETTINGS:
         close = difflib.get_close_matches(name, SETTINGS, 1)
@@ -61,31 +75,41 @@ def check_setting(key: str, value: Any, where: str) -> tuple[str, Any]:
 
 
 def build_config(settings: Mapping[str, Any]) -> RunConfig:
-    """All settings of a run from flat ones; what is missing or None has its default.
+    """Return all settings of a run from flat ones; what is missing or None takes its default.
 
     Raises UsageError for a value out of its range, or two that contradict each other.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     regime = _resolve_regime(given.pop("regime", None), given.pop("damage", False))
-    model = ModelConfig(**_select_fields(ModelConfig, given))
-    target = TargetConfig(source=given.pop("target", TargetConfig.source), **_select_fields(TargetConfig, given))
-    steps = given.pop("steps", None)
+    own_names = {flat: name for name, flat in _FLAT_NAMES.items()}
+    named = {own_names.get(name, name): value for name, value in given.items() if name != "steps"}
+    model = ModelConfig(**_select_fields(ModelConfig, named))
+    target = TargetConfig(**_select_fields(TargetConfig, named))
+    steps = given.get("steps")
     low, high = _parse_steps(steps) if steps else choose_steps(target.size, model.fire_rate, regime)
-    named = {"iterations": choose_iterations(target.size, regime), **_select_fields(TrainConfig, given)}
-    named |= {"regime": regime, "min_steps": low, "max_steps": high, "initial": given.pop("from", "")}
-    return RunConfig(model=model, target=target, train=TrainConfig(**named))
+    train = {"iterations": choose_iterations(target.size, regime), **_select_fields(TrainConfig, named)}
+    train |= {"regime": regime, "min_steps": low, "max_steps": high}
+    return RunConfig(model=model, target=target, train=TrainConfig(**train))
 
 
-def flatten_config(config: RunConfig) -> dict[str, Any]:
-    """The opposite of `configured`, nothing left to defaults."""
-    tables = (config.model, config.target, config.train)
-    flat = {name: value for table in tables for name, value in dataclasses.asdict(table).items()}
-    steps = f"{flat.pop('min_steps')}-{flat.pop('max_steps')}"
-    return {**{_RENAMED.get(name, name): value for name, value in flat.items()}, "steps": steps}
+def flatten_record(tables: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return the settings of a run's record, or of tables of the same form, by their flat names.
+
+    Raises UsageError for an unknown table or setting, and for a value of the wrong type or range.
+    """
+    unknown = set(tables) - _RECORD_TABLES
+    if unknown:
+        raise UsageError(f"{where}: unknown table [{min(unknown)}]", "choose from [model], [target], [train]")
+    known = {name: _get_table(tables, name, where) for name in _TABLES}
+    fields = {field.name for field in dataclasses.fields(TargetConfig)}
+    known["target"] = {name: value for name, value in known["target"].items() if name in fields}  # the rest describes
+    for name, kind in _TABLES.items():
+        read_table(kind, known[name], where)
+    return flatten_tables(known)
 
 
-def agreed(asked: ModelConfig, start: ModelConfig, source: str) -> ModelConfig:
-    """The rule of the model that training starts from; refuses settings that ask for another."""
+def adopt_model(asked: ModelConfig, start: ModelConfig, source: str) -> ModelConfig:
+    """Return the rule of the model that training starts from; UsageError for settings that ask for another."""
     for name, value in dataclasses.asdict(asked).items():
         if value not in (getattr(ModelConfig, name), getattr(start, name)):
             raise UsageError(
@@ -94,8 +118,17 @@ def agreed(asked: ModelConfig, start: ModelConfig, source: str) -> ModelConfig:
     return start
 
 
-def _select_fields(table: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: given[field.name] for field in dataclasses.fields(table) if field.name in given}
+def _get_table(tables: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    table = tables.get(name, {})
+    if not isinstance(table, dict):
+        raise UsageError(
+            f"{where}: [{name}] is {table!r}, which is no table", f"write [{name}] as a table, on a line of its own"
+        )
+    return table
+
+
+def _select_fields(table: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: values[field.name] for field in dataclasses.fields(table) if field.name in values}
 
 
 def _parse_steps(text: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""One file over HTTP: goes on where an earlier try ended, and tries again while there is hope."""
+"""Download of one file over HTTP that continues a partial file and retries after failures that may not last."""
 
 from __future__ import annotations
 
@@ -19,78 +19,81 @@ from ncatool.errors import NcatoolError
 from ncatool.files.atomic import describe_write_error
 
 CHUNK_BYTES = 2**20
-"""Bytes read at a time, at most."""
-MAX_PAUSE = 60.0
+"""Largest number of bytes read at a time."""
+MAX_RETRY_DELAY = 60.0
+"""Longest wait before the next attempt, in seconds."""
 RESERVED_BYTES = 16 * 2**20
 """Bytes that a download leaves free on the disk."""
 
-Watch = Callable[[int, int | None, str], None]
-"""Sees how a transfer goes: bytes done, bytes in all, what is being done. Without bytes in all: a message."""
+ProgressCallback = Callable[[int, int | None, str], None]
+"""Takes the bytes done, the total bytes, and the current activity; where the total is None, the text is a message."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long to hope."""
+    """When a download gives up."""
 
     timeout: float = 30.0
-    """Seconds to connect, and seconds of silence."""
+    """Longest wait for the connection and for the next bytes, in seconds."""
     retries: int = 6
-    """Tries without a byte of progress, after the first."""
+    """Attempts in a row without a byte of progress, after the first attempt."""
 
 
 class _TransientError(Exception):
-    """A failure that may not last; `pause` is what the server asked for, in seconds."""
+    """A failure that may not last; `delay` is the wait that the server asks for, in seconds."""
 
-    def __init__(self, reason: str, pause: float = 0.0) -> None:
+    def __init__(self, reason: str, delay: float = 0.0) -> None:
         super().__init__(reason)
-        self.pause = pause
+        self.delay = delay
 
 
-def download(url: str, part: Path, patience: RetryPolicy, watch: Watch) -> None:
-    """Completes `part` with what `url` holds, from where it ends.
+def download(url: str, part: Path, policy: RetryPolicy, report_progress: ProgressCallback) -> None:
+    """Download `url` to `part`; a partial file that exists there is continued.
 
-    Raises NcatoolError where the server refuses, stays silent or breaks off too often, or the disk is
-    full; what has come by then stays in `part`.
+    Raises NcatoolError where the server refuses, stays silent or disconnects too often, or the disk is full. The
+    bytes received so far then stay in `part`.
     """
     failures = 0
     with requests.Session() as session:
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": f"ncatool/{version('ncatool')}"})
         while True:
-            before = _file_size(part)
+            size_before = _get_file_size(part)
             try:
-                _try_download(session, url, part, patience.timeout, watch)
+                _try_download(session, url, part, policy.timeout, report_progress)
                 return
             except _TransientError as error:
-                failures = 1 if _file_size(part) > before else failures + 1
-                if failures > patience.retries:
+                failures = 1 if _get_file_size(part) > size_before else failures + 1
+                if failures > policy.retries:
                     raise NcatoolError(
                         f"{url}: {error} ({failures} times in a row)",
                         "what has come is kept: run the same command again, or give --mirror URL",
                     ) from None
-                pause = max(min(2.0 ** (failures - 1), MAX_PAUSE), error.pause)
-                watch(_file_size(part), None, f"{error}; trying again in {pause:g} s")
-                time.sleep(pause)
+                delay = max(min(2.0 ** (failures - 1), MAX_RETRY_DELAY), error.delay)
+                report_progress(_get_file_size(part), None, f"{error}; trying again in {delay:g} s")
+                time.sleep(delay)
 
 
-def _file_size(path: Path) -> int:
+def _get_file_size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _try_download(session: requests.Session, url: str, part: Path, timeout: float, watch: Watch) -> None:
-    done = _file_size(part)
-    wanted = {"Range": f"bytes={done}-"} if done else {}
+def _try_download(
+    session: requests.Session, url: str, part: Path, timeout: float, report_progress: ProgressCallback
+) -> None:
+    offset = _get_file_size(part)
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
     try:
-        with session.get(url, headers=wanted, stream=True, timeout=timeout) as answer:
-            if done and answer.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                return _check_complete(answer, part)
-            _check_status(answer)
-            done = _find_start(answer, done)
-            length = answer.headers.get("Content-Length", "")
-            total = done + int(length) if length.isdecimal() else None
-            _check_space(part, (total or done) - done)
-            _store(_read_chunks(answer), part, done, total, watch)
+        with session.get(url, headers=headers, stream=True, timeout=timeout) as response:
+            if offset and response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+                return _check_complete(response, part)
+            _check_status(response)
+            offset = _find_offset(response, offset)
+            length = response.headers.get("Content-Length", "")
+            total = offset + int(length) if length.isdecimal() else None
+            _check_space(part, (total or offset) - offset)
+            _write_chunks(_read_chunks(response), part, offset, total, report_progress)
     except (requests.exceptions.SSLError, requests.exceptions.InvalidProxyURL, ValueError) as error:
-        # requests calls a URL that it cannot read a ValueError, too.
+        # requests raises ValueError for a URL that it cannot parse.
         raise NcatoolError(
             f"{url} cannot be asked for: {error}", "correct the URL of --mirror, or the proxy's"
         ) from None
@@ -102,40 +105,46 @@ def _try_download(session: requests.Session, url: str, part: Path, timeout: floa
 
 
 def _find_cause(error: Exception) -> str:
-    """The innermost cause of a failed request, without the layers around it."""
+    """Return the innermost cause of a failed request as text, without the names of the libraries around it."""
     cause = getattr(error.args[0], "reason", error.args[0]) if error.args else error
     text = re.sub(r"^<?[\w.]+(\(.*?\)|object at \w+)?>?: |\[Errno -?\d+\] ", "", str(cause))
     return f"the connection failed ({text or type(error).__name__})"
 
 
-def _check_status(answer: requests.Response) -> None:
-    code, asked = answer.status_code, answer.headers.get("Retry-After", "")
-    said = f"the server answered {code} {answer.reason or ''}".rstrip()
+def _check_status(response: requests.Response) -> None:
+    code, retry_after = response.status_code, response.headers.get("Retry-After", "")
+    message = f"the server answered {code} {response.reason or ''}".rstrip()
     if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _TransientError(said, min(float(asked), MAX_PAUSE) if asked.isdecimal() else 0.0)
+        delay = min(float(retry_after), MAX_RETRY_DELAY) if retry_after.isdecimal() else 0.0
+        raise _TransientError(message, delay)
     if code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise NcatoolError(
-            f"{answer.url}: {said}", "check the URL in a browser, or give --mirror URL of a place that has the file"
+            f"{response.url}: {message}",
+            "check the URL in a browser, or give --mirror URL of a place that has the file",
         )
 
 
-def _check_complete(answer: requests.Response, part: Path) -> None:
-    """The server has nothing beyond what is here: then this is all of it, or of another file."""
-    total = answer.headers.get("Content-Range", "").rpartition("/")[2]
-    if total != str(_file_size(part)):
+def _check_complete(response: requests.Response, part: Path) -> None:
+    """Check, where the server has no bytes after the end of `part`, that `part` is as long as the server's file.
+
+    Otherwise it belongs to another file, and is deleted.
+    """
+    total = response.headers.get("Content-Range", "").rpartition("/")[2]
+    if total != str(_get_file_size(part)):
         part.unlink()
         raise _TransientError(f"what is here is longer than the server's {total or '?'} bytes: starting over")
 
 
-def _find_start(answer: requests.Response, done: int) -> int:
-    """Where the bytes of this answer belong: a server that knows no ranges begins again."""
-    if answer.status_code != HTTPStatus.PARTIAL_CONTENT:
+def _find_offset(response: requests.Response, offset: int) -> int:
+    """Return the offset of the response's first byte in the file; 0 where the server does not support ranges."""
+    if response.status_code != HTTPStatus.PARTIAL_CONTENT:
         return 0
-    said = answer.headers.get("Content-Range", "")
-    match = re.match(r"bytes (\d+)-", said)
-    if match is None or int(match[1]) > done:
+    content_range = response.headers.get("Content-Range", "")
+    match = re.match(r"bytes (\d+)-", content_range)
+    if match is None or int(match[1]) > offset:
         raise NcatoolError(
-            f"{answer.url}: asked for what follows byte {done}, the server sends {said or 'a range without a name'}",
+            f"{response.url}: asked for the bytes from {offset} on, the server sends "
+            f"{content_range or 'a part without a Content-Range'}",
             "give --mirror URL of a place that has the file",
         )
     return int(match[1])
@@ -150,40 +159,42 @@ def _check_space(part: Path, needed: int) -> None:
         )
 
 
-def _read_chunks(answer: requests.Response) -> Iterator[bytes]:
-    """What comes, as it comes: a break loses nothing that had arrived."""
+def _read_chunks(response: requests.Response) -> Iterator[bytes]:
+    """Yield bytes as they arrive, so that a broken connection loses none of them."""
     try:
-        while piece := answer.raw.read1(CHUNK_BYTES):
-            yield piece
+        while chunk := response.raw.read1(CHUNK_BYTES):
+            yield chunk
     except urllib3.exceptions.TimeoutError as error:
         raise requests.exceptions.Timeout from error
     except urllib3.exceptions.HTTPError as error:
         raise _TransientError(_find_cause(error)) from None
 
 
-def _store(pieces: Iterator[bytes], part: Path, done: int, total: int | None, watch: Watch) -> None:
-    watch(done, total, "")
+def _write_chunks(
+    chunks: Iterator[bytes], part: Path, offset: int, total: int | None, report_progress: ProgressCallback
+) -> None:
+    report_progress(offset, total, "")
     try:
-        with part.open("r+b" if done else "wb") as file:
-            file.seek(done)
-            for piece in pieces:
-                file.write(piece)
-                done += len(piece)
-                watch(done, total, "")
+        with part.open("r+b" if offset else "wb") as file:
+            file.seek(offset)
+            for chunk in chunks:
+                file.write(chunk)
+                offset += len(chunk)
+                report_progress(offset, total, "")
     except requests.exceptions.RequestException:
-        raise  # an OSError too, but not the disk's
+        raise  # it is an OSError, too, but has nothing to do with the disk
     except OSError as error:
         raise describe_write_error(part, error) from None
-    if total is not None and done < total:
-        raise _TransientError(f"the connection broke off after {done:,} of {total:,} bytes")
+    if total is not None and offset < total:
+        raise _TransientError(f"the connection broke off after {offset:,} of {total:,} bytes")
 
 
-def compute_md5(path: Path, watch: Watch) -> str:
-    """A file's MD5 as 32 hexadecimal digits."""
-    total, done, digest = _file_size(path), 0, hashlib.md5(usedforsecurity=False)
+def compute_md5(path: Path, report_progress: ProgressCallback) -> str:
+    """Return the MD5 of a file as 32 hexadecimal digits."""
+    total, done, digest = _get_file_size(path), 0, hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
-        while piece := file.read(CHUNK_BYTES):
-            digest.update(piece)
-            done += len(piece)
-            watch(done, total, "verifying")
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+            done += len(chunk)
+            report_progress(done, total, "verifying")
     return digest.hexdigest()

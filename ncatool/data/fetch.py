@@ -1,4 +1,4 @@
-"""MedMNIST sets brought to this machine: downloaded or copied, verified, recorded."""
+"""Downloads and copies of MedMNIST sets: verified, and recorded in a TOML file beside the set."""
 
 from __future__ import annotations
 
@@ -14,18 +14,9 @@ from filelock import FileLock, Timeout
 
 from ncatool.config.schema import FILE_FORMAT
 from ncatool.data import npz
-from ncatool.data.download import RetryPolicy, Watch, compute_md5, download
-from ncatool.data.medmnist import (
-    ARRAYS,
-    CITATION,
-    SPLITS,
-    DataSet,
-    available_sizes,
-    check_file,
-    find_file,
-    load_catalogue,
-    medmnist_folder,
-)
+from ncatool.data.catalogue import ARRAYS, CITATION, SPLITS, DataSet, list_sizes, load_catalogue
+from ncatool.data.download import ProgressCallback, RetryPolicy, compute_md5, download
+from ncatool.data.medmnist import check_file, find_file, get_medmnist_folder
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import describe_write_error, replace_atomically
 from ncatool.files.toml import read_toml, write_toml
@@ -33,86 +24,95 @@ from ncatool.files.toml import read_toml, write_toml
 
 @dataclass(frozen=True)
 class FetchResult:
-    """A set that is here now."""
+    """A set that is on this machine after `fetch`."""
 
     flag: str
     size: int
     path: str
     state: str
-    """`downloaded`, `copied`, or `there` already."""
+    """`downloaded`, `copied`, or `there` where it was present before."""
     bytes: int
     md5: str
     verified: bool
-    """Whether the MD5 is the catalogue's."""
+    """Whether the MD5 equals that of the catalogue."""
 
 
 def expand_names(flags: list[str], size: int) -> list[str]:
-    """Names of sets, each once, with `all` as every set that comes at this size."""
-    everything = [flag for flag in load_catalogue() if size in available_sizes(flag)]
-    return list(dict.fromkeys(name for flag in flags for name in (everything if flag == "all" else [flag])))
+    """Return the names of sets without duplicates; `all` is replaced by every set that exists at this size."""
+    all_flags = [flag for flag in load_catalogue() if size in list_sizes(flag)]
+    return list(dict.fromkeys(name for flag in flags for name in (all_flags if flag == "all" else [flag])))
 
 
-def source_url(of: DataSet, mirror: str | None) -> str:
-    """Where a set is downloaded from: the catalogue's URL, or a file of the same name under a mirror."""
+def choose_url(dataset: DataSet, mirror: str | None) -> str:
+    """Return the URL of a set: that of the catalogue, or the file of the same name below `mirror`.
+
+    Raises UsageError where the mirror is not an HTTP address.
+    """
     if mirror is None:
-        return of.url
+        return dataset.url
     if not mirror.startswith(("http://", "https://")):
         raise UsageError(f"mirror is {mirror!r}", "give --mirror a URL that starts with http:// or https://")
-    return f"{mirror.rstrip('/')}/{of.filename}"
+    return f"{mirror.rstrip('/')}/{dataset.filename}"
 
 
-def fetch_set(of: DataSet, folder: Path, mirror: str | None, patience: RetryPolicy, watch: Watch) -> FetchResult:
-    """Brings a set into `folder` unless it, or medmnist's own folder, has it already.
+def fetch_set(
+    dataset: DataSet, folder: Path, mirror: str | None, policy: RetryPolicy, report_progress: ProgressCallback
+) -> FetchResult:
+    """Download a set into `folder`, unless that folder or the folder of the medmnist package has it.
 
-    A file that is there is verified first, and replaced where it is not what it should be. Raises
-    NcatoolError where the download fails; what was there before is then still there.
+    A file that exists is verified, and downloaded again where its MD5 is wrong. Raises NcatoolError where the
+    download fails; a file that existed is then unchanged.
     """
-    url = source_url(of, mirror)
-    with _lock_set(of, folder, watch):
-        found = _find_present(of, folder, watch)
-        if found is not None:
-            return found
-        path, part = folder / of.filename, folder / f"{of.filename}.part"
-        download(url, part, patience, watch)
-        digest = compute_md5(part, watch)
-        if digest != of.md5:
+    url = choose_url(dataset, mirror)
+    with _lock_set(dataset, folder, report_progress):
+        present = _find_present(dataset, folder, report_progress)
+        if present is not None:
+            return present
+        path, part = folder / dataset.filename, folder / f"{dataset.filename}.part"
+        download(url, part, policy, report_progress)
+        digest = compute_md5(part, report_progress)
+        if digest != dataset.md5:
             part.unlink()
             raise NcatoolError(
-                f"{url}: the MD5 is {digest}, but should be {of.md5}; the download is deleted",
+                f"{url}: the MD5 is {digest}, but should be {dataset.md5}; the download is deleted",
                 "run the same command again, or give --mirror URL of another place",
             )
         with replace_atomically(path) as partial:
             part.rename(partial)
-        return _write_record(of, path, url, "downloaded", digest)
+        return _write_record(dataset, path, url, "downloaded", digest)
 
 
-def copy_set(of: DataSet, file: Path, folder: Path, watch: Watch) -> FetchResult:
-    """Takes a local copy of a set; its MD5 may differ from the catalogue's, its arrays must fit.
+def copy_set(dataset: DataSet, file: Path, folder: Path, report_progress: ProgressCallback) -> FetchResult:
+    """Copy a local file of a set into `folder`.
 
-    Raises NcatoolError where they do not.
+    Its MD5 may differ from that of the catalogue. Raises NcatoolError where the arrays are damaged or do not have
+    the set's shape and dtype.
     """
     if not file.is_file():
         raise UsageError(f"no such file: {file}", "give --from an npz file of MedMNIST")
-    with _lock_set(of, folder, watch):
-        check_file(file, of)
-        npz.verify(file, ARRAYS)
-        path = folder / of.filename
+    with _lock_set(dataset, folder, report_progress):
+        check_file(file, dataset)
+        npz.verify_checksums(file, ARRAYS)
+        path = folder / dataset.filename
         if not (path.exists() and path.samefile(file)):
             with replace_atomically(path) as partial:
                 shutil.copyfile(file, partial)
-        return _write_record(of, path, str(file.resolve()), "copied", compute_md5(path, watch))
+        return _write_record(dataset, path, str(file.resolve()), "copied", compute_md5(path, report_progress))
 
 
 @contextmanager
-def _lock_set(of: DataSet, folder: Path, watch: Watch) -> Iterator[None]:
-    """Waits until no other process fetches this set; a lock whose process died holds nobody up."""
+def _lock_set(dataset: DataSet, folder: Path, report_progress: ProgressCallback) -> Iterator[None]:
+    """Hold the set's lock while the block runs; wait while another process fetches the set.
+
+    The system releases the lock of a process that dies.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f".{of.filename}.lock")
+        lock = FileLock(folder / f".{dataset.filename}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            watch(0, None, "another process is fetching this set: waiting for it")
+            report_progress(0, None, "another process is fetching this set: waiting for it")
             lock.acquire()
     except OSError as error:
         raise describe_write_error(folder, error) from None
@@ -122,59 +122,64 @@ def _lock_set(of: DataSet, folder: Path, watch: Watch) -> Iterator[None]:
         lock.release()
 
 
-def _find_present(of: DataSet, folder: Path, watch: Watch) -> FetchResult | None:
-    """The set as it is here already, if it is whole: by our record, or by the catalogue."""
-    for path in (folder / of.filename, medmnist_folder() / of.filename):
+def _find_present(dataset: DataSet, folder: Path, report_progress: ProgressCallback) -> FetchResult | None:
+    """Return the set that is on this machine, if its MD5 equals that of the catalogue or of its own record."""
+    for path in (folder / dataset.filename, get_medmnist_folder() / dataset.filename):
         if not path.is_file():
             continue
-        digest = compute_md5(path, watch)
-        if digest in (of.md5, _read_recorded_md5(path)):
-            return FetchResult(of.flag, of.size, str(path), "there", path.stat().st_size, digest, digest == of.md5)
-        watch(0, None, f"{path} is not what it should be (MD5 {digest}): fetching it anew")
+        digest = compute_md5(path, report_progress)
+        if digest in (dataset.md5, _read_recorded_md5(path)):
+            return _make_result(dataset, path, "there", digest)
+        report_progress(0, None, f"{path} is not what it should be (MD5 {digest}): fetching it anew")
     return None
+
+
+def _make_result(dataset: DataSet, path: Path, state: str, digest: str) -> FetchResult:
+    verified = digest == dataset.md5
+    return FetchResult(dataset.flag, dataset.size, str(path), state, path.stat().st_size, digest, verified)
 
 
 def _read_recorded_md5(path: Path) -> str | None:
     record = path.with_suffix(".toml")
     try:
         return str(read_toml(record).get("md5")) if record.exists() else None
-    except NcatoolError:  # a broken record vouches for nothing
+    except NcatoolError:  # a damaged record proves nothing
         return None
 
 
-def _write_record(of: DataSet, path: Path, origin: str, state: str, digest: str) -> FetchResult:
-    done = FetchResult(of.flag, of.size, str(path), state, path.stat().st_size, digest, digest == of.md5)
+def _write_record(dataset: DataSet, path: Path, origin: str, state: str, digest: str) -> FetchResult:
+    result = _make_result(dataset, path, state, digest)
     record = {
         "format": FILE_FORMAT,
-        "flag": of.flag,
-        "pixels": of.size,
+        "flag": dataset.flag,
+        "pixels": dataset.size,
         "source": origin,
         "md5": digest,
-        "catalogue_md5": of.md5,
-        "verified": done.verified,
-        "bytes": done.bytes,
-        "licence": of.catalogue_entry["license"],
+        "catalogue_md5": dataset.md5,
+        "verified": result.verified,
+        "bytes": result.bytes,
+        "licence": dataset.catalogue_entry["license"],
         "citation": CITATION,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_toml(path.with_suffix(".toml"), record)
-    return done
+    return result
 
 
 def list_sets(root: Path | None) -> list[dict[str, Any]]:
-    """What there is to fetch, and where what is here lies."""
+    """Return a row for each set of the catalogue, with the files that are on this machine under `here`."""
     rows = []
-    for flag, facts in load_catalogue().items():
-        here = {size: find_file(DataSet(flag, size), root) for size in available_sizes(flag)}
+    for flag, entry in load_catalogue().items():
+        local_files = {size: find_file(DataSet(flag, size), root) for size in list_sizes(flag)}
         rows.append(
             {
                 "flag": flag,
-                "task": facts["task"],
-                "channels": facts["n_channels"],
-                "sizes": list(available_sizes(flag)),
-                "samples": {split: facts["n_samples"][split] for split in SPLITS},
-                "licence": facts["license"],
-                "here": {str(size): str(path) for size, path in here.items() if path is not None},
+                "task": entry["task"],
+                "channels": entry["n_channels"],
+                "sizes": list(list_sizes(flag)),
+                "samples": {split: entry["n_samples"][split] for split in SPLITS},
+                "licence": entry["license"],
+                "here": {str(size): str(path) for size, path in local_files.items() if path is not None},
             }
         )
     return rows

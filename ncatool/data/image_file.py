@@ -1,32 +1,52 @@
-"""TODO."""
+"""Reading of image files in any mode that Pillow knows, with limits against hostile files."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ncatool.data.pixels import Pixels, fit_size
 from ncatool.errors import NcatoolError, UsageError
 
 MAX_FILE_PIXELS = 64_000_000
-"""Of an image file: more is taken for a decompression bomb."""
+"""Largest number of pixels of an image file; a larger one may be a decompression bomb."""
 
 
-def _convert_to_rgba(image: Image.Image) -> Image.Image:
-    """Any mode as RGBA; deep greys scaled to 8 bits rather than clipped."""
+def convert_to_rgba(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGBA; greys of 16 or 32 bits are scaled to 8 bits, where Pillow would clip them."""
     if image.mode.startswith("I") or image.mode == "F":
         grey = np.asarray(image, dtype=np.float64)
-        top = 65535 if image.mode != "F" or grey.max(initial=0) > 255 else 255
-        image = Image.fromarray(np.clip(np.round(grey * (255 / top)), 0, 255).astype(np.uint8))
+        white = 65535 if image.mode != "F" or grey.max(initial=0) > 255 else 255
+        image = Image.fromarray(np.clip(np.round(grey * (255 / white)), 0, 255).astype(np.uint8))
     return image.convert("RGBA")
 
 
-def read_image(path: Path, size: int) -> Pixels:
-    """Any image that Pillow reads, aspect ratio kept, its longer side `size` pixels.
+def convert_array(values: NDArray[Any]) -> Image.Image:
+    """Return an array as an image; UsageError for one of another shape or type than `convert_picture` takes."""
+    if (
+        values.dtype.kind == "f"
+        and np.isfinite(values).all()
+        and values.min(initial=0) >= 0
+        and values.max(initial=0) <= 1
+    ):
+        values = np.round(values * 255).astype(np.uint8)
+    if values.dtype != np.uint8 or values.shape[2:] not in ((), (3,), (4,)) or values.ndim < 2 or not values.size:
+        raise UsageError(
+            f"the target is an array of {values.dtype} {list(values.shape)}",
+            "give uint8, or floats from 0 to 1, of the shape [height, width], [height, width, 3] or [height, width, 4]",
+        )
+    return Image.fromarray(values)
 
-    Raises NcatoolError where the file is missing, empty, no image, broken or too large.
+
+def read_image(path: Path, size: int) -> Pixels:
+    """Read an image and scale it so that its longer side is `size` pixels; the aspect ratio is kept.
+
+    Raises UsageError where there is no such file, and NcatoolError where it is empty, not an image, damaged, too
+    large, or transparent everywhere.
     """
     hint = "give --target a whole image file (PNG, JPEG, GIF, TIFF, ...)"
     try:
@@ -39,7 +59,7 @@ def read_image(path: Path, size: int) -> Pixels:
                     "scale it down first",
                 )
             upright = ImageOps.exif_transpose(image)
-            pixels = np.asarray(fit_size(_convert_to_rgba(upright), size))
+            pixels = np.asarray(fit_size(convert_to_rgba(upright), size))
     except FileNotFoundError:
         raise UsageError(f"no such target: {path}", _describe_targets()) from None
     except UnidentifiedImageError:

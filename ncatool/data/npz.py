@@ -1,4 +1,7 @@
-"""Arrays in an npz file, one entry at a time: a set of gigabytes gives a picture without being loaded."""
+"""Reading of single items from arrays in an npz file, so that a set of gigabytes is never loaded as a whole.
+
+Files may be damaged or hostile: sizes are checked before anything is read.
+"""
 
 from __future__ import annotations
 
@@ -36,20 +39,18 @@ READ_ERRORS = (
     lzma.LZMAError,
     zipfile.BadZipFile,
 )
-"""What zipfile and numpy raise on files that are damaged or hostile."""
-
-
+"""Exceptions that zipfile and numpy raise on files that are damaged or hostile."""
 MAX_ITEM_BYTES = 2**26
-"""Of one item: more is no picture."""
+"""Largest size of one item; no picture or volume takes more."""
 
 
-class DamagedError(NcatoolError):
-    """A file that is no whole npz of plain arrays."""
+class DamagedFileError(NcatoolError):
+    """A file that is not a complete npz of plain arrays."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an npz says of one of its arrays."""
+    """Shape and dtype of one array, as its header in the npz states them."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -62,43 +63,46 @@ def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
             yield file
     except READ_ERRORS as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise DamagedError(f"{path} is damaged: {reason}", "delete it, and fetch it again") from None
+        raise DamagedFileError(f"{path} is damaged: {reason}", "delete it, and fetch it again") from None
 
 
 def _read_header(file: zipfile.ZipFile, entry: Any, name: str) -> Header:
-    """Reads the header of an array opened as `entry`, which then stands at its first value."""
+    """Read the header of an array opened as `entry`, and leave the position at its first value.
+
+    Raises ValueError for Python objects, Fortran order, or a size that differs from that of the entry.
+    """
     version = npy.read_magic(entry)
-    read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
-    if read is None:
+    parse = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+    if parse is None:
         raise ValueError(f"{name} has the unknown version {version}")
-    shape, fortran, dtype = read(entry)
+    shape, fortran, dtype = parse(entry)
     if dtype.hasobject or fortran:
         raise ValueError(f"{name} holds {'Python objects' if dtype.hasobject else 'its columns first'}")
     size = entry.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
     if min(shape, default=0) < 0 or file.getinfo(f"{name}.npy").file_size != size:
-        raise ValueError(f"{name} is said to be {dtype} {list(shape)}, but takes another number of bytes")
+        raise ValueError(f"{name} is {dtype} {list(shape)} by its header, but takes another number of bytes")
     return Header(tuple(shape), dtype)
 
 
 def read_headers(path: Path, names: Iterable[str]) -> dict[str, Header]:
-    """Shape and dtype of the arrays of these names that are there, without reading one.
+    """Return the headers of those of the named arrays that the file holds; no array is read.
 
-    Raises DamagedError where the file is no npz, or an array is not what its header says.
+    Raises DamagedFileError where the file is not an npz, or an array contradicts its header.
     """
-    found = {}
+    headers = {}
     with _open_zip(path) as file:
         present = set(file.namelist())
         for name in names:
             if f"{name}.npy" in present:
                 with file.open(f"{name}.npy") as entry:
-                    found[name] = _read_header(file, entry, name)
-    return found
+                    headers[name] = _read_header(file, entry, name)
+    return headers
 
 
 def read_items(path: Path, name: str, indices: Iterable[int]) -> Iterator[NDArray[Any]]:
-    """Items along the first axis of an array, by ascending index; what lies between is passed over, not kept.
+    """Yield items along the first axis of an array; indices must ascend, and items between them are skipped.
 
-    Raises DamagedError where the file is, and NcatoolError where there is no such item.
+    Raises DamagedFileError where the file is damaged, and NcatoolError where an index is too large.
     """
     with _open_zip(path) as file, file.open(f"{name}.npy") as entry:
         header = _read_header(file, entry, name)
@@ -117,10 +121,10 @@ def read_items(path: Path, name: str, indices: Iterable[int]) -> Iterator[NDArra
             yield np.frombuffer(content, header.dtype).reshape(header.shape[1:])
 
 
-def verify(path: Path, names: Iterable[str]) -> None:
-    """Reads arrays through, a piece at a time, and compares their checksums; their headers must be sane.
+def verify_checksums(path: Path, names: Iterable[str]) -> None:
+    """Read arrays to the end, 1 MiB at a time, which makes zipfile compare their checksums.
 
-    Raises DamagedError where one does not fit.
+    The headers must have been checked before. Raises DamagedFileError where a checksum differs.
     """
     with _open_zip(path) as file:
         for name in names:

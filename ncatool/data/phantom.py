@@ -1,4 +1,4 @@
-"""TODO."""
+"""The Shepp-Logan head phantom, the default target: it needs no file and no download."""
 
 from __future__ import annotations
 
@@ -24,10 +24,8 @@ _ELLIPSES = (
     (0.1, 0.023, 0.023, 0.0, -0.606, 0.0),
     (0.1, 0.023, 0.046, 0.06, -0.605, 0.0),
 )
-
-
-_SAMPLES = 8
-"""Points a pixel and axis over which the phantom is averaged."""
+_SAMPLES_PER_AXIS = 8
+"""Points along each axis of a pixel over which the phantom is averaged."""
 
 
 def _is_inside(x: NDArray[Any], y: NDArray[Any], ellipse: tuple[float, ...]) -> NDArray[np.bool_]:
@@ -39,16 +37,16 @@ def _is_inside(x: NDArray[Any], y: NDArray[Any], ellipse: tuple[float, ...]) -> 
 
 
 def draw_phantom(size: int) -> Pixels:
-    """The Shepp–Logan head phantom, `size` pixels a side, transparent outside the skull."""
-    position = (np.arange(size * _SAMPLES) + 0.5) / (size * _SAMPLES) * 2 - 1
+    """Draw the Shepp–Logan head phantom with `size` pixels a side, transparent outside the skull."""
+    position = (np.arange(size * _SAMPLES_PER_AXIS) + 0.5) / (size * _SAMPLES_PER_AXIS) * 2 - 1
     x, y = position[None, :], -position[:, None]
     grey = sum(ellipse[0] * _is_inside(x, y, ellipse) for ellipse in _ELLIPSES)
     alpha = _is_inside(x, y, _ELLIPSES[0]).astype(np.float64)
 
-    def averaged(values: NDArray[Any]) -> NDArray[Any]:
-        return values.reshape(size, _SAMPLES, size, _SAMPLES).mean(axis=(1, 3))
+    def average_blocks(values: NDArray[Any]) -> NDArray[Any]:
+        return values.reshape(size, _SAMPLES_PER_AXIS, size, _SAMPLES_PER_AXIS).mean(axis=(1, 3))
 
-    coverage = averaged(alpha)
-    shade = averaged(np.clip(grey, 0, 1) * alpha) / np.where(coverage > 0, coverage, 1)
+    coverage = average_blocks(alpha)
+    shade = average_blocks(np.clip(grey, 0, 1) * alpha) / np.where(coverage > 0, coverage, 1)
     rgba = np.stack([shade, shade, shade, coverage], axis=-1)
     return np.round(rgba * 255).astype(np.uint8)

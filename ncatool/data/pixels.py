@@ -1,4 +1,4 @@
-"""TODO."""
+"""Operations on the pixels of a target: scaling, colormaps, and transparency by luminance."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ from ncatool.config.names import Alpha, Colormap
 from ncatool.errors import NcatoolError
 
 Pixels = UInt8[np.ndarray, "height width 4"]
+"""RGBA in 0 to 255, not premultiplied."""
 
 
 def fit_size(image: Image.Image, size: int) -> Image.Image:
-    """Scaled so that the longer side is `size`; Pillow premultiplies RGBA around a resize."""
+    """Scale an image so that its longer side is `size` pixels.
+
+    Colours do not leak out of transparent pixels, because Pillow premultiplies RGBA before it resizes.
+    """
     scale = size / max(image.size)
     width, height = (max(1, round(side * scale)) for side in image.size)
     if (width, height) == image.size:
@@ -26,7 +30,7 @@ def fit_size(image: Image.Image, size: int) -> Image.Image:
 
 
 def _apply_colormap(grey: UInt8[np.ndarray, "height width"], colormap: Colormap) -> UInt8[np.ndarray, "height width 3"]:
-    """Grey through a map from its darkest value to its brightest, as matplotlib's `imshow` has it."""
+    """Map grey to colours, from its lowest to its highest value, as matplotlib's `imshow` does."""
     if colormap is Colormap.GREY:
         return np.stack([grey] * 3, axis=-1)
     from matplotlib.cm import ScalarMappable
@@ -35,28 +39,34 @@ def _apply_colormap(grey: UInt8[np.ndarray, "height width"], colormap: Colormap)
 
 
 def convert_sample(sample: UInt8[np.ndarray, "height width *colours"], size: int, colormap: Colormap) -> Pixels:
-    """A grey or colour sample as an opaque picture whose longer side is `size`; scaled first, then coloured."""
+    """Convert a grey or colour sample to an opaque picture whose longer side is `size` pixels.
+
+    The sample is scaled before the colormap is applied.
+    """
     scaled = np.asarray(fit_size(Image.fromarray(sample), size))
-    colours = _apply_colormap(scaled, colormap) if scaled.ndim == 2 else scaled
-    return np.dstack([colours, np.full(colours.shape[:2], 255, np.uint8)])
+    rgb = _apply_colormap(scaled, colormap) if scaled.ndim == 2 else scaled
+    return np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])
 
 
 def compute_luminance(pixels: Pixels) -> UInt8[np.ndarray, "height width"]:
-    """Brightness as ITU-R BT.601 weighs the colours."""
+    """Return the luminance in 0 to 255, with the weights of ITU-R BT.601."""
     return np.asarray(Image.fromarray(pixels[..., :3]).convert("L"))
 
 
 ALPHAS: dict[Alpha, Callable[[UInt8[np.ndarray, "height width"]], NDArray[Any]]] = {
-    Alpha.OPAQUE: lambda bright: np.ones(bright.shape),
-    Alpha.LUMINANCE: lambda bright: bright / 255,
-    Alpha.THRESHOLD: lambda bright: (bright > 25.5).astype(float),
+    Alpha.OPAQUE: lambda luminance: np.ones(luminance.shape),
+    Alpha.LUMINANCE: lambda luminance: luminance / 255,
+    Alpha.THRESHOLD: lambda luminance: (luminance > 25.5).astype(float),
 }
-"""Opacity in [0, 1] by brightness; a tenth is what separates living cells from dead ones, too."""
+"""Functions from luminance to opacity in [0, 1]; the threshold is a tenth, as for living cells."""
 
 
-def apply_alpha(pixels: Pixels, bright: UInt8[np.ndarray, "height width"], alpha: Alpha) -> Pixels:
-    """The picture with its dark parts transparent."""
-    opacity = np.round(pixels[..., 3] * ALPHAS[alpha](bright)).astype(np.uint8)
+def apply_alpha(pixels: Pixels, luminance: UInt8[np.ndarray, "height width"], alpha: Alpha) -> Pixels:
+    """Multiply the opacity of a picture by the opacity that `alpha` gives to its luminance.
+
+    Raises NcatoolError where nothing of the picture would be visible.
+    """
+    opacity = np.round(pixels[..., 3] * ALPHAS[alpha](luminance)).astype(np.uint8)
     if not opacity.any():
         raise NcatoolError(
             "the picture is transparent everywhere: nothing can grow", "choose another picture or another --alpha"

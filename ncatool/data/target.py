@@ -1,4 +1,4 @@
-"""What should grow: any target spec becomes an RGBA picture."""
+"""The target of a model, and the description of it that files hold."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Target:
     padding: int
     """Empty cells on each side."""
     origin: dict[str, Any] = field(default_factory=dict)
-    """Where the picture is from: the descriptive part of the record's `[target]`."""
+    """Source, label, licence and the like, for the `[target]` table of the record."""
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of the grid."""
+        """Height and width of the grid, padding included."""
         height, width = self.pixels.shape[:2]
         return height + 2 * self.padding, width + 2 * self.padding
 
     def premultiply(self) -> Float[np.ndarray, "gridheight gridwidth 4"]:
-        """What the first four channels should be, in [0, 1], padding included; float32."""
+        """Return the values that the first four channels should reach: float32 in [0, 1], padding included."""
         values = self.pixels.astype(np.float32) / 255
         values[..., :3] *= values[..., 3:]
         margin = (self.padding, self.padding)
@@ -38,10 +38,10 @@ class Target:
 
     @property
     def visible(self) -> Bool[np.ndarray, "height width"]:
-        """Where the picture shows anything."""
+        """Mask of the pixels that are not fully transparent, without padding."""
         return self.pixels[..., 3] > 0
 
     def describe(self) -> dict[str, Any]:
-        """The `[target]` table."""
+        """Return the `[target]` table of the record, with the SHA-256 of the pixels."""
         digest = hashlib.sha256(np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
         return {**self.origin, "size": max(self.pixels.shape[:2]), "padding": self.padding, "sha256": digest}

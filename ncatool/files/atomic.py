@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and TOML."""
+"""Writing files so that a reader, a crash or a power cut never sees half a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from ncatool.errors import NcatoolError, UsageError
 
 
 def check_writable(paths: list[Path], force: bool) -> None:
-    """Refuses, before any work is done, outputs that exist and folders that cannot be written."""
+    """Raise UsageError for an output that is a folder, or that exists without `force`.
+
+    Raises NcatoolError where a file cannot be created in the output's folder. Commands call this before they work.
+    """
     for path in paths:
         if path.is_dir():
             raise UsageError(f"{path} is a folder", "give the name of a file")
@@ -29,7 +32,7 @@ def check_writable(paths: list[Path], force: bool) -> None:
 
 
 def describe_write_error(path: Path, error: OSError) -> NcatoolError:
-    """What to say where writing failed."""
+    """Return the error for the user when writing to `path` failed."""
     hint = (
         "free some space"
         if error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -40,9 +43,9 @@ def describe_write_error(path: Path, error: OSError) -> NcatoolError:
 
 @contextmanager
 def replace_atomically(path: Path) -> Iterator[Path]:
-    """A temporary name in the same folder, which becomes `path` once it is written and flushed.
+    """Yield a temporary path in the same folder; when the block ends, flush that file and rename it to `path`.
 
-    Raises NcatoolError where the disk is full or the folder unwritable; `path` is then untouched.
+    Raises NcatoolError where the disk is full or the folder is not writable; `path` then keeps its old content.
     """
     partial = path.with_name(f".{path.name[:200]}.{os.getpid()}.partial")
     try:
@@ -58,13 +61,16 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
 
 def remove_partials(path: Path) -> None:
-    """Removes what processes that were killed left half-written of a file; nobody else may be writing it."""
+    """Remove the temporary files that killed processes left beside `path`.
+
+    Only for a process that holds the lock: it would remove the temporary file of a running writer, too.
+    """
     for partial in path.parent.glob(f".{glob.escape(path.name[:200])}.*.partial"):
         partial.unlink(missing_ok=True)
 
 
 def _flush_folder(folder: Path) -> None:
-    """Makes the new name itself survive a power cut, where folders can be opened (not on Windows)."""
+    """Flush the folder, so that the rename survives a power cut; Windows cannot open folders."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -74,6 +80,6 @@ def _flush_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
+    """Write a file whole or not at all."""
     with replace_atomically(path) as partial:
         partial.write_bytes(content)

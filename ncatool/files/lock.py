@@ -1,4 +1,4 @@
-"""TODO."""
+"""Locks, so that two processes never write the same run or sweep."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from ncatool.errors import NcatoolError
 from ncatool.files.atomic import describe_write_error
 
 LOCK_TIMEOUT = 3.0
-"""A lock that a dead process left without its name is believed for two seconds."""
-
-
+"""Seconds to wait for a lock; filelock removes the empty lock file of a dead process after two."""
 LEASE_TIMEOUT = 60.0
-"""Without a sign of life, after which the holder of a lease is taken for dead."""
+"""Seconds without a renewal after which the holder of a lease counts as dead."""
 
 
 @contextmanager
 def hold_lock(lock_file: Path, what: str, leased: bool = False) -> Iterator[None]:
-    """Keeps every other process from writing `what`, as long as all ask for the same lock.
+    """Hold the lock file while the block runs; `what` names the locked thing in the error message.
 
-    A process that died gives way, if it was on this machine; one that leased the lock does on any machine, as it
-    has to renew the lease. Raises NcatoolError, naming the process, where one is at it.
+    The lock of a dead process is taken over: on the same machine always, on another machine only where the lock
+    is `leased`, because the holder must renew a lease. Raises NcatoolError, with the process number, where another
+    process holds the lock, and where the lock file cannot be written.
     """
     from filelock import SoftFileLease, SoftFileLock, Timeout
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""TOML files, read and written with errors that the user can fix."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ from ncatool.files.atomic import write_bytes
 
 
 def write_toml(path: Path, tables: Mapping[str, Any]) -> None:
-    """Writes tables as TOML."""
+    """Write tables as a TOML file, whole or not at all."""
     write_bytes(path, tomli_w.dumps(tables).encode())
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file's tables."""
+    """Return the tables of a TOML file.
+
+    Raises UsageError where there is no such file, and NcatoolError where it is not valid TOML.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -120,6 +120,12 @@ def load_model(path: Path) -> ModelData:
     return model
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """Return the tables of the record beside a model file; empty where there is none."""
+    record = path.with_suffix(".toml")
+    return read_toml(record) if record.exists() else {}
+
+
 def _check_record(path: Path, sidecar: Path, header: dict[str, Any]) -> None:
     if not sidecar.exists():
         return

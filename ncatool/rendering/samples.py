@@ -10,8 +10,9 @@ from PIL import Image
 
 from ncatool.config.names import Colormap
 from ncatool.data import medmnist
-from ncatool.data.medmnist import DataSet, SampleSpec
+from ncatool.data.catalogue import DataSet
 from ncatool.data.pixels import convert_sample
+from ncatool.data.sample_spec import SampleSpec
 from ncatool.errors import UsageError
 from ncatool.nca.picture import WHITE, Picture, enlarge
 from ncatool.rendering.sheet import arrange_sheet

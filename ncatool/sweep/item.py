@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ncatool.config.flat import agreed
+from ncatool.config.flat import adopt_model
 from ncatool.config.schema import RunConfig, TargetConfig
 from ncatool.data import readers as targets
 from ncatool.data.target import Target
@@ -87,7 +87,7 @@ def prepare_items(
             models[source] = load_model(Path(source))
         start = models.get(source)
         if start is not None:
-            rule = agreed(plan.config.model, start.config, source)
+            rule = adopt_model(plan.config.model, start.config, source)
             plan = dataclasses.replace(plan, config=dataclasses.replace(plan.config, model=rule))
         there = folder.find_status(plan, pictures[wanted], before.get(plan.name))
         found.append(SweepItem(plan, pictures[wanted], start, there))

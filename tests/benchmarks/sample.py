@@ -35,9 +35,9 @@ def write(path, compression):
 
 def measure(root, index):
     """What a process of its own says: seconds and peak memory in MB."""
-    code = "from pathlib import Path; from ncatool.data import medmnist, npz\n"
+    code = "from pathlib import Path; from ncatool.data import medmnist, npz, sample_spec\n"
     if index is not None:
-        code += f"dataset.sample(dataset.parse('{FLAG}@{SIZE}:train:{index}'), Path({str(root)!r}))"
+        code += f"medmnist.read_sample(sample_spec.parse_spec('{FLAG}@{SIZE}:train:{index}'), Path({str(root)!r}))"
     script = f"import time; start = time.monotonic()\n{code}\nimport resource\n"
     script += "print(time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)"
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)

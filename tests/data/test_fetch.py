@@ -18,7 +18,7 @@ from PIL import Image
 from ncatool.config.names import Colormap
 from ncatool.config.schema import TargetConfig
 from ncatool.data import download, fetch
-from ncatool.data.medmnist import DataSet
+from ncatool.data.catalogue import DataSet
 from ncatool.data.readers import load_target
 from ncatool.errors import NcatoolError
 from tests.conftest import DATA, ncatool

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from ncatool.config.names import Alpha, Colormap
 from ncatool.config.schema import TargetConfig
-from ncatool.data import medmnist
 from ncatool.data import readers as targets
-from ncatool.data.medmnist import DataSet, SampleSpec, describe_label, parse_spec
+from ncatool.data.catalogue import DataSet, describe_label, load_catalogue
+from ncatool.data.sample_spec import SampleSpec, parse_spec
 from ncatool.errors import ExitCode, NcatoolError
 from tests.site import blood, volumes, write_set
 
@@ -62,15 +62,15 @@ def test_grammar_refuses(text, what, hint):
 
 
 def test_catalogue_is_medmnists_own():
-    assert len(medmnist.load_catalogue()) == 18
-    assert medmnist.load_catalogue()["chestmnist"]["MD5"] == "02c8a6516a18b556561a56cbdd36c4a8"
+    assert len(load_catalogue()) == 18
+    assert load_catalogue()["chestmnist"]["MD5"] == "02c8a6516a18b556561a56cbdd36c4a8"
 
 
 def test_not_fetched_says_how_to_fetch(root):
     with pytest.raises(NcatoolError, match="has not been fetched") as caught:
         targets.load_target(TargetConfig(source="bloodmnist@64:test:1"), root)
     assert caught.value.hint == "run: ncatool fetch bloodmnist --size 64"
-    assert targets.default_source(root) == "phantom"
+    assert targets.choose_default_source(root) == "phantom"
 
 
 def put(folder, flag, tiles):
@@ -90,7 +90,7 @@ def root(tmp_path):
 
 def test_a_set_on_this_machine_is_the_default_target(tiles, root):
     put(root, "chestmnist", tiles["chestmnist"])
-    assert targets.default_source(root) == "chestmnist"
+    assert targets.choose_default_source(root) == "chestmnist"
     target = targets.load_target(TargetConfig(source="chestmnist:val:3"), root)
     assert np.array_equal(target.pixels[..., 0], tiles["chestmnist"][303])
     assert (target.pixels[..., 3] == 255).all()

@@ -1,21 +1,24 @@
-"""TODO."""
+"""Signals that ask a run to stop: it ends after the iteration at hand, so that everything can be saved."""
 
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 @contextmanager
 def catch_signals() -> Iterator[Callable[[], int | None]]:
-    """Gives a function that says which signal has asked to stop; a second one ends at once."""
+    """Yield a function that returns the signal that has asked to stop, or None; a second signal ends at once.
+
+    Handles SIGINT and SIGTERM while the context lasts, but only in the main thread, as Python allows no other.
+    """
     caught: int | None = None
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:

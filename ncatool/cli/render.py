@@ -1,0 +1,130 @@
+"""`ncatool render`."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from ncatool.cli import options as o
+from ncatool.cli import terminal
+from ncatool.cli.app import app
+from ncatool.cli.training import prepare_device
+from ncatool.config.names import Device, View
+from ncatool.config.schema import MAX_SIDE, check_range
+from ncatool.errors import UsageError, shorten
+
+if TYPE_CHECKING:
+    from ncatool.rendering.film import Playback
+
+FILE_STEPS, TERMINAL_STEPS = 500, 10_000
+"""Steps where `--steps` is not given, with outputs and without."""
+
+
+class _RenderCommand(TyperCommand):
+    """`--damage` may stand alone, too, whatever follows it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        pairs = pairwise([*args, ""])
+        whole = ["--damage=random" if word == "--damage" and "@" not in after else word for word, after in pairs]
+        return super().parse_args(ctx, whole)
+
+
+@app.command(
+    cls=_RenderCommand,
+    epilog='Example:  ncatool render model.safetensors healing.gif --damage "left@200,circle@350" --overlay',
+)
+def render(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            help="Model files (several: tiles), then outputs: .gif, .webp, .apng, .mp4, .webm, .png (a sheet of "
+            "stages), a folder of frames/, - (a GIF on stdout). Without an output it plays in the terminal.",
+            metavar="MODEL... [OUT...]",
+        ),
+    ],
+    steps: o.RenderSteps = None,
+    every: o.Every = 2,
+    fps: o.Fps = 25,
+    hold: o.Hold = 2,
+    scale: o.Scale = 0,
+    damage: o.RenderDamage = None,
+    background: o.Background = "white",
+    view: o.ViewOption = View.RGBA,
+    overlay: o.Overlay = False,
+    trim: o.Trim = False,
+    grid: o.Grid = None,
+    at: o.At = None,
+    rotate: o.Rotate = 0,
+    force: o.Force = False,
+    device: o.DeviceOption = Device.AUTO,
+    threads: o.Threads = 0,
+    seed: o.Seed = 0,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+) -> None:
+    """Grow models from their seed cells and show it: animation, video, sheet of stages, or live in the terminal."""
+    from ncatool.nca.model_file import label_models, load_model
+    from ncatool.nca.picture import parse_background
+    from ncatool.rendering import player
+    from ncatool.rendering.damage_script import parse_script
+    from ncatool.rendering.film import Playback
+    from ncatool.rendering.render import check_outputs, split_arguments
+    from ncatool.rendering.render import render as write_outputs
+    from ncatool.rendering.timeline import RenderSettings, plan_moments
+
+    models, outputs = split_arguments(files)
+    steps = steps or (FILE_STEPS if outputs else TERMINAL_STEPS)
+    settings = RenderSettings(
+        steps=steps, every=every, fps=fps, hold=hold, scale=scale, damage=parse_script(damage or [], steps), seed=seed,
+        background=parse_background(background), view=view, overlay=overlay, trim=trim, grid=_parse_grid(grid),
+        at=tuple(_parse_pair("--at", text, ",") for text in at or []), rotate=rotate,
+    )  # fmt: skip
+    check_outputs(outputs, force)
+    place = prepare_device(threads, device)
+    names = label_models(models)
+    playbacks = [
+        Playback(load_model(path).move_to(place), settings, name) for path, name in zip(models, names, strict=True)
+    ]
+    if outputs:
+        count = len(plan_moments(settings))
+        write_outputs(playbacks, outputs, settings, lambda frames: terminal.track(frames, count, "frames"))
+    else:
+        if overlay or scale:
+            terminal.print_note("--overlay and --scale are for files; the terminal goes without")
+        player.play(playbacks, settings)
+    _print_errors(playbacks, outputs)
+
+
+def _parse_pair(flag: str, text: str, separator: str) -> tuple[int, int]:
+    """Return two whole numbers, as `--grid 64x96` and `--at 10,20` have them."""
+    numbers = text.strip().lower().split(separator)
+    if len(numbers) != 2 or not all(number.strip().isdecimal() and len(number) < 6 for number in numbers):
+        raise UsageError(f"{flag} is {shorten(text)}", f"give two numbers, as {flag} 64{separator}96")
+    return int(numbers[0]), int(numbers[1])
+
+
+def _parse_grid(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, width = _parse_pair("--grid", text, "x")
+    check_range("grid", min(height, width), 1, MAX_SIDE)
+    check_range("grid", max(height, width), 1, MAX_SIDE)
+    return height, width
+
+
+def _print_errors(playbacks: list[Playback], outputs: list[str]) -> None:
+    """Print what was written and how near the targets it ends; nothing on a stdout that is itself an output."""
+    from ncatool.evaluation.errors import measure_errors
+
+    if "-" in outputs:
+        return
+    errors = [{"steps": one.step, **measure_errors(one.state, one.expected)} for one in playbacks]
+    wrote: dict[str, Any] = {"wrote": outputs} if outputs else {}
+    if len(playbacks) == 1:
+        terminal.print_result({**wrote, **errors[0]})
+    else:
+        terminal.print_results(wrote, {one.name: values for one, values in zip(playbacks, errors, strict=True)})

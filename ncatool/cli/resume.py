@@ -1,0 +1,53 @@
+"""`ncatool resume`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ncatool.cli import options as o
+from ncatool.cli import terminal
+from ncatool.cli.app import app
+from ncatool.cli.training import complete_run, prepare_device
+from ncatool.errors import UsageError
+
+
+@app.command(epilog="Example:  ncatool resume model.safetensors --iterations 4000")
+def resume(
+    model: Annotated[Path, typer.Argument(help="Model file of a run that left a checkpoint.")],
+    iterations: o.MoreIterations = None,
+    learning_rate: o.NewLearningRate = None,
+    checkpoint_every: o.NewCheckpointEvery = None,
+    device: o.NewDevice = None,
+    threads: o.NewThreads = None,
+    preview: o.Preview = False,
+    tensorboard: o.Tensorboard = None,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+) -> None:
+    """Go on with a run from its checkpoint, as if it had not stopped.
+
+    With other --iterations the learning rate goes on as it would stand there in a run of that length.
+    All other settings of a run stay what they are.
+    """
+    from ncatool.training.run import Run
+    from ncatool.training.run_files import RunFiles
+
+    changes = {
+        "iterations": iterations, "learning_rate": learning_rate, "checkpoint_every": checkpoint_every,
+        "device": device, "threads": threads,
+    }  # fmt: skip
+    files = RunFiles(model)
+    if not files.checkpoint.exists():
+        raise UsageError(f"there is no checkpoint {files.checkpoint}", "give the model file of a run that has left one")
+    with files.lock():
+        run = Run.resume(files, **{name: value for name, value in changes.items() if value is not None})
+        prepare_device(run.config.train.threads, run.config.train.device, run.config)
+        for difference in run.find_differences():
+            terminal.print_note(f"not what it was: {difference}; the numbers may differ from an undisturbed run's")
+        if run.trainer.iteration == run.config.train.iterations:
+            terminal.print_note(f"all {run.trainer.iteration} iterations are done; give --iterations more to go on")
+        complete_run(run, preview, tensorboard)

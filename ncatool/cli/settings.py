@@ -1,0 +1,219 @@
+"""The options of settings: `train` takes one value of each, `sweep` several."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from ncatool.cli.options import (
+    OUTPUT,
+    RULE,
+    TARGET,
+    TRAINING,
+    AlphaOption,
+    ColormapOption,
+    DeviceOption,
+    FireRate,
+    Padding,
+    Seed,
+    Threads,
+    Threshold,
+    make_option,
+    name_parameter,
+)
+from ncatool.config.flat import SETTINGS
+from ncatool.config.names import Boundary, Filter, Loss, Precision, Regime, Schedule
+from ncatool.config.schema import TrainConfig
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+PrecisionOption = Annotated[
+    Precision, make_option(TRAINING, "precision", "Of the factors of the network's products; all else is float32.")
+]
+
+TargetSpec = Annotated[
+    str | None,
+    make_option(
+        TARGET, "target", "[b]phantom[/b], an image file, or a MedMNIST sample as FLAG\\[@SIZE]\\[:SPLIT\\[:INDEX]].",
+        "-t", show_default="chestmnist if fetched, else phantom", metavar="TARGET",
+    ),
+]  # fmt: skip
+
+Size = Annotated[int, make_option(TARGET, "size", "Longer side of the picture, in cells.")]
+
+Iterations = Annotated[
+    int | None,
+    make_option(
+        TRAINING,
+        "iterations",
+        "Optimiser steps.",
+        "-n",
+        show_default="100 for each cell of --size, 175 with damage",
+    ),
+]
+
+LearningRate = Annotated[float, make_option(TRAINING, "learning-rate", "Peak learning rate of Adam.")]
+
+ScheduleOption = Annotated[
+    Schedule, make_option(TRAINING, "schedule", "How the learning rate falls after a short warm-up.")
+]
+
+BatchSize = Annotated[int, make_option(TRAINING, "batch-size", "Rollouts an iteration.")]
+
+PoolSize = Annotated[int, make_option(TRAINING, "pool-size", "States kept between iterations.")]
+
+RegimeOption = Annotated[
+    Regime | None,
+    make_option(
+        TRAINING, "regime", "Rollouts from the seed; from a pool; from a pool with damage.",
+        show_default=TrainConfig.regime.value,
+    ),
+]  # fmt: skip
+
+DamageFlag = Annotated[bool, make_option(TRAINING, "damage", "Short for --regime regenerating.")]
+
+Damaged = Annotated[int, make_option(TRAINING, "damaged", "States of a batch that are damaged, when regenerating.")]
+
+LossOption = Annotated[Loss, make_option(TRAINING, "loss", "What to minimise.")]
+
+Margin = Annotated[float, make_option(TRAINING, "margin", "Error per channel that costs nothing, for --loss hinge.")]
+
+Steps = Annotated[
+    str | None,
+    make_option(
+        TRAINING,
+        "steps",
+        "Steps of a rollout, drawn anew each iteration.",
+        metavar="MIN-MAX",
+        show_default="by size: 45-76 for 28 cells, 56-87 with damage",
+    ),
+]
+
+Channels = Annotated[int, make_option(RULE, "channels", "Channels of a cell, RGBA included.")]
+
+Hidden = Annotated[int, make_option(RULE, "hidden", "Hidden units of the update network.")]
+
+FilterOption = Annotated[Filter, make_option(RULE, "filter", "Kernel that a cell perceives its neighbours through.")]
+
+BoundaryOption = Annotated[
+    Boundary, make_option(RULE, "boundary", "What lies beyond the edge: nothing, or the other edge.")
+]
+
+CheckpointEvery = Annotated[
+    int,
+    make_option(
+        OUTPUT, "checkpoint-every", "Iterations between two checkpoints.",
+        show_default="200, or more where writing takes over 2 % of the time",
+    ),
+]  # fmt: skip
+
+Checkpoint = Annotated[
+    bool,
+    typer.Option(
+        "--checkpoint/--no-checkpoint", help="Write checkpoints, so that the run can be resumed.",
+        rich_help_panel=OUTPUT,
+    ),
+]  # fmt: skip
+
+Initial = Annotated[
+    str,
+    typer.Option(
+        "--from", help="Start from the weights of this model, with its channels, hidden units and filter.",
+        rich_help_panel=TRAINING, show_default=False, metavar="MODEL",
+    ),
+]  # fmt: skip
+
+SETTING_OPTIONS: dict[str, Any] = {
+    "target": TargetSpec,
+    "size": Size,
+    "padding": Padding,
+    "colormap": ColormapOption,
+    "alpha": AlphaOption,
+    "iterations": Iterations,
+    "learning_rate": LearningRate,
+    "schedule": ScheduleOption,
+    "loss": LossOption,
+    "margin": Margin,
+    "regime": RegimeOption,
+    "damage": DamageFlag,
+    "damaged": Damaged,
+    "steps": Steps,
+    "batch_size": BatchSize,
+    "pool_size": PoolSize,
+    "from": Initial,
+    "precision": PrecisionOption,
+    "filter": FilterOption,
+    "channels": Channels,
+    "hidden": Hidden,
+    "fire_rate": FireRate,
+    "threshold": Threshold,
+    "boundary": BoundaryOption,
+    "checkpoint_every": CheckpointEvery,
+    "checkpoint": Checkpoint,
+    "device": DeviceOption,
+    "threads": Threads,
+    "seed": Seed,
+}
+"""The option of every setting, in the order of `--help`."""
+
+_SWEEP_HELP = {
+    "damage": "Whether states are damaged.",
+    "threads": "CPU threads of each run; 0: as many as are left for it.",
+}
+"""What options say where there are many runs."""
+
+
+def take_settings(command: Command) -> Command:
+    """Give a command that takes `**settings` the option of every setting; None where an option is not given."""
+    return _add_parameters(command, _make_single)
+
+
+def take_lists_of_settings(command: Command) -> Command:
+    """Give a command that takes `**settings` the option of every setting, for several values separated by commas."""
+    return _add_parameters(command, _make_list)
+
+
+def collect_settings(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that were given, by their flat names."""
+    return {name: value for name in SETTINGS if (value := parameters.get(name_parameter(name))) is not None}
+
+
+def _add_parameters(command: Command, make_parameter: Callable[[str], inspect.Parameter]) -> Command:
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for one in signature.parameters.values() if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    added = [make_parameter(name) for name in SETTING_OPTIONS]
+    keyword_only = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own]
+    command.__signature__ = signature.replace(parameters=[*added, *keyword_only])  # type: ignore[attr-defined]
+    return command
+
+
+def _make_parameter(name: str, kind: Any, option: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name_parameter(name), inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _make_single(name: str) -> inspect.Parameter:
+    option = _copy_option(name)
+    return _make_parameter(name, SETTING_OPTIONS[name].__origin__, option)
+
+
+def _make_list(name: str) -> inspect.Parameter:
+    option = _copy_option(name)
+    if name == "checkpoint":  # it cannot be varied
+        return _make_parameter(name, bool, option)
+    option.metavar = "yes|no|both" if name == "damage" else "VALUE,..."
+    option.help = _SWEEP_HELP.get(name, option.help)
+    return _make_parameter(name, str, option)
+
+
+def _copy_option(name: str) -> Any:
+    """Return a setting's option, which shows its default although the parameter's own is None."""
+    option = copy.copy(SETTING_OPTIONS[name].__metadata__[0])
+    if option.show_default is True:
+        option.show_default = str(SETTINGS[name])
+    return option

@@ -1,0 +1,50 @@
+"""`ncatool train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ncatool.cli import options as o
+from ncatool.cli import terminal
+from ncatool.cli.app import app
+from ncatool.cli.settings import collect_settings, take_settings
+from ncatool.cli.training import complete_run, prepare_device
+from ncatool.config.flat import build_config
+
+
+@app.command(
+    epilog="Example:  ncatool train --target photo.png --size 40 --padding 16 --damage --out photo.safetensors"
+)
+@take_settings
+def train(
+    root: o.Root = None,
+    out: o.Out = Path("model.safetensors"),
+    force: o.Force = False,
+    preview: o.Preview = False,
+    tensorboard: o.Tensorboard = None,
+    config: o.Config = None,
+    quiet: o.Quiet = False,
+    json: o.Json = False,
+    traceback: o.Traceback = False,
+    **settings: Any,
+) -> None:
+    """Train a model that grows a picture from one cell.
+
+    Writes NAME.safetensors (the model), NAME.toml (the record), NAME.csv and NAME.png (the curve)
+    and NAME.checkpoint.safetensors. Ctrl-C saves all of them; `ncatool resume` goes on.
+    """
+    given = collect_settings(settings)
+    build_config(given)  # refuses what has no meaning before torch is imported
+
+    from ncatool.data.readers import choose_default_source
+    from ncatool.library import prepare_run
+
+    if "target" not in given:
+        given["target"] = choose_default_source(root)
+        if given["target"] == "phantom":
+            terminal.print_note("no --target and chestmnist is not fetched: growing the built-in phantom")
+    run = prepare_run(build_config(given), out, root=root, force=force)
+    prepare_device(run.config.train.threads, run.config.train.device, run.config)
+    with run.files.lock():
+        complete_run(run, preview, tensorboard)

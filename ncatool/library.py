@@ -1,0 +1,235 @@
+"""The library's face: train, load, grow, watch and measure models from Python, as the commands do."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from ncatool.config.flat import adopt_model, build_config, check_settings
+from ncatool.config.names import Device
+from ncatool.config.schema import RunConfig
+from ncatool.data.readers import choose_default_source, convert_picture, load_target
+from ncatool.data.target import Target
+from ncatool.engine.compiled import configure_process
+from ncatool.engine.device import resolve_device
+from ncatool.errors import UsageError
+from ncatool.evaluation.models import Candidate, evaluate
+from ncatool.evaluation.protocol import Protocol
+from ncatool.evaluation.table import to_json
+from ncatool.files.atomic import check_writable
+from ncatool.nca.model_file import ModelData, load_model, read_record
+from ncatool.nca.picture import enlarge, parse_background
+from ncatool.rendering.damage_script import parse_script
+from ncatool.rendering.film import Playback, play_frames
+from ncatool.rendering.gif import Gif
+from ncatool.rendering.layout import Layout
+from ncatool.rendering.render import check_outputs, render
+from ncatool.rendering.timeline import RenderSettings
+from ncatool.training.run import Run
+from ncatool.training.run_files import RunFiles
+from ncatool.training.signals import catch_signals
+from ncatool.training.trainer import Report
+
+Picture = str | Path | Image.Image | np.ndarray
+"""A target: `phantom`, an image file, a MedMNIST sample, a Pillow image, or an array of the shape [height, width],
+[height, width, 3] or [height, width, 4], of uint8 or of floats from 0 to 1; RGBA is not premultiplied."""
+
+DISPLAY_SETTINGS: dict[str, Any] = {"steps": 200, "every": 4}
+"""How a model shows itself in a notebook."""
+
+
+class Model:
+    """A trained model: the weights, the settings of its rule, and the picture that it grows."""
+
+    def __init__(self, data: ModelData, path: Path) -> None:
+        self.data = data
+        """Weights, settings of the rule, and target."""
+        self.path = path
+        """The file that it was loaded from."""
+
+    def __repr__(self) -> str:
+        height, width = self.data.target.shape
+        rule = self.data.config
+        return f"Model({str(self.path)!r}: {height}x{width} cells, {rule.filter} filter, {rule.channels} channels)"
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.path.stem
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """What the file beside the model, NAME.toml, says of its training; empty where there is none."""
+        return read_record(self.path)
+
+    @property
+    def target(self) -> UInt8[np.ndarray, "height width 4"]:
+        """The picture that it grows: RGBA, not premultiplied, without padding."""
+        return self.data.target.pixels
+
+    def grow(self, steps: int = 200, **settings: Any) -> Float[np.ndarray, "height width channel"]:
+        """Return the state after some steps: RGBA premultiplied by alpha, then the hidden channels.
+
+        Settings are those of `ncatool render`: seed, damage (such as "circle@100"), grid (height, width), at (seed
+        cells), rotate (degrees). The fire masks are those of a rendering, so that both show the same cells.
+        """
+        playback, chosen = self._play(steps=steps, **{"every": max(1, steps), **settings})
+        for _ in play_frames([playback], chosen):
+            pass
+        return playback.state[0].cpu().numpy().copy()
+
+    def frames(self, steps: int = 500, **settings: Any) -> Iterator[Image.Image]:
+        """Return the frames of a rendering one by one, as Pillow images.
+
+        Settings are those of `ncatool render`: every, scale, damage, background, view, overlay, trim, grid, at,
+        rotate, seed.
+        """
+        playback, chosen = self._play(steps=steps, **settings)
+        layout = Layout([playback], chosen)
+        for frame in play_frames([playback], chosen):
+            yield Image.fromarray(enlarge(layout.paint(frame), layout.scale))
+
+    def save(self, *outputs: str | Path, force: bool = False, **settings: Any) -> None:
+        """Write animations, videos, sheets or folders of frames, as `ncatool render` does.
+
+        Settings are those of `frames`, and fps and hold. Raises UsageError for an output that exists, unless `force`
+        is set, or whose ending means nothing.
+        """
+        names = [str(output) for output in outputs]
+        check_outputs(names, force)
+        playback, chosen = self._play(**settings)
+        render([playback], names, chosen)
+
+    def evaluate(
+        self, rollouts: int = 16, steps: int = 2000, seed: int = 0, progress: Callable[[int, int], object] | None = None
+    ) -> dict[str, Any]:
+        """Measure how well the model grows, persists and regenerates; the names are those of `compare --json`.
+
+        `progress` is called with the steps done and the steps in all.
+        """
+        protocol = Protocol(rollouts=rollouts, steps=steps, seed=seed)
+        done = 0
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            if progress is not None:
+                progress(done, protocol.total_steps)
+
+        candidate = Candidate(self.name, self.path, self.data, self.record)
+        return to_json(evaluate(candidate, protocol, count))
+
+    def _play(self, **settings: Any) -> tuple[Playback, RenderSettings]:
+        chosen = make_render_settings(**settings)
+        return Playback(self.data, chosen, self.name), chosen
+
+    def _repr_mimebundle_(
+        self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
+    ) -> dict[str, Any]:
+        """Show the model growing where it is the last line of a notebook's cell."""
+        return {"image/gif": self._draw_gif(), "text/plain": repr(self)}
+
+    def _draw_gif(self) -> bytes:
+        buffer = io.BytesIO()
+        playback, chosen = self._play(**DISPLAY_SETTINGS)
+        layout = Layout([playback], chosen)
+        writer = Gif(buffer, layout)
+        for frame in play_frames([playback], chosen):
+            writer.add(layout.paint(frame), frame.moment)
+        writer.close()
+        return buffer.getvalue()
+
+
+def load(path: str | Path, device: str = "auto") -> Model:
+    """Load a model file.
+
+    `device` is auto, cpu, cuda or mps. Raises NcatoolError for a file that is missing, damaged, not a model, or
+    contradicted by the record beside it.
+    """
+    configure_process(0)
+    place = resolve_device(Device(device))
+    return Model(load_model(Path(path)).move_to(place), Path(path))
+
+
+def train(
+    target: Picture | None = None,
+    out: str | Path = "model.safetensors",
+    *,
+    progress: Callable[[Report], object] | None = None,
+    root: str | Path | None = None,
+    force: bool = False,
+    **settings: Any,
+) -> Model:
+    """Train a model that grows a picture, and leave the files that `ncatool train` leaves, with the same bytes.
+
+    Settings are the options of `ncatool train` with underscores (`from_` is the option `--from`); `root` is the folder
+    of MedMNIST files. `progress` is called with a report after each iteration. An interruption saves everything, for
+    `ncatool resume`, and is raised again. Raises UsageError for a setting that does not exist or is out of range, and
+    NcatoolError where training fails; the last good model is then saved.
+    """
+    folder = None if root is None else Path(root)
+    named = {name.rstrip("_"): value for name, value in settings.items()}
+    if isinstance(target, str | Path):
+        named["target"] = str(target)
+    picture = None if target is None or isinstance(target, str | Path) else target
+    config = build_config(check_settings({"target": choose_default_source(folder), **named}, "ncatool.train"))
+    run = prepare_run(config, Path(out), root=folder, force=force, picture=picture)
+    with run.files.lock(), catch_signals() as stopped:
+        for report in run.train(lambda: stopped() is not None):
+            if progress is not None:
+                progress(report)
+        if run.trainer.iteration < config.train.iterations:
+            raise KeyboardInterrupt
+        run.finish()
+    return load(out, config.train.device)
+
+
+def prepare_run(
+    config: RunConfig,
+    out: Path,
+    *,
+    root: Path | None = None,
+    force: bool = False,
+    picture: Image.Image | np.ndarray | None = None,
+) -> Run:
+    """Check what a run needs, before anything is written, and return the run.
+
+    `picture` takes the place of the target that the settings name. Raises UsageError for files that exist, unless
+    `force` is set, and for a target or a model to start from that cannot be read.
+    """
+    files = RunFiles(out)
+    check_writable(files.list_paths(), force)
+    start = load_model(Path(config.train.initial)) if config.train.initial else None
+    if start is not None:
+        config = dataclasses.replace(config, model=adopt_model(config.model, start.config, config.train.initial))
+    target: Target = load_target(config.target, root) if picture is None else convert_picture(picture, config.target)
+    configure_process(config.train.threads)
+    return Run(config, target, files, start.weights if start else None)
+
+
+def make_render_settings(**settings: Any) -> RenderSettings:
+    """Return the settings of a rendering; damage may be a script such as "circle@200", background a colour's name.
+
+    Raises UsageError for a setting that does not exist, or a value that has no meaning.
+    """
+    fields = [field.name for field in dataclasses.fields(RenderSettings)]
+    for name in settings:
+        if name not in fields:
+            raise UsageError(f"there is no setting {name} of a rendering", f"choose from {', '.join(fields)}")
+    steps = settings.get("steps", RenderSettings.steps)
+    if isinstance(settings.get("damage"), str):
+        settings["damage"] = parse_script([settings["damage"]], steps)
+    if isinstance(settings.get("background"), str):
+        settings["background"] = parse_background(settings["background"])
+    return RenderSettings(**settings)
+
+
+__all__ = ["Model", "load", "train"]
