@@ -17,12 +17,13 @@ app = typer.Typer(
 )
 
 
-def _print_version(value: bool) -> None:
+def _print_version(value: bool) -> bool:
     if value:
         from importlib.metadata import version
 
         print(f"ncatool {version('ncatool')}")
         raise typer.Exit
+    return value
 
 
 @app.callback()

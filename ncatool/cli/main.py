@@ -52,8 +52,8 @@ def _fail(error: NcatoolError) -> None:
 
 def _flags_of_train(context: typer.Context) -> list[str]:
     group = context.parent.command if context.parent is not None else None
-    train = getattr(group, "commands", {}).get("train")
-    return [flag for parameter in train.params for flag in parameter.opts] if train is not None else []
+    command = getattr(group, "commands", {}).get("train")
+    return [flag for parameter in command.params for flag in parameter.opts] if command is not None else []
 
 
 def _translate_error(error: TyperException) -> UsageError:

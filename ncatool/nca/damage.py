@@ -1,4 +1,4 @@
-"""TODO."""
+"""Damage: which cells of a picture each shape erases, and the random circles that training erases."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from ncatool.config.names import Damage
 from ncatool.nca.types import Mask
 
 Centre = tuple[float, float]
-
+"""Row and column, in cells."""
 
 DamageShape = Callable[..., Mask]
-"""Cells of a picture that a kind of damage erases, by (height, width, size, centre=None)."""
+"""A function of (height, width, size, centre=None) that returns the erased cells; see `DAMAGE_SHAPES`."""
 
 
 def circle_mask(height: int, width: int, y: float, x: float, radius: float) -> Mask:
-    """Cells whose centres lie within `radius` of (y, x); all in cells."""
+    """Return the cells whose centres lie within `radius` of (y, x); all in cells."""
     rows = torch.arange(height).unsqueeze(1) - y
     columns = torch.arange(width) - x
     return rows**2 + columns**2 <= radius**2
 
 
-def _circle_damage(height: int, width: int, size: float, centre: Centre | None = None) -> Mask:
+def _select_circle(height: int, width: int, size: float, centre: Centre | None = None) -> Mask:
     y, x = centre or ((height - 1) / 2, (width - 1) / 2)
     return circle_mask(height, width, y, x, size * min(height, width))
 
 
-def _half_damage(axis: int, second: bool) -> DamageShape:
-    def mask(height: int, width: int, size: float, centre: Centre | None = None) -> Mask:
+def _make_half_damage(axis: int, second: bool) -> DamageShape:
+    """Return the shape that erases the first or the second half along an axis: 0 for rows, 1 for columns."""
+
+    def select_half(height: int, width: int, size: float, centre: Centre | None = None) -> Mask:
         position = torch.arange((height, width)[axis]) < (height, width)[axis] / 2
         return (position ^ second).unsqueeze(1 - axis).expand(height, width)
 
-    return mask
+    return select_half
 
 
-def _square_damage(height: int, width: int, size: float, centre: Centre | None = None) -> Mask:
+def _select_square(height: int, width: int, size: float, centre: Centre | None = None) -> Mask:
     y, x = centre or ((height - 1) / 2, (width - 1) / 2)
     half = size * min(height, width)
     rows = (torch.arange(height) - y).abs() <= half
@@ -47,25 +49,28 @@ def _square_damage(height: int, width: int, size: float, centre: Centre | None =
 
 
 DAMAGE_SHAPES: dict[Damage, DamageShape] = {
-    Damage.CIRCLE: _circle_damage,
-    Damage.LEFT: _half_damage(1, second=False),
-    Damage.RIGHT: _half_damage(1, second=True),
-    Damage.TOP: _half_damage(0, second=False),
-    Damage.BOTTOM: _half_damage(0, second=True),
-    Damage.SQUARE: _square_damage,
+    Damage.CIRCLE: _select_circle,
+    Damage.LEFT: _make_half_damage(1, second=False),
+    Damage.RIGHT: _make_half_damage(1, second=True),
+    Damage.TOP: _make_half_damage(0, second=False),
+    Damage.BOTTOM: _make_half_damage(0, second=True),
+    Damage.SQUARE: _select_square,
 }
-"""Cells that each shape erases from a picture of this height and width; `size`, where it has one, is
-its radius or half side as a share of the shorter side, `centre` its row and column."""
+"""The function of each shape.
+
+`size` is the radius of a circle or half the side of a square, as a share of the picture's shorter side, and `centre` its
+middle, by default that of the picture. Halves ignore both.
+"""
 
 
 DEFAULT_SIZES = {Damage.CIRCLE: 0.3, Damage.SQUARE: 0.25}
-"""Radius and half side by default: the square then has half the picture's side."""
+"""Default sizes; a square then has half the side of the picture."""
 
 
 def draw_circle(visible: Mask, generator: torch.Generator, side: int = 0) -> Mask:
-    """A circle around one of the `visible` cells, with a radius of 0.1 to 0.4 of `side` cells.
+    """Draw a circle around one of the `visible` cells, or around any cell where none is visible.
 
-    The side is by default the shorter one of the mask.
+    Its radius is 0.1 to 0.4 times `side` cells, by default the shorter side of the mask.
     """
     height, width = visible.shape
     cells = visible.nonzero() if visible.any() else torch.ones_like(visible).nonzero()
@@ -75,5 +80,5 @@ def draw_circle(visible: Mask, generator: torch.Generator, side: int = 0) -> Mas
 
 
 def pad_mask(mask: Mask, padding: int) -> Bool[Tensor, "gridheight gridwidth"]:
-    """A mask of the picture as one of the padded grid: damage lands on the picture at every padding."""
+    """Return a mask of the picture as a mask of the padded grid; cells of the padding are False."""
     return torch.nn.functional.pad(mask, (padding,) * 4)

@@ -1,4 +1,4 @@
-"""The files that a run leaves, and what is believed of one that is read."""
+"""The model file: how a model is written, and what is checked when one is read."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ncatool.nca.weights import Weights
 
 MODEL_SUFFIX = ".safetensors"
 
-
 _TENSOR_FIELDS = {
     "hidden.weight": "hidden_weight",
     "hidden.bias": "hidden_bias",
     "output.weight": "output_weight",
     "output.bias": "output_bias",
 }
+"""Names of tensors in the file, and the fields of `Weights` that they fill."""
 
 
 @dataclass(frozen=True)
@@ -42,41 +42,43 @@ class ModelData:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """The device that the weights are on, and rollouts run on."""
         return self.weights.hidden_weight.device
 
     def move_to(self, device: torch.device) -> ModelData:
-        """The same on a device."""
+        """Return this model with its weights on a device."""
         weights = (None if tensor is None else tensor.to(device) for tensor in self.weights)
         return dataclasses.replace(self, weights=Weights(*weights))  # type: ignore[arg-type]
 
 
 def weights_to_tensors(weights: Weights) -> dict[str, Tensor]:
-    """Weights under the names that they have in a file."""
-    named = {name: getattr(weights, field) for name, field in _TENSOR_FIELDS.items()}
-    return {name: tensor for name, tensor in named.items() if tensor is not None}
+    """Return the weights by the names that they have in a file."""
+    tensors = {name: getattr(weights, field) for name, field in _TENSOR_FIELDS.items()}
+    return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
 def tensors_to_weights(tensors: Mapping[str, Tensor]) -> Weights:
-    """The opposite of `named_weights`."""
+    """Return weights from tensors named as in a file; the opposite of `weights_to_tensors`."""
     return Weights(**{_TENSOR_FIELDS[name]: tensor for name, tensor in tensors.items()})
 
 
 def target_to_tensor(target: Target) -> Tensor:
-    """The target's pixels as a tensor."""
+    """Return the target's pixels, uint8 [height, width, 4]."""
     return torch.from_numpy(np.array(target.pixels))
 
 
 def save_model(path: Path, model: ModelData) -> None:
-    """Writes the model file."""
+    """Write a model file, whole or not at all."""
     tensors = {**weights_to_tensors(model.weights), "target": target_to_tensor(model.target)}
-    write_bytes(
-        path, pack_tensors(tensors, {"model": dataclasses.asdict(model.config), "target": model.target.describe()})
-    )
+    tables = {"model": dataclasses.asdict(model.config), "target": model.target.describe()}
+    write_bytes(path, pack_tensors(tensors, tables))
 
 
 def read_weights(path: Path, file: Any, config: ModelConfig) -> Weights:
-    """The weights of a model of this configuration."""
+    """Read the weights of a model with this configuration.
+
+    Raises NcatoolError for a tensor that is missing, or whose shape, type or values are wrong.
+    """
     shapes = {
         "hidden.weight": (config.hidden, 3 * config.channels),
         "hidden.bias": (config.hidden,),
@@ -88,7 +90,10 @@ def read_weights(path: Path, file: Any, config: ModelConfig) -> Weights:
 
 
 def read_target(path: Path, file: Any) -> Target:
-    """The target and where it is from."""
+    """Read the target and its origin.
+
+    Raises NcatoolError for pixels or a padding that no target can have.
+    """
     table = read_header_table(path, file, "target")
     shape = tuple(file.get_slice("target").get_shape()) if "target" in file.keys() else ()  # noqa: SIM118
     expected = (*shape[:2], 4) if len(shape) == 3 and min(shape) > 0 and max(shape) <= MAX_SIDE else (1, 1, 4)
@@ -101,15 +106,15 @@ def read_target(path: Path, file: Any) -> Target:
 
 
 def label_models(paths: Sequence[Path]) -> list[str]:
-    """What to call models: by the file's name, or by its path where several have that name."""
+    """Return a label for each model: its file's name without ending, or its path where several files have that name."""
     stems = [path.stem for path in paths]
     return [path.stem if stems.count(path.stem) == 1 else str(path.with_suffix("")) for path in paths]
 
 
 def load_model(path: Path) -> ModelData:
-    """A model file, checked against its sidecar where there is one.
+    """Read a model file, and compare it with its record (NAME.toml) where there is one.
 
-    Raises NcatoolError for a file that is missing, truncated, not a model, or contradicted by its sidecar.
+    Raises NcatoolError for a file that is missing, truncated or not a model, or whose record contradicts it.
     """
     with open_tensors(path) as file:
         table = read_header_table(path, file, "model")
@@ -126,15 +131,15 @@ def read_record(path: Path) -> dict[str, Any]:
     return read_toml(record) if record.exists() else {}
 
 
-def _check_record(path: Path, sidecar: Path, header: dict[str, Any]) -> None:
-    if not sidecar.exists():
+def _check_record(path: Path, record: Path, header: dict[str, Any]) -> None:
+    if not record.exists():
         return
-    table = read_toml(sidecar).get("model", {})
+    table = read_toml(record).get("model", {})
     if not isinstance(table, dict):
-        raise NcatoolError(f"{sidecar} says model = {shorten(table)}, which is no table", "fix or remove that file")
+        raise NcatoolError(f"{record} says model = {shorten(table)}, which is no table", "fix or remove that file")
     for name, value in header.items():
         if name in table and table[name] != value:
             raise NcatoolError(
-                f"{sidecar} says {name} = {shorten(table[name])}, but the header of {path.name} says {value!r}",
+                f"{record} says {name} = {shorten(table[name])}, but the header of {path.name} says {value!r}",
                 "put the right record beside the model, or remove the wrong one",
             )

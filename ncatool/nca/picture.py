@@ -1,4 +1,4 @@
-"""TODO."""
+"""Pictures of states: visible channels over a background, as 8-bit RGB or RGBA."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from PIL import ImageColor
 from ncatool.errors import UsageError
 
 Picture = UInt8[np.ndarray, "_height _width _colours"]
-"""RGB, or RGBA that is not premultiplied. The underscores: one call may take pictures of several sizes."""
+"""RGB, or RGBA that is not premultiplied. Axes with an underscore may differ between the pictures of one call."""
 
 
-_CHECKER = (153, 102)
-
-
+_CHECKER_GREYS = (153, 102)
 _CHECKER_PIXELS = 8
+"""Side of a square of the checkerboard."""
 
 
 @dataclass(frozen=True)
@@ -25,36 +24,39 @@ class Background:
     """What shows through transparent cells: a colour, a checkerboard, or nothing."""
 
     colour: tuple[int, int, int] = (255, 255, 255)
-    """Of the paper around pictures, too."""
+    """Also the colour around pictures."""
     checker: bool = False
     transparent: bool = False
 
     @property
     def paper(self) -> tuple[int, ...]:
-        """What lies around pictures."""
+        """The colour around pictures: RGB, or RGBA where it is transparent."""
         return (*self.colour, 0) if self.transparent else self.colour
 
     @property
     def ink(self) -> tuple[int, ...]:
-        """A colour to write with; on nothing, one that is legible on light and dark."""
+        """The colour of text: black or white; a grey that is legible on both where the background is transparent."""
         if self.transparent:
             return (128, 128, 128, 255)
         return (0, 0, 0) if sum(self.colour) > 382 else (255, 255, 255)
 
     def fill(self, height: int, width: int, scale: int) -> UInt8[np.ndarray, "height width 3"]:
-        """What is behind a picture whose cells are drawn with this scale."""
+        """Return the pixels behind a picture, one a cell; later each is drawn as scale × scale pixels."""
         if not self.checker:
             return np.broadcast_to(np.asarray(self.colour, np.uint8), (height, width, 3))
         cells = max(1, _CHECKER_PIXELS // scale)
         odd = (np.arange(height)[:, None] // cells + np.arange(width) // cells) % 2
-        return np.repeat(np.asarray(_CHECKER, np.uint8)[odd][..., None], 3, axis=2)
+        return np.repeat(np.asarray(_CHECKER_GREYS, np.uint8)[odd][..., None], 3, axis=2)
 
 
 WHITE, BLACK = Background(), Background((0, 0, 0))
 
 
 def parse_background(name: str) -> Background:
-    """A colour by name (`white`) or code (`#1e1e2e`), `checker` or `transparent`."""
+    """Return the background for a colour's name (`white`) or code (`#1e1e2e`), `checker` or `transparent`.
+
+    Raises UsageError for anything else.
+    """
     if name == "checker":
         return Background(checker=True)
     if name == "transparent":
@@ -69,20 +71,19 @@ def parse_background(name: str) -> Background:
     return Background((red, green, blue))
 
 
-def compose(visible: Float[np.ndarray, "height width 4"], ground: Background, scale: int = 1) -> Picture:
-    """Premultiplied RGBA over a background, clipped to what a screen can show."""
+def compose(visible: Float[np.ndarray, "height width 4"], background: Background, scale: int = 1) -> Picture:
+    """Draw premultiplied RGBA over a background, clipped to 0 to 1; the picture has one pixel a cell."""
     visible = np.clip(np.nan_to_num(visible), 0, 1)
     alpha = visible[..., 3:]
-    if ground.transparent:
-        plain = np.divide(visible[..., :3], alpha, out=np.zeros_like(visible[..., :3]), where=alpha > 0)
-        mixed = np.concatenate([plain, alpha], axis=-1)
+    if background.transparent:
+        colour = np.divide(visible[..., :3], alpha, out=np.zeros_like(visible[..., :3]), where=alpha > 0)
+        mixed = np.concatenate([colour, alpha], axis=-1)
     else:
-        mixed = visible[..., :3] + (1 - alpha) * (
-            ground.fill(visible.shape[0], visible.shape[1], scale) / np.float32(255)
-        )
+        behind = background.fill(visible.shape[0], visible.shape[1], scale) / np.float32(255)
+        mixed = visible[..., :3] + (1 - alpha) * behind
     return np.round(np.clip(mixed, 0, 1) * 255).astype(np.uint8)
 
 
 def enlarge(picture: UInt8[np.ndarray, "height width ..."], scale: int) -> UInt8[np.ndarray, "tall wide ..."]:
-    """Each cell as a square of scale × scale pixels."""
+    """Return a picture that shows each cell as a square of scale × scale pixels."""
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)

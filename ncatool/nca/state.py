@@ -1,4 +1,4 @@
-"""Where rollouts start: the seed, the pool of states, and damage."""
+"""Cell states: the seed that rollouts start from, and whether a state still lives."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ALPHA = 3
 
 
 def middle_cell(height: int, width: int) -> tuple[int, int]:
-    """Row and column of the cell that a picture grows from."""
+    """Return the row and column of the cell that a picture grows from."""
     return height // 2, width // 2
 
 
 def make_seed(batch: int, height: int, width: int, channels: int, at: Sequence[tuple[int, int]] = ()) -> State:
-    """States that are empty but for the cells `at` (row, column), by default the one in the middle.
+    """Return states that are 0 except for the seed cells, whose alpha and hidden channels are 1.
 
-    Their alpha and hidden channels are 1.
+    `at` lists them by row and column; by default the only one is in the middle.
     """
     state = torch.zeros(batch, height, width, channels)
     for y, x in at or [middle_cell(height, width)]:
@@ -31,5 +31,5 @@ def make_seed(batch: int, height: int, width: int, channels: int, at: Sequence[t
 
 
 def has_living_cells(state: State, threshold: float) -> Bool[Tensor, "batch"]:
-    """Which states hold a cell that is above the threshold: the others have died, and stay dead."""
+    """Return which states have a cell with an alpha above the threshold: the others have died, and stay dead."""
     return (state[..., ALPHA] > threshold).flatten(1).any(dim=1)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Safetensors files with tables and a checksum in their header: how all files of ncatool keep tensors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WHOLE_FILE_HINT = "give a file that ncatool has written, whole"
 
 
 def _compute_checksum(tables: Mapping[str, Any], tensors: Iterable[tuple[str, Tensor]]) -> int:
-    """CRC-32 of tables and tensors with their names, dtypes and shapes."""
+    """Return the CRC-32 of tables and tensors with their names, dtypes and shapes."""
     value = zlib.crc32(json.dumps(tables, sort_keys=True).encode())
     for name, tensor in tensors:
         value = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), value)
@@ -31,16 +31,22 @@ def _compute_checksum(tables: Mapping[str, Any], tensors: Iterable[tuple[str, Te
 
 
 def pack_tensors(tensors: Mapping[str, Tensor], tables: Mapping[str, Any]) -> bytes:
-    """A safetensors file with its tables and checksum; one key, for several come in an order that changes."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    """Return the bytes of a safetensors file that holds tensors, tables and a checksum over both.
+
+    The tables are one entry of its metadata: several would be written in an order that changes.
+    """
+    contents = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
     body = json.loads(json.dumps({"format": FILE_FORMAT, **tables}))
-    sealed = {"checksum": _compute_checksum(body, plain.items()), **body}
-    return save(plain, {"ncatool": json.dumps(sealed, sort_keys=True)})
+    header = {"checksum": _compute_checksum(body, contents.items()), **body}
+    return save(contents, {"ncatool": json.dumps(header, sort_keys=True)})
 
 
 @contextmanager
 def open_tensors(path: Path) -> Iterator[Any]:
-    """An open safetensors file, with every way that it can be broken as one NcatoolError."""
+    """Open a safetensors file.
+
+    Raises UsageError for a missing file, NcatoolError for one that is empty, truncated, unreadable or of another kind.
+    """
     try:
         if path.is_file() and path.stat().st_size == 0:
             raise NcatoolError(f"{path} is empty (0 bytes)", WHOLE_FILE_HINT)
@@ -55,7 +61,7 @@ def open_tensors(path: Path) -> Iterator[Any]:
 
 
 def _read_tables(path: Path, file: Any) -> dict[str, Any]:
-    """The tables of the header's metadata, without the checksum."""
+    """Return the tables of the header's metadata, with the checksum."""
     try:
         tables = json.loads((file.metadata() or {})["ncatool"])
     except (KeyError, ValueError, RecursionError):
@@ -66,18 +72,21 @@ def _read_tables(path: Path, file: Any) -> dict[str, Any]:
 
 
 def check_checksum(path: Path, file: Any) -> None:
-    """Compares the checksum, so that no changed byte passes for a weight; sizes must be known to be sane."""
+    """Raise NcatoolError where the contents do not match the checksum.
+
+    It reads every tensor: check their sizes before.
+    """
     tables = _read_tables(path, file)
-    told = tables.pop("checksum", None)
-    found = _compute_checksum(tables, ((name, file.get_tensor(name)) for name in sorted(file.keys())))
-    if told != found:
+    stored = tables.pop("checksum", None)
+    actual = _compute_checksum(tables, ((name, file.get_tensor(name)) for name in sorted(file.keys())))
+    if stored != actual:
         raise NcatoolError(
-            f"{path} has changed since it was written: its checksum is {found}, not {told}", WHOLE_FILE_HINT
+            f"{path} has changed since it was written: its checksum is {actual}, not {stored}", WHOLE_FILE_HINT
         )
 
 
 def read_header_table(path: Path, file: Any, name: str) -> dict[str, Any]:
-    """One table of the header's metadata."""
+    """Return one table of the header's metadata; NcatoolError where there is none of that name."""
     table = _read_tables(path, file).get(name)
     if not isinstance(table, dict):
         raise NcatoolError(f"{path} has no [{name}] table in its header", WHOLE_FILE_HINT)
@@ -85,15 +94,17 @@ def read_header_table(path: Path, file: Any, name: str) -> dict[str, Any]:
 
 
 def read_tensor(path: Path, file: Any, name: str, shape: tuple[int, ...], dtype: str = "F32") -> Tensor:
-    """A tensor whose shape and dtype are what they should be, checked before it is read; float32 must be finite."""
+    """Read a tensor whose shape and dtype must be these; both are checked before its values are read.
+
+    Raises NcatoolError where it is missing or different, or holds float32 values that are not finite.
+    """
     hint = "the file is damaged or not a model of ncatool; use another copy"
-    if name not in file.keys():  # noqa: SIM118 - safe_open is no mapping
+    if name not in file.keys():  # noqa: SIM118 - safe_open returns no mapping
         raise NcatoolError(f"{path} lacks the tensor {name} of shape {list(shape)}", hint)
-    found = file.get_slice(name)
-    if tuple(found.get_shape()) != shape or found.get_dtype() != dtype:
-        raise NcatoolError(
-            f"{path}: {name} should be {dtype} {list(shape)}, but is {found.get_dtype()} {found.get_shape()}", hint
-        )
+    entry = file.get_slice(name)
+    if tuple(entry.get_shape()) != shape or entry.get_dtype() != dtype:
+        actual = f"{entry.get_dtype()} {entry.get_shape()}"
+        raise NcatoolError(f"{path}: {name} should be {dtype} {list(shape)}, but is {actual}", hint)
     tensor: Tensor = file.get_tensor(name)
     if dtype == "F32" and not torch.isfinite(tensor).all():
         raise NcatoolError(f"{path}: {name} holds values that are not finite", hint)
@@ -101,5 +112,5 @@ def read_tensor(path: Path, file: Any, name: str, shape: tuple[int, ...], dtype:
 
 
 def select_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors whose names start with `prefix`, without it."""
+    """Return the tensors whose names start with `prefix`, by their names without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The weights of the update network: how they are drawn, and how a sense of direction is turned in them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ncatool.nca.filters import filter_pair
 
 
 class Weights(NamedTuple):
-    """The update network: the only thing that training changes."""
+    """The update network: all that training changes."""
 
     hidden_weight: Float[Tensor, "hidden perception"]
     """Columns: all channels' identity, then all channels' filter, then all channels' transposed filter."""
@@ -25,7 +25,10 @@ class Weights(NamedTuple):
 
 
 def draw_weights(model: ModelConfig, generator: torch.Generator) -> Weights:
-    """Uniform in ±1/sqrt(fan in) as torch's own layers; the output starts at zero, so a fresh model does nothing."""
+    """Draw the weights of a new model: uniform in ±1/sqrt(fan in), as torch's own layers.
+
+    The output weights are zero, so a new model changes no cell.
+    """
     fan_in = 3 * model.channels
     bound = fan_in**-0.5
 
@@ -36,19 +39,20 @@ def draw_weights(model: ModelConfig, generator: torch.Generator) -> Weights:
 
 
 def rotate_weights(weights: Weights, model: ModelConfig, degrees: float) -> Weights:
-    """Weights of cells whose sense of direction is turned counter-clockwise: so is the picture they grow.
+    """Return weights that grow the picture turned counter-clockwise.
 
-    The article turns the two filtered channels (a, b) to (a cos t - b sin t, a sin t + b cos t); as the
-    hidden layer is linear in them, its weights are turned instead.
+    The article (https://distill.pub/2020/growing-ca) turns what a cell perceives: the two filtered values (a, b) become
+    (a cos t - b sin t, a sin t + b cos t). The hidden layer is linear in them, so its weights can be turned instead.
+    Raises UsageError for a symmetric filter.
     """
-    kernel, transposed = filter_pair(model.filter)
-    if torch.equal(kernel, transposed):
+    original, transposed = filter_pair(model.filter)
+    if torch.equal(original, transposed):
         raise UsageError(
             f"the {model.filter} filter is symmetric: its cells have no sense of direction to rotate",
             "leave --rotate out",
         )
     own, first, second = weights.hidden_weight.chunk(3, dim=1)
-    turn = math.radians(degrees)
-    cos, sin = math.cos(turn), math.sin(turn)
-    turned = torch.cat([own, cos * first + sin * second, cos * second - sin * first], dim=1)
-    return weights._replace(hidden_weight=turned)
+    angle = math.radians(degrees)
+    cos, sin = math.cos(angle), math.sin(angle)
+    rotated = torch.cat([own, cos * first + sin * second, cos * second - sin * first], dim=1)
+    return weights._replace(hidden_weight=rotated)

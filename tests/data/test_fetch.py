@@ -21,7 +21,7 @@ from ncatool.data import download, fetch
 from ncatool.data.catalogue import DataSet
 from ncatool.data.readers import load_target
 from ncatool.errors import NcatoolError
-from tests.conftest import DATA, ncatool
+from tests.conftest import ncatool
 from tests.site import INFO, blood, wait_until
 
 
@@ -416,8 +416,7 @@ def test_show_more_than_there_are(site):
     assert done.returncode == 2
 
 
-def test_pick_writes_a_sample(site, cache):
-    tiles = np.load(DATA / "medmnist" / "tiles.npz")
+def test_pick_writes_a_sample(site, cache, tiles):
     assert ncatool("fetch", "chestmnist", "--pick", "val:7", "chest.png").returncode == 0
     assert np.array_equal(np.asarray(Image.open("chest.png"))[..., 0], tiles["chestmnist"][307])
     done = ncatool("fetch", "chestmnist", "--random", "--seed", 3, "--colormap", "viridis", "--json")

@@ -79,11 +79,6 @@ def put(folder, flag, tiles):
 
 
 @pytest.fixture
-def tiles(data):
-    return np.load(data / "medmnist" / "tiles.npz")
-
-
-@pytest.fixture
 def root(tmp_path):
     return tmp_path / "data"
 

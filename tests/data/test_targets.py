@@ -117,10 +117,10 @@ def test_record_holds_the_digest_of_the_pixels():
     assert target.shape == (18, 18)
 
 
-def test_the_reference_picture(data):
-    pixels = read_image(data / "reference" / "chest.png", 28)
-    assert pixels.shape == (28, 28, 4)
-    assert np.array_equal(pixels, np.asarray(Image.open(data / "reference" / "chest.png").convert("RGBA")))
+def test_a_picture_of_the_right_size_is_read_pixel_for_pixel(tiles, tmp_path):
+    pixels = np.dstack([tiles["bloodmnist"][0], tiles["chestmnist"][0]])
+    Image.fromarray(pixels).save(tmp_path / "cell.png")
+    assert np.array_equal(read_image(tmp_path / "cell.png", 28), pixels)
 
 
 def empty(path):

@@ -20,7 +20,7 @@ from ncatool.formats import importing
 from ncatool.nca.damage import DAMAGE_SHAPES
 from ncatool.nca.model_file import load_model
 from ncatool.nca.rule import perceive, step
-from tests.conftest import ncatool
+from tests.conftest import DATA, GOLDEN, PUBLISHED, ncatool, run_in_process
 
 
 def network(channels=8, hidden=12):
@@ -28,9 +28,10 @@ def network(channels=8, hidden=12):
     return nn.Sequential(nn.Conv2d(3 * channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, channels, 1, bias=False))
 
 
+@pytest.mark.published
 @pytest.mark.parametrize(("expected", "name"), [(2.46e-4, "chest_sobel"), (3.4e-2, "chest_gaussian")])
-def test_the_seed_projects_models_grow_as_well_as_they_did(data, name, expected):
-    reference = data / "reference"
+def test_the_seed_projects_models_grow_as_well_as_they_did(name, expected):
+    reference = PUBLISHED
     done = ncatool("import", reference / f"{name}.pt", "m.safetensors", "--target", reference / "chest.png")
     assert done.returncode == 0, done.stderr
     filter_ = name.removeprefix("chest_")
@@ -45,8 +46,8 @@ def test_the_seed_projects_models_grow_as_well_as_they_did(data, name, expected)
     assert ncatool("render", "m.safetensors", "m.gif", "--steps", 20, "-q").returncode == 0
 
 
-def test_the_articles_lizard_grows_heals_and_goes_back_byte_for_byte(data):
-    source = data / "reference" / "distill_lizard_regenerating.json"
+def test_the_articles_lizard_grows_heals_and_goes_back_byte_for_byte():
+    source = DATA / "lizard.json"
     done = ncatool("import", source, "lizard.safetensors")
     assert done.returncode == 0, done.stderr
     model = load_model(Path("lizard.safetensors"))
@@ -142,9 +143,29 @@ def test_bad_files_are_refused_in_one_line_and_never_executed():
         importing.read_model(Path("nowhere.pt"))
 
 
-def test_damaged_tensors_of_the_seed_project(data):
+def save_as_the_seed_project(model, path):
+    """Write a model as the seed project does: 1x1 convolutions whose inputs go channel by channel."""
+    hidden, inputs = model.weights.hidden_weight.shape
+    interleaved = model.weights.hidden_weight.reshape(hidden, 3, inputs // 3).transpose(1, 2).reshape(hidden, inputs)
+    tensors = {"0.weight": interleaved[..., None, None], "0.bias": model.weights.hidden_bias}
+    tensors["2.weight"] = model.weights.output_weight[..., None, None]
+    torch.save({f"update_module.{name}": tensor for name, tensor in tensors.items()}, path)
+
+
+def test_a_model_in_the_seed_projects_layout_is_the_same_model():
+    golden = load_model(GOLDEN)
+    save_as_the_seed_project(golden, Path("phantom_sobel.pt"))
+    done = run_in_process("import", "phantom_sobel.pt", "m.safetensors", "--target", "phantom")
+    assert done.returncode == 0, done.stderr
+    assert read_toml(Path("m.toml"))["origin"]["order"] == "interleaved"
+    model = load_model(Path("m.safetensors"))
+    assert all(torch.equal(one, other) for one, other in zip(model.weights[:3], golden.weights[:3], strict=True))
+
+
+def test_damaged_tensors_of_the_seed_project():
     """A byte changed anywhere: refused, or read as numbers; never another error."""
-    content = (data / "reference" / "chest_sobel.pt").read_bytes()
+    save_as_the_seed_project(load_model(GOLDEN), Path("whole.pt"))
+    content = Path("whole.pt").read_bytes()
     generator = np.random.default_rng(0)
     for _ in range(60):
         damaged = bytearray(content)
