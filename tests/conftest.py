@@ -21,7 +21,8 @@ if not torch.cuda.is_available():
 with contextlib.suppress(ImportError):
     import ncatool.engine.gpu_kernels  # Triton reads the sources of its functions, which the hook below would wrap
 
-install_import_hook("ncatool", "tests.typecheck.check")
+CHECKED = ("data", "nca", "engine", "training", "evaluation", "rendering", "formats", "sweep", "library")
+install_import_hook([f"ncatool.{package}" for package in CHECKED], "tests.typecheck.check")
 
 import numpy as np
 import pytest

@@ -5,6 +5,7 @@ killed, and it can be made to die or to fail at a chosen file operation (see tes
 """
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -16,6 +17,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
+WARM_UP = [
+    *("train", "--target", "phantom", "--size", "10", "--channels", "6", "--hidden", "10", "--iterations", "2"),
+    *("--batch-size", "2", "--pool-size", "4", "--steps", "4-8", "--damaged", "1", "--threads", "1", "--quiet"),
+]
 
 
 class Finished(NamedTuple):
@@ -50,6 +55,8 @@ class Child:
 class ForkServer:
     """Runs one command at a time; use it as a context manager."""
 
+    _child = None
+
     def __enter__(self):
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.fork_server"],
@@ -63,9 +70,16 @@ class ForkServer:
         return self
 
     def __exit__(self, *error):
+        self._end_child()
         self._process.stdin.close()
         self._process.wait(timeout=60)
         self._process.stdout.close()
+
+    def _end_child(self):
+        """Kill the child that a failed test has left."""
+        if self._child is not None and self._child.finished is None:
+            self._child.send_signal(signal.SIGKILL)
+            self._child.wait()
 
     def read(self):
         line = self._process.stdout.readline()
@@ -74,10 +88,12 @@ class ForkServer:
 
     def start(self, *arguments, fault=None):
         """Start a command in the current folder; `fault` holds the arguments of `faults.install`."""
+        self._end_child()
         job = {"arguments": [*map(str, arguments)], "cwd": os.getcwd(), "env": dict(os.environ), "fault": fault}  # noqa: PTH109
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
-        return Child(self)
+        self._child = Child(self)
+        return self._child
 
     def run(self, *arguments, fault=None):
         """Run a command to its end."""
@@ -127,10 +143,10 @@ def serve():
         answers.flush()
 
     with tempfile.TemporaryDirectory() as folder:  # one small run loads every module that a run needs
-        from tests.conftest import SMALL
-
-        run_command([*SMALL_TRAINING, "--out", f"{folder}/m.safetensors"])
+        run_command([*WARM_UP, "--out", f"{folder}/m.safetensors"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    gc.collect()
+    gc.freeze()  # or the collector of each child would copy the pages that it shares with this process
     for line in sys.stdin:
         with tempfile.TemporaryFile("w+") as output:
             pid = os.fork()

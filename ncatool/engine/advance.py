@@ -1,4 +1,4 @@
-"""How well a model does, in numbers: rollouts from the seed, measured on the way."""
+"""Rollouts of a trained model without gradients, of any length, and the error along the way."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from ncatool.nca.state import make_seed
 from ncatool.nca.types import State
 
 MASK_STEPS = 64
-"""Steps whose fire masks are drawn at once: bounds memory on long rollouts."""
+"""Steps whose fire masks are drawn at once, which bounds the memory of long rollouts."""
 
 
 def advance(model: ModelData, state: State, steps: int, generator: torch.Generator) -> State:
-    """`steps` more steps, without gradients, where model and state are; fire masks are drawn where `generator` is."""
+    """Return the state after `steps` more steps, computed on the device of model and state.
+
+    Fire masks are drawn on the device of `generator`, which may be another.
+    """
     with torch.no_grad():
         for done in range(0, steps, MASK_STEPS):
             fire = draw_fire_masks(min(MASK_STEPS, steps - done), state, model.config.fire_rate, generator)
@@ -30,11 +33,11 @@ def advance(model: ModelData, state: State, steps: int, generator: torch.Generat
 def measure_mse(
     model: ModelData, steps: Sequence[int], rollouts: int, generator: torch.Generator
 ) -> Float[Tensor, "steps rollouts"]:
-    """MSE over RGBA of independent rollouts from the seed, at each of the ascending `steps`."""
-    wanted = torch.from_numpy(model.target.premultiply()).to(model.device)
+    """Return the MSE over RGBA of independent rollouts from the seed, at each of the ascending `steps`."""
+    target = torch.from_numpy(model.target.premultiply()).to(model.device)
     state = make_seed(rollouts, *model.target.shape, model.config.channels).to(model.device)
     values, done = [], 0
     for step in steps:
         state, done = advance(model, state, step - done, generator), step
-        values.append(compute_mse(compute_error(state, wanted)))
+        values.append(compute_mse(compute_error(state, target)))
     return torch.stack(values).cpu()

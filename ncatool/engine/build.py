@@ -1,4 +1,8 @@
-"""Builds `rollout.c` for this very processor with the system's C compiler, once, and loads it."""
+"""Builds `rollout.c` for this processor with the system's C compiler, once, and loads it.
+
+A library is built under a temporary name, flushed to disk, and checked by the caller; only then does it get the name that
+later processes load it by. So a library with that name has passed the check.
+"""
 
 from __future__ import annotations
 
@@ -10,46 +14,54 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
-from functools import cache
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+from ncatool.engine import library_cache
+
 SOURCE = Path(__file__).with_name("rollout.c")
-NO_COMPILER = (
-    "no C compiler was found, so rollouts take the dense path, several times slower; "
-    "install one (Debian: apt install gcc, macOS: xcode-select --install, anywhere: pip install ziglang)"
-)
+MAX_ATTEMPT_SECONDS = 120
+"""Time that one compiler may take with one set of flags; zig builds its own runtime when it first runs."""
+MAX_BUILD_SECONDS = 180
+"""Time that all attempts together may take."""
 _FLAGS = ["-std=gnu11", "-O3", "-shared", "-fPIC", "-fno-math-errno", "-ffp-contract=fast"]
 _TARGET_FLAGS: tuple[list[str], ...] = (["-march=native"], ["-mcpu=native"], [])
-_TIMEOUT = 120
-"""Seconds that one call of the compiler may take; the first one of zig builds its own runtime."""
+
+_SLOW = "so rollouts take the dense path, several times slower"
+_INSTALL = "(Debian: apt install gcc, macOS: xcode-select --install, anywhere: pip install ziglang)"
+NO_COMPILER = f"no C compiler was found, {_SLOW}; install one {_INSTALL}"
+BUILD_FAILED = f"no C compiler here could build the engine, {_SLOW}; install another one {_INSTALL}"
+CHECK_FAILED = (
+    f"the engine that the C compiler built does not compute what the dense rule does, {_SLOW}; "
+    f"install another compiler {_INSTALL}, or name one in CC"
+)
+
+
+class _CheckFailedError(Exception):
+    """A library was built, but it computes something else."""
 
 
 def _find_compilers() -> list[list[str]]:
-    """Commands to try, the user's own choice first."""
+    """Return the commands to try, first the one that the user names in CC."""
     named = [shlex.split(os.environ["CC"])] if os.environ.get("CC") else []
-    found = [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
+    installed = [[name] for name in ("cc", "gcc", "clang") if shutil.which(name)]
     zig = [[sys.executable, "-m", "ziglang", "cc"]] if importlib.util.find_spec("ziglang") else []
-    return [*named, *found, *zig]
+    return [*named, *installed, *zig]
 
 
-def _run_compiler(command: list[str]) -> bytes | None:
+def _run_compiler(command: list[str], deadline: float) -> bytes | None:
+    """Return what a command prints; None if it fails, or is not done at the deadline (of `time.monotonic`)."""
+    seconds = deadline - time.monotonic()
+    if seconds <= 0:
+        return None
     try:
         return subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=True
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=True
         ).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-
-
-def _folder() -> Path:
-    """The user's cache folder, or a private temporary one where that cannot be written."""
-    import platformdirs
-
-    try:
-        return platformdirs.user_cache_path("ncatool", ensure_exists=True)
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="ncatool-"))
 
 
 def _load(path: Path) -> ctypes.CDLL | None:
@@ -59,45 +71,94 @@ def _load(path: Path) -> ctypes.CDLL | None:
         return None
 
 
-def _build(compiler: list[str], native: list[str], folder: Path) -> ctypes.CDLL | None:
-    """The library for this compiler and processor, from the cache or built into it.
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _load_or_build(
+    compiler: list[str], target: list[str], folder: Path, check: Callable[[ctypes.CDLL], bool], deadline: float
+) -> ctypes.CDLL | None:
+    """Return the library for this compiler and processor, from the folder or built into it; None if that fails.
 
     The compiler's predefined macros name its version and every instruction set it may use: with the
     source they key the cache, so machines of different kinds can share a home folder.
     """
-    macros = _run_compiler([*compiler, *native, "-dM", "-E", "-x", "c", os.devnull])
+    macros = _run_compiler([*compiler, *target, "-dM", "-E", "-x", "c", os.devnull], deadline)
     if macros is None:
         return None
-    key = hashlib.sha256(SOURCE.read_bytes() + macros + repr((compiler, native, _FLAGS)).encode()).hexdigest()
+    key = hashlib.sha256(SOURCE.read_bytes() + macros + repr((compiler, target, _FLAGS)).encode()).hexdigest()
     path = folder / f"rollout-{key[:24]}.so"
-    if path.exists() and (library := _load(path)):
+    if library_cache.is_private(path) and (library := _load(path)):
         return library
-    partial = folder / f"{path.name}.{os.getpid()}.partial"
     try:
-        if _run_compiler([*compiler, *native, *_FLAGS, "-o", str(partial), str(SOURCE)]) is None:
-            return None
-        partial.replace(path)
+        build_folder = library_cache.make_build_folder(folder)
     except OSError:
         return None
+    try:
+        return _build([*compiler, *target], build_folder / path.name, check, deadline)
     finally:
-        partial.unlink(missing_ok=True)
-    return _load(path)
+        shutil.rmtree(build_folder, ignore_errors=True)
 
 
-@cache
-def load_library() -> ctypes.CDLL | None:
-    """The compiled rollout, or None where this machine has no C compiler that works."""
-    folder = _folder()
-    attempts = (_build(compiler, native, folder) for compiler in _find_compilers() for native in _TARGET_FLAGS)
-    return next((built for built in attempts if built is not None), None)
+def _build(
+    command: list[str], partial: Path, check: Callable[[ctypes.CDLL], bool], deadline: float
+) -> ctypes.CDLL | None:
+    """Build and check a library, then move it out of its build folder.
+
+    Raises _CheckFailedError for a library that does not pass.
+    """
+    if _run_compiler([*command, *_FLAGS, "-o", str(partial), str(SOURCE)], deadline) is None:
+        return None
+    try:
+        partial.chmod(0o700)  # whatever the umask: others must not be able to write it
+        _flush(partial)
+        library = _load(partial)
+        if library is not None:
+            if not check(library):
+                raise _CheckFailedError
+            with suppress(OSError):  # it is good for this process even where it cannot be kept
+                partial.replace(partial.parent.parent / partial.name)
+    except OSError:
+        return None
+    return library
+
+
+def load_library(check: Callable[[ctypes.CDLL], bool]) -> ctypes.CDLL | str:
+    """Return the compiled rollout, or a sentence that says why there is none.
+
+    `check` is called once a build, and says whether the library computes what it should.
+    """
+    compilers = _find_compilers()
+    if not compilers:
+        return NO_COMPILER
+    end, reason = time.monotonic() + MAX_BUILD_SECONDS, BUILD_FAILED
+    try:
+        folder = library_cache.choose_folder()
+    except OSError:
+        return reason
+    for compiler in compilers:
+        for target in _TARGET_FLAGS:
+            deadline = min(end, time.monotonic() + MAX_ATTEMPT_SECONDS)
+            try:
+                library = _load_or_build(compiler, target, folder, check, deadline)
+            except _CheckFailedError:
+                reason = CHECK_FAILED
+                continue
+            if library is not None:
+                return library
+    return reason
 
 
 def has_compiler() -> bool:
-    """Whether there is any compiler to try."""
+    """Return whether there is any compiler to try."""
     return bool(_find_compilers())
 
 
 def build_shared_library(source: Path, out: Path) -> bool:
-    """Builds a shared library of portable C99; False where no compiler does."""
-    flags = ["-std=c99", "-O2", "-shared", "-fPIC"]
-    return any(_run_compiler([*one, *flags, "-o", str(out), str(source)]) is not None for one in _find_compilers())
+    """Build a shared library of portable C99; return whether any compiler could."""
+    flags = ["-std=c99", "-O2", "-shared", "-fPIC", "-o", str(out), str(source)]
+    return any(
+        _run_compiler([*compiler, *flags], time.monotonic() + MAX_ATTEMPT_SECONDS) is not None
+        for compiler in _find_compilers()
+    )

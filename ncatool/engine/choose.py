@@ -1,83 +1,48 @@
-"""Which engine makes the rollouts of a model on a device: compiled C, kernels of a GPU, or the dense rule.
+"""Which engine runs the rollouts of a model on a device: compiled C, GPU kernels, or the dense rule.
 
-All give what `model.step` gives. Kernels are trusted only where they come to its states and gradients on the very
-device and for the very size of model: there are too many GPUs, drivers and versions of Triton to take it on faith.
+All compute what `nca.rule.step` does. GPU kernels are trusted only where they agree with it on the very device and for
+the very size of model: there are too many GPUs, drivers and versions of Triton to assume it.
 """
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Callable
 from functools import cache
-from types import ModuleType
 
 import torch
 
 from ncatool.config.names import Precision
 from ncatool.config.schema import ModelConfig
-from ncatool.engine import build, compiled
-from ncatool.engine.compiled import State
+from ncatool.engine import compiled
+from ncatool.engine.agreement import DEFAULT_MODEL, agrees_with_dense
 from ncatool.engine.dense import DenseEngine
 from ncatool.engine.interface import Engine
 from ncatool.errors import shorten
-from ncatool.nca.types import Parameters
-from ncatool.nca.weights import draw_weights
-
-DEFAULT_MODEL = ModelConfig()
-
-
-TOLERANCE = {Precision.FLOAT32: 1e-4, Precision.BFLOAT16: 2e-2}
-"""Largest difference from the dense rule, as a share of its largest value, with which kernels are trusted."""
+from ncatool.nca.types import Parameters, State
 
 
 @cache
-def _load_kernels(device: torch.device, model: ModelConfig, precision: Precision) -> ModuleType | str:
-    """The kernels, where Triton can build them and they do what they should; or why not."""
+def _explain_missing_kernels(device: torch.device, model: ModelConfig, precision: Precision) -> str:
+    """Return why no GPU kernels run for a model of this size; empty where Triton builds them and they pass the check."""
     try:
-        gpu = importlib.import_module("ncatool.engine.gpu")
-        if model.channels > gpu.MOST_CHANNELS:
-            return f"{model.channels} channels, {gpu.MOST_CHANNELS} are the most"
-        return (
-            gpu
-            if agrees_with_dense(gpu.Engine, device, model, precision)
-            else "they come to other numbers than the dense rule"
-        )
+        import ncatool.engine.gpu as gpu
+
+        if model.channels > gpu.MAX_CHANNELS:
+            return f"{model.channels} channels, {gpu.MAX_CHANNELS} are the most"
+        passed = agrees_with_dense(gpu.GpuEngine, device, model, precision)
+        return "" if passed else "they come to other numbers than the dense rule"
     except Exception as error:
-        # No Triton, no C compiler for its launcher, too old a GPU: there are many ways, none that we could fix.
+        # No Triton, no C compiler for its launcher, a GPU too old: many causes, and none that this program can remove.
         return shorten(f"{type(error).__name__}: {error}")
 
 
-def _kernel_size(model: ModelConfig) -> ModelConfig:
-    """What kernels are built for."""
+def _select_size(model: ModelConfig) -> ModelConfig:
+    """Return a model with only those settings that kernels are built for."""
     return ModelConfig(channels=model.channels, hidden=model.hidden, boundary=model.boundary)
 
 
-def find_kernels(device: torch.device, model: ModelConfig, precision: Precision) -> ModuleType | None:
-    """The module of the kernels for a GPU, where they run."""
-    found = _load_kernels(device, _kernel_size(model), precision) if device.type == "cuda" else ""
-    return None if isinstance(found, str) else found
-
-
-def agrees_with_dense(
-    engine: Callable[..., Engine],
-    device: torch.device,
-    model: ModelConfig = DEFAULT_MODEL,
-    precision: Precision = Precision.FLOAT32,
-) -> bool:
-    """Whether an engine comes to the dense rule's states and gradients, on a small grid of lively cells."""
-    generator = torch.Generator().manual_seed(0)
-    weights = draw_weights(model, generator)
-    output = 0.02 * torch.randn(weights.output_weight.shape, generator=generator)
-    w1, b1, w2, b2 = (t.to(device) for t in (*weights[:2], output, torch.zeros(model.channels)))
-    state = (0.4 * torch.randn(2, 9, 7, model.channels, generator=generator)).to(device)
-    fire = (torch.rand(3, 2, 9, 7, generator=generator) < model.fire_rate).to(device)
-    outcomes = []
-    for kind in (engine, DenseEngine):
-        one = kind(model, (w1, b1, w2, b2), 9, 7, precision)
-        tape = one.record(state, fire)
-        first, gradients = one.reverse(tape, state)
-        outcomes.append((tape.final.detach(), first, *gradients))
-    return all((a - b).abs().max() <= TOLERANCE[precision] * b.abs().max() for a, b in zip(*outcomes, strict=True))
+def has_kernels(device: torch.device, model: ModelConfig, precision: Precision) -> bool:
+    """Return whether GPU kernels run a model's rollouts on a device."""
+    return device.type == "cuda" and not _explain_missing_kernels(device, _select_size(model), precision)
 
 
 def engine_name(
@@ -85,22 +50,21 @@ def engine_name(
     model: ModelConfig = DEFAULT_MODEL,
     precision: Precision = Precision.FLOAT32,
 ) -> str:
-    """What makes the rollouts: "compiled", "triton" or "dense"."""
+    """Return what runs the rollouts: "compiled", "triton" or "dense"."""
     if device.type == "cpu":
         return "compiled" if compiled.is_available() and precision is Precision.FLOAT32 else "dense"
-    return "triton" if find_kernels(device, model, precision) else "dense"
+    return "triton" if has_kernels(device, model, precision) else "dense"
 
 
 def explain_slowness(device: torch.device, model: ModelConfig, precision: Precision) -> str:
-    """What makes rollouts slow on a device, for people; empty where nothing does."""
-    why = _load_kernels(device, _kernel_size(model), precision) if device.type == "cuda" else ""
-    if isinstance(why, str) and why:
+    """Return a sentence that says why rollouts on a device are slow; empty where they are not."""
+    if device.type == "cuda" and (reason := _explain_missing_kernels(device, _select_size(model), precision)):
         return (
-            f"the kernels for GPUs do not run here ({why}), so rollouts take the dense path, several times slower; "
+            f"the kernels for GPUs do not run here ({reason}), so rollouts take the dense path, several times slower; "
             "they need Triton (in torch's CUDA builds on Linux, else: pip install triton) and a C compiler"
         )
-    if device.type == "cpu" and not compiled.is_available():
-        return build.NO_COMPILER
+    if device.type == "cpu" and (reason := compiled.explain_absence()):
+        return reason
     if device.type == "cpu" and precision is Precision.BFLOAT16:
         return "bfloat16 is for GPUs: on the CPU it takes the dense path, several times slower than float32"
     return ""
@@ -109,11 +73,14 @@ def explain_slowness(device: torch.device, model: ModelConfig, precision: Precis
 def create_engine(
     state: State, model: ModelConfig, parameters: Parameters, precision: Precision = Precision.FLOAT32
 ) -> Engine:
-    """The engine for states such as this one."""
+    """Return the engine for states such as this one; other dtypes than float32 take the dense rule."""
     height, width = state.shape[1:3]
-    single = state.dtype == torch.float32
-    if single and engine_name(state.device, model, precision) == "compiled":
+    if state.dtype != torch.float32:
+        return DenseEngine(model, parameters, height, width, precision)
+    if engine_name(state.device, model, precision) == "compiled":
         return compiled.CompiledEngine(model, parameters, height, width)
-    gpu = find_kernels(state.device, model, precision) if single else None
-    made: Engine = (gpu.Engine if gpu else DenseEngine)(model, parameters, height, width, precision)
-    return made
+    if has_kernels(state.device, model, precision):
+        from ncatool.engine.gpu import GpuEngine
+
+        return GpuEngine(model, parameters, height, width, precision)
+    return DenseEngine(model, parameters, height, width, precision)

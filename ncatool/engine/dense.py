@@ -1,4 +1,4 @@
-"""TODO."""
+"""The dense rule under autograd, as an engine: for every device and dtype, where nothing faster runs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from torch.autograd.function import once_differentiable
 
 from ncatool.config.names import Precision
 from ncatool.config.schema import ModelConfig
-from ncatool.engine.compiled import State
+from ncatool.engine.interface import Tape
 from ncatool.nca.rule import Linear, step
-from ncatool.nca.types import Fire, Parameters
+from ncatool.nca.types import Fire, Parameters, State
 from ncatool.nca.weights import Weights
 
 
 class _RoundedLinear(torch.autograd.Function):
-    """A layer whose products take bfloat16 factors and sum in float32, forward and backward."""
+    """A layer whose products have bfloat16 factors and float32 sums, forward and backward."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -44,14 +44,16 @@ LINEAR_BY_PRECISION: dict[Precision, Linear] = {
 }
 
 
-class _DenseTape(NamedTuple):
+class _Graph(NamedTuple):
+    """The ends of autograd's graph of a rollout."""
+
     start: State
-    final: State
     parameters: Parameters
+    final: State
 
 
 class DenseEngine:
-    """The dense rule and autograd: any device, any dtype."""
+    """The dense rule under autograd, for one model, its weights and one size of grid."""
 
     def __init__(
         self,
@@ -65,23 +67,27 @@ class DenseEngine:
         self._linear = LINEAR_BY_PRECISION[precision]
 
     def step_bytes(self, batch: int) -> int:
-        """Perception twice, hidden units before and after relu, a few states and masks."""
+        """Estimate the memory of one step: perception twice, hidden units before and after relu, some states and masks."""
         values = 10 * self._model.channels + 2 * self._model.hidden
         return batch * self._cells * values * self._parameters[0].element_size()
 
     def run(self, state: State, fire: Fire) -> State:
+        """Return the state after all steps of `fire`."""
         with torch.no_grad():
             return self._steps(state, Weights(*self._parameters), fire)
 
-    def record(self, state: State, fire: Fire) -> _DenseTape:
+    def record(self, state: State, fire: Fire) -> Tape[_Graph]:
+        """Run all steps of `fire`, and keep what `reverse` needs."""
         start = state.detach().requires_grad_()
         w1, b1, w2, b2 = (parameter.detach().requires_grad_() for parameter in self._parameters)
         with torch.enable_grad():
             final = self._steps(start, Weights(w1, b1, w2, b2), fire)
-        return _DenseTape(start, final, (w1, b1, w2, b2))
+        return Tape(final.detach(), _Graph(start, (w1, b1, w2, b2), final))
 
-    def reverse(self, tape: _DenseTape, gradient: State) -> tuple[State, Parameters]:
-        first, w1, b1, w2, b2 = torch.autograd.grad(tape.final, (tape.start, *tape.parameters), gradient)
+    def reverse(self, tape: Tape[_Graph], gradient: State) -> tuple[State, Parameters]:
+        """Return the gradients by the first state and by the parameters, from the gradient by the final state."""
+        graph = tape.release()
+        first, w1, b1, w2, b2 = torch.autograd.grad(graph.final, (graph.start, *graph.parameters), gradient)
         return first, (w1, b1, w2, b2)
 
     def _steps(self, state: State, weights: Weights, fire: Fire) -> State:

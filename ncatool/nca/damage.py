@@ -58,8 +58,8 @@ DAMAGE_SHAPES: dict[Damage, DamageShape] = {
 }
 """The function of each shape.
 
-`size` is the radius of a circle or half the side of a square, as a share of the picture's shorter side, and `centre` its
-middle, by default that of the picture. Halves ignore both.
+`size` is the radius of a circle or half the side of a square, as a share of the picture's shorter side, and `centre`
+its middle, by default that of the picture. Halves ignore both.
 """
 
 

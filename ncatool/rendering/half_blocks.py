@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 
-def draw_half_blocks(picture: np.ndarray[Any, Any], width: int, height: int = 1000) -> Text:
+def draw_half_blocks(picture: UInt8[np.ndarray, "height width 3"], width: int, height: int = 1000) -> Text:
     """A picture [height, width, 3] of uint8, two pixels a character, averaged to fit so many columns and lines."""
     from rich.text import Text
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import SMALL, ncatool
+from tests.conftest import SMALL, ncatool, run_in_process
 
 
 def test_train_and_render_and_resume(tmp_path):
@@ -36,17 +36,17 @@ def test_train_and_render_and_resume(tmp_path):
 
 
 def test_a_lone_model_file_renders(tmp_path):
-    assert ncatool("train", *SMALL, "--quiet").returncode == 0
+    assert run_in_process("train", *SMALL, "--quiet").returncode == 0
     (tmp_path / "alone").mkdir()
     shutil.copy("model.safetensors", "alone")
-    assert ncatool("render", "model.safetensors", "out.png", cwd=tmp_path / "alone").returncode == 0
+    assert run_in_process("render", "alone/model.safetensors", "out.png").returncode == 0
 
 
 def test_json_is_one_object_and_quiet_is_quiet():
-    done = ncatool("train", *SMALL, "--json", "--quiet")
+    done = run_in_process("train", *SMALL, "--json", "--quiet")
     assert json.loads(done.stdout)["wrote"] == "model.safetensors"
     assert done.stderr == ""
-    done = ncatool("render", "model.safetensors", "a.gif", "--json", "--quiet", "--steps", 5)
+    done = run_in_process("render", "model.safetensors", "a.gif", "--json", "--quiet", "--steps", 5)
     assert json.loads(done.stdout)["steps"] == 5
     assert done.stderr == ""
 
@@ -96,7 +96,7 @@ def test_a_runs_own_record_repeats_it():
 )
 def test_bad_config(text, what, hint):
     Path("bad.toml").write_text(text)
-    fails(ncatool("train", "--config", "bad.toml"), what, hint, codes=(1, 2))
+    fails(run_in_process("train", "--config", "bad.toml"), what, hint, codes=(1, 2))
 
 
 def fails(done, what, hint, codes=(2,)):
@@ -164,19 +164,23 @@ def fails(done, what, hint, codes=(2,)):
 def test_bad_usage(arguments, what, hint):
     if "cuda" in arguments and shutil.which("nvidia-smi"):
         pytest.skip("this machine may have a CUDA device")
-    fails(ncatool(*arguments.split()), what, hint, codes=(1, 2))
+    fails(run_in_process(*arguments.split()), what, hint, codes=(1, 2))
+
+
+def test_bad_usage_in_a_shell():
+    fails(ncatool("train", "--size", 0), "size is 0, but goes from 1 to 1024", "--size")
 
 
 def test_an_output_that_exists_is_kept():
     Path("model.csv").write_text("mine")
-    done = ncatool("train", *SMALL)
+    done = run_in_process("train", *SMALL)
     assert done.returncode == 2
     assert "model.csv exists already" in done.stderr
     assert "--force" in done.stderr
     assert Path("model.csv").read_text() == "mine"
-    assert ncatool("train", *SMALL, "--force").returncode == 0
-    done = ncatool("render", "model.safetensors", "model.csv.gif", "--steps", 3)
-    assert ncatool("render", "model.safetensors", "model.csv.gif", "--steps", 3).returncode == 2
+    assert run_in_process("train", *SMALL, "--force").returncode == 0
+    assert run_in_process("render", "model.safetensors", "model.csv.gif", "--steps", 3).returncode == 0
+    assert run_in_process("render", "model.safetensors", "model.csv.gif", "--steps", 3).returncode == 2
 
 
 def test_traceback_on_request():

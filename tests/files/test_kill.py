@@ -1,120 +1,184 @@
-"""A run that is killed at any moment loses nothing: it ends with the same bytes."""
+"""A run that is stopped at any moment, or whose disk fails, ends after `resume` with the same bytes."""
 
 import random
 import signal
-import subprocess
-import sys
 import time
+import tomllib
 from collections import Counter
 from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
-from tests.conftest import SMALL, ncatool
+from ncatool.files import lock
+from tests.conftest import SMALL, run_in_process
+from tests.files import faults
+from tests.fork_server import ForkServer
 
-KILLS = 30
-FLAGS = [*SMALL, "--target", "phantom", "--pool-size", 512, "--iterations", 2000, "--checkpoint-every", 3, "--quiet"]
-"""Half of the time goes into checkpoints, so that half of the kills hit one."""
-
-
-def begin(*arguments):
-    command = [sys.executable, "-m", "ncatool", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def version(path):
-    return path.stat().st_mtime_ns if path.exists() else 0
-
-
-def stop_at_random(process, checkpoint, number, chance):
-    """Waits until the process writes checkpoints, then a random moment, then stops it; whether it was still running."""
-    before = version(checkpoint)
-    while version(checkpoint) == before and process.poll() is None:
-        time.sleep(0.001)
-    time.sleep(chance.uniform(0, 0.25))
-    process.send_signal(number)
-    process.communicate(timeout=60)
-    return process.returncode == number_of(number)
-
-
-def number_of(number):
-    return {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[number]
-
-
-def moment(files):
-    """What a killed process was doing, by what lies about."""
-    names = [path.name for path in files.iterdir()]
-    for name in names:
-        if name.endswith(".partial"):
-            return f"writing {'.'.join(name.split('.')[1:-2])}"
-    newest = max((files / "m.checkpoint.safetensors", files / "m.toml"), key=version)
-    return "between two files" if newest.name.startswith("m.checkpoint") else "training"
-
-
-def same(a, b):
-    """Weights, curve, and every tensor of the checkpoint, pool and random state included."""
-    for ending in (".safetensors", ".csv"):
-        assert Path(f"{a}{ending}").read_bytes() == Path(f"{b}{ending}").read_bytes()
-    one, other = load_file(f"{a}.checkpoint.safetensors"), load_file(f"{b}.checkpoint.safetensors")
-    assert one.keys() == other.keys()
-    assert all(one[name].numpy().tobytes() == other[name].numpy().tobytes() for name in one)
+TRAIN = ["train", *SMALL, "--target", "phantom", "--threads", 1, "--quiet", "--out", "m.safetensors"]
+CHECKPOINT = Path("m.checkpoint.safetensors")
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
-    path = tmp_path_factory.mktemp("straight") / "m"
-    done = ncatool("train", *FLAGS, "--out", f"{path}.safetensors")
-    assert done.returncode == 0, done.stderr
-    return path
+def server():
+    with ForkServer() as server:
+        yield server
 
 
-@pytest.mark.parametrize(
-    ("numbers", "kills"), [([signal.SIGKILL], KILLS), ([signal.SIGINT, signal.SIGTERM], 6)], ids=["KILL", "INT, TERM"]
-)
-def test_stopped_at_random_moments(straight, tmp_path, numbers, kills):
-    chance = random.Random(kills)
-    checkpoint = Path("m.checkpoint.safetensors")
-    moments = Counter()
-    process = begin("train", *FLAGS, "--out", "m.safetensors")
-    for i in range(kills):
-        number = numbers[i % len(numbers)]
-        assert stop_at_random(process, checkpoint, number, chance), "it ended too early: give it more iterations"
-        moments[moment(tmp_path)] += 1
-        process = begin("resume", "m.safetensors", "--quiet")
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    print(f"{kills} times stopped: {dict(moments)}")
-    same(straight, tmp_path / "m")
-    assert not list(tmp_path.glob(".*.partial")), "what was half-written is gone"
-    assert not list(tmp_path.glob(".*.lock"))
+def read_run(folder):
+    """What must be equal: the model, the curve, and every tensor of the checkpoint, pool and random state included."""
+    tensors = load_file(folder / CHECKPOINT)
+    files = {name: (folder / name).read_bytes() for name in ("m.safetensors", "m.csv")}
+    return files | {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
 
 
-def test_killed_before_it_could_begin(tmp_path):
-    process = begin("train", *FLAGS, "--out", "m.safetensors")
-    while not Path("m.checkpoint.safetensors").exists():
+def train_undisturbed(server, folder, *arguments, **options):
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        done = server.run(*arguments, **options)
+    assert done.returncode == 0, done.output
+    return read_run(folder)
+
+
+def find_leftovers(folder):
+    return [path.name for path in folder.glob(".*")]
+
+
+# Long enough for seven stops; half of the time goes into checkpoints, so that half of the stops hit one.
+LONG = [*TRAIN, "--pool-size", 512, "--iterations", 300, "--checkpoint-every", 3]
+
+
+def get_version(path):
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
+def wait_for_write(path, child):
+    before = get_version(path)
+    while get_version(path) == before:
+        assert child.is_running(), child.wait().output
         time.sleep(0.001)
-    process.kill()
-    process.communicate()
-    assert ncatool("resume", "m.safetensors", "--iterations", 10, "--quiet").returncode == 0
 
 
-def test_one_writer_a_run(tmp_path):
-    process = begin("train", *FLAGS, "--iterations", 10**6, "--out", "m.safetensors")
-    while not Path("m.safetensors").exists():
-        time.sleep(0.01)
-    for arguments in (["resume", "m.safetensors"], ["train", *FLAGS, "--out", "m.safetensors", "--force"]):
-        done = ncatool(*arguments)
+def describe_moment(folder):
+    """What a killed process was doing, by the files that it left."""
+    for path in folder.glob(".*.partial"):
+        return f"writing {'.'.join(path.name.split('.')[1:-2])}"
+    newest = max((folder / CHECKPOINT, folder / "m.toml"), key=get_version)
+    return "between two files" if newest.name == CHECKPOINT.name else "training"
+
+
+STOPS = [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+def test_stopped_at_random_moments(server, tmp_path, tmp_path_factory):
+    expected = train_undisturbed(server, tmp_path_factory.mktemp("long") / "run", *LONG)
+    chance = random.Random(7)
+    moments = Counter()
+    child = server.start(*LONG)
+    for number, code in [STOPS[i] for i in (0, 0, 1, 0, 2, 0, 0)]:
+        wait_for_write(CHECKPOINT, child)
+        time.sleep(chance.uniform(0, 0.05))
+        child.send_signal(number)
+        done = child.wait()
+        assert done.returncode == code, f"it ended too early: give it more iterations; {done.output}"
+        moments[describe_moment(tmp_path)] += 1
+        child = server.start("resume", "m.safetensors", "--quiet")
+    done = child.wait()
+    assert done.returncode == 0, done.output
+    print(f"stopped: {dict(moments)}")
+    assert read_run(tmp_path) == expected
+    assert find_leftovers(tmp_path) == []
+
+
+# Three saves: before the first iteration, after the second, at the end.
+SHORT = [*TRAIN, "--iterations", 3, "--checkpoint-every", 2]
+
+
+@pytest.fixture(scope="module")
+def short_run(server, tmp_path_factory):
+    """Files of the run, and its operations as pairs of name and file."""
+    folder = tmp_path_factory.mktemp("short") / "run"
+    expected = train_undisturbed(server, folder, *SHORT, fault={"kind": "log"})
+    return expected, [line.split(" ") for line in (folder / faults.LOG).read_text().splitlines()]
+
+
+def test_the_operations_of_a_run(short_run):
+    """Each file is written, flushed and renamed, and its folder flushed, in this order."""
+    names = [name for name, file in short_run[1] if not file.endswith(".lock")]
+    assert names == ["write", "fsync", "replace", "fsync", "unlink"] * 11
+
+
+FAULTS = {
+    "die": ("write", "fsync", "replace", "unlink"),
+    "fail": ("write", "fsync", "replace"),  # the file to unlink is not there any more
+    "full": ("write",),  # and all that follow it
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_a_fault_at_every_operation(server, short_run, tmp_path, monkeypatch, kind):
+    expected, operations = short_run
+    for number, (name, file) in enumerate(operations):
+        if name not in FAULTS[kind]:
+            continue
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        monkeypatch.chdir(folder)
+        place = f"{kind} at operation {number}: {name} {file}"
+        done = server.run(*SHORT, fault={"kind": kind, "number": number})
+        if kind == "die":
+            assert done.returncode == faults.DEATH, place
+        else:
+            assert done.returncode == 1, place
+            assert "cannot be written: " in done.output, place
+            assert "Traceback" not in done.output, place
+            assert find_leftovers(folder) == [], place
+        check_whole_files(folder)
+        again = ["resume", "m.safetensors", "--quiet"] if CHECKPOINT.exists() else SHORT
+        done = server.run(*again, fault={"kind": "log"})
+        assert done.returncode == 0, f"{place}\n{done.output}"
+        assert read_run(folder) == expected, place
+        assert find_leftovers(folder) == [], place
+        assert tomllib.loads((folder / "m.toml").read_text())["result"]["iterations"] == 3, place
+
+
+def check_whole_files(folder):
+    """Nothing that has its final name is half a file."""
+    for path in folder.glob("m.*"):
+        content = path.read_bytes()
+        if path.suffix == ".safetensors" or path.name == CHECKPOINT.name:
+            load_file(path)
+        elif path.suffix == ".toml":
+            assert "result" in tomllib.loads(content.decode())
+        elif path.suffix == ".csv":
+            assert content.endswith(b"\n")
+            assert {line.count(b",") for line in content.splitlines()} == {4}
+        else:
+            assert content == b"picture"
+
+
+def test_killed_before_it_could_begin(server):
+    child = server.start(*LONG)
+    while not CHECKPOINT.exists():
+        time.sleep(0.001)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert server.run("resume", "m.safetensors", "--iterations", 10, "--quiet").returncode == 0
+
+
+def test_one_writer_a_run(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "LOCK_TIMEOUT", 0.1)
+    child = server.start(*LONG, "--iterations", 10**6)
+    wait_for_write(Path("m.safetensors"), child)
+    for arguments in (["resume", "m.safetensors"], [*LONG, "--force"]):
+        done = run_in_process(*arguments)
         assert done.returncode == 1
-        assert f"process {process.pid} is writing m.safetensors" in done.stderr
-    process.kill()
-    process.communicate()
-    assert list(tmp_path.glob(".*.lock")), "the dead process's lock is there, and holds nobody up"
-    process = begin("resume", "m.safetensors")
-    before = version(Path("m.toml"))
-    while version(Path("m.toml")) == before:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+        assert f"process {child.pid} is writing m.safetensors" in done.stderr
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert list(tmp_path.glob(".*.lock")), "the lock of the dead process is there, and stops nobody"
+    child = server.start("resume", "m.safetensors")
+    wait_for_write(Path("m.toml"), child)
+    child.send_signal(signal.SIGINT)
+    assert child.wait().returncode == 130

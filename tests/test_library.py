@@ -1,0 +1,156 @@
+"""The library's face: what a notebook can do, and what it is told when it cannot."""
+
+import dataclasses
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import ncatool
+from ncatool.errors import NcatoolError, UsageError
+from ncatool.rendering.timeline import RenderSettings
+from tests.conftest import GOLDEN, run_in_process
+
+TINY = {
+    "size": 10, "padding": 1, "channels": 6, "hidden": 10, "batch_size": 2, "pool_size": 4, "steps": "4-8",
+    "damaged": 1, "iterations": 6, "device": "cpu",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return ncatool.load(GOLDEN, "cpu")
+
+
+def test_a_model_grows_as_a_rendering_shows_it(golden):
+    state = golden.grow(100, seed=3)
+    assert state.shape == (28, 28, 16)
+    assert state.dtype == np.float32
+    *_, last = golden.frames(100, every=100, scale=1, seed=3)
+    shown = np.clip(state[..., :3] + 1 - state[..., 3:4], 0, 1)
+    assert np.abs(np.asarray(last) / 255 - shown).max() < 0.01
+
+
+def test_damage_and_seed_count(golden):
+    whole, other, damaged = golden.grow(60), golden.grow(60, seed=1), golden.grow(60, damage="left@60")
+    assert not np.array_equal(whole, other)
+    assert np.array_equal(whole, golden.grow(60))
+    assert not damaged[:, :14].any()
+    assert np.array_equal(damaged[:, 14:], whole[:, 14:])
+    assert golden.grow(5, grid=(40, 30), at=((3, 4), (30, 20))).shape == (40, 30, 16)
+
+
+def test_save_writes_what_the_command_writes(golden):
+    golden.save("a.gif", "a.png", steps=40, damage="circle@20")
+    done = run_in_process("render", GOLDEN, "b.gif", "b.png", "--steps", 40, "--damage", "circle@20")
+    assert done.returncode == 0, done.stderr
+    for ending in (".gif", ".png"):
+        assert Path(f"a{ending}").read_bytes() == Path(f"b{ending}").read_bytes()
+    with pytest.raises(UsageError, match=r"a\.gif exists already"):
+        golden.save("a.gif", steps=5)
+    golden.save("a.gif", steps=5, force=True)
+
+
+def test_every_setting_of_a_rendering_is_taken(golden):
+    defaults = {field.name: getattr(RenderSettings(), field.name) for field in dataclasses.fields(RenderSettings)}
+    assert len(list(golden.frames(**{**defaults, "steps": 4}))) == 3
+    with pytest.raises(UsageError, match="no setting speed") as caught:
+        golden.grow(speed=2)
+    assert "fps" in caught.value.hint
+    with pytest.raises(UsageError, match="is not a colour"):
+        next(golden.frames(background="nocolour"))
+
+
+def test_measures_are_those_of_compare(golden):
+    seen = []
+    measures = golden.evaluate(rollouts=2, steps=200, progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (1400, 1400)
+    done = run_in_process("compare", GOLDEN, "--rollouts", 2, "--steps", 200, "--json")
+    assert json.loads(done.stdout)["models"] == [measures]
+
+
+def test_training_reports_and_leaves_a_runs_files():
+    reports = []
+    model = ncatool.train("phantom", "a.safetensors", progress=reports.append, **TINY)
+    assert [report.iteration for report in reports] == [1, 2, 3, 4, 5, 6]
+    assert model.record["train"]["batch_size"] == 2
+    for ending in (".safetensors", ".toml", ".csv", ".png", ".checkpoint.safetensors"):
+        assert Path(f"a{ending}").exists()
+    tuned = ncatool.train("phantom", "b.safetensors", **{**TINY, "from_": "a.safetensors", "iterations": 1})
+    assert tuned.record["train"]["initial"] == "a.safetensors"
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.arange(144, dtype=np.uint8).reshape(12, 12),
+        np.linspace(0, 1, 12 * 10 * 3).reshape(12, 10, 3),
+        np.full((10, 12, 4), 200, np.uint8),
+        Image.new("L", (12, 12), 90),
+        Image.new("RGBA", (6, 12), (250, 0, 0, 128)),
+    ],
+    ids=["grey", "floats", "rgba", "image", "transparent"],
+)
+def test_a_target_may_be_an_array_or_an_image(picture):
+    model = ncatool.train(picture, "m.safetensors", **{**TINY, "size": 12, "iterations": 1})
+    values = np.asarray(picture)
+    assert model.target.shape[:2] == values.shape[:2]
+    expected = np.round(values * 255) if values.dtype.kind == "f" else values
+    if expected.ndim == 2:
+        expected = np.dstack([expected] * 3)
+    assert np.array_equal(model.target[..., :3], expected[..., :3])
+    assert model.record["target"]["source"] in ("array", "image")
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [np.zeros((4, 4), np.int64), np.full((4, 4), 2.5), np.full((4, 4), np.nan), np.zeros((4, 4, 2), np.uint8),
+     np.zeros(4, np.uint8), np.zeros((0, 4), np.uint8)],
+)  # fmt: skip
+def test_an_array_that_is_no_picture_is_refused(picture):
+    with pytest.raises(UsageError, match="the target is an array of"):
+        ncatool.train(picture, "m.safetensors", **TINY)
+    assert not list(Path().iterdir())
+
+
+def test_a_transparent_picture_is_refused():
+    with pytest.raises(NcatoolError, match="nothing can grow"):
+        ncatool.train(np.zeros((4, 4, 4), np.uint8), "m.safetensors", **TINY)
+
+
+def test_bad_settings_are_refused_before_anything_is_written():
+    for settings, what in (
+        ({"sise": 3}, "unknown setting 'sise'"),
+        ({"filter": "sobol"}, "filter is 'sobol'"),
+        ({"iterations": 0}, "iterations is 0"),
+        ({"hidden": "many"}, "hidden is 'many'"),
+    ):
+        with pytest.raises(UsageError, match=what):
+            ncatool.train("phantom", "m.safetensors", **{**TINY, **settings})
+    with pytest.raises(UsageError, match="no such model"):
+        ncatool.load("nowhere.safetensors")
+    assert not list(Path().iterdir())
+
+
+def test_an_interruption_saves_everything_and_resume_goes_on():
+    def interrupt(report):
+        if report.iteration == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        ncatool.train("phantom", "m.safetensors", progress=interrupt, **TINY)
+    ncatool.train("phantom", "straight.safetensors", **TINY)
+    assert run_in_process("resume", "m.safetensors", "-q").returncode == 0
+    for ending in (".safetensors", ".csv"):
+        assert Path(f"m{ending}").read_bytes() == Path(f"straight{ending}").read_bytes()
+
+
+def test_torch_is_loaded_only_when_something_is_used():
+    assert set(dir(ncatool)) == {"Model", "load", "train"}
+    with pytest.raises(AttributeError, match="has no attribute 'grow'"):
+        _ = ncatool.grow
+    assert isinstance(ncatool.load(GOLDEN).data.weights.hidden_weight, torch.Tensor)
