@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from ncatool.cli.app import app
+from ncatool.cli.main import app
 from tests.conftest import SMALL
 
 ROOT = Path(__file__).parents[1]

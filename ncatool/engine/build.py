@@ -1,7 +1,7 @@
 """Builds `rollout.c` for this processor with the system's C compiler, once, and loads it.
 
-A library is built under a temporary name, flushed to disk, and checked by the caller; only then does it get the name that
-later processes load it by. So a library with that name has passed the check.
+A library is built under a temporary name, flushed to disk, and checked by the caller. Only then does it get the name
+that later processes load it by: so a library with that name has passed the check.
 """
 
 from __future__ import annotations

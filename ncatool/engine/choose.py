@@ -22,7 +22,7 @@ from ncatool.nca.types import Parameters, State
 
 @cache
 def _explain_missing_kernels(device: torch.device, model: ModelConfig, precision: Precision) -> str:
-    """Return why no GPU kernels run for a model of this size; empty where Triton builds them and they pass the check."""
+    """Return why GPU kernels do not run for models of this size; empty where they are built and pass the check."""
     try:
         import ncatool.engine.gpu as gpu
 

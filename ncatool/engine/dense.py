@@ -67,7 +67,7 @@ class DenseEngine:
         self._linear = LINEAR_BY_PRECISION[precision]
 
     def step_bytes(self, batch: int) -> int:
-        """Estimate the memory of one step: perception twice, hidden units before and after relu, some states and masks."""
+        """Estimate the memory of one step: perception twice, hidden units before and after relu, states and masks."""
         values = 10 * self._model.channels + 2 * self._model.hidden
         return batch * self._cells * values * self._parameters[0].element_size()
 

@@ -1,8 +1,8 @@
-"""Rollouts of many samples on a GPU, by the kernels of `kernels`: a launch a step, nothing waited for.
+"""Rollouts on a GPU by the kernels of `gpu_kernels`: one launch a step, and the CPU never waits for one.
 
-The gradients by the weights need no order: the steps back leave the gradients by the network's output, and
-one kernel goes over all cells of all steps. A batch may hold the samples of several models of one size;
-what a sample comes to, and what gradient a model gets, is the same to the last bit whatever else is in it.
+The backward steps write the gradients by the network's output; then one kernel sums the gradients by the weights over
+all cells of all steps. A batch may hold the samples of several models of one size: the final state of a sample and the
+gradient of a model are the same to the last bit, whatever else is in the batch.
 """
 
 from __future__ import annotations
@@ -14,74 +14,74 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 import triton
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ncatool.config.names import Boundary, Filter, Precision
 from ncatool.config.schema import ModelConfig
-from ncatool.engine import gpu_kernels
-from ncatool.engine.compiled import State
-from ncatool.nca import filters as rule
-from ncatool.nca.types import Parameters
+from ncatool.engine import gpu_functions, gpu_kernels
+from ncatool.engine.interface import Tape
+from ncatool.nca.filters import filter_pair
+from ncatool.nca.types import Fire, FireBytes, Parameters, State
 
-Masks = Bool[Tensor, "steps batch height width"] | UInt8[Tensor, "steps batch height width"]
-"""Which cells update in which step; as bytes with HALTED for all cells of samples whose rollout is over."""
-HALTED: int = gpu_kernels.HALTED.value
+HALTED: int = gpu_functions.HALTED.value
+"""In fire masks as bytes, for all cells: the rollout of this sample is over."""
 
 CELLS_PER_PROGRAM = 32
-"""Cells that a program takes through the network together."""
+"""Cells that one program applies the network to."""
 UNITS_PER_BLOCK = 32
-"""Hidden units at a time, in a step: more spill from the registers of sm_80 and sm_90."""
+"""Hidden units at a time in a step: more do not fit into the registers of sm_80 and sm_90."""
 UNITS_PER_SUM = 64
-"""The same, where gradients by the weights are summed."""
+"""Hidden units at a time where gradients by the weights are summed."""
 PARTIAL_SUMS = 64
-"""Programs that share a model's sum; fixed, as the order of the sum is."""
+"""Programs that share the sum of a model's gradients; fixed, so that the order of the sum is."""
 MAX_CHANNELS = 32
-"""Of a model: more would take more shared memory than small GPUs have."""
+"""Most channels of a model: more would need more shared memory than small GPUs have."""
 
 
 @cache
-def _stack_filters(filters: tuple[Filter, ...], device: torch.device) -> Float[Tensor, "model 2 3 3"]:
-    return torch.stack([rule.filter_pair(name) for name in filters]).to(device)
+def _stack_filters(names: tuple[Filter, ...], device: torch.device) -> Float[Tensor, "model 2 3 3"]:
+    return torch.stack([filter_pair(name) for name in names]).to(device)
 
 
 def _pad_size(count: int) -> int:
-    """The next power of two that the GPU's products take."""
+    """Return the next power of two, and at least 16: what the GPU's matrix products take."""
     return max(16, 1 << (count - 1).bit_length())
 
 
 def step_bytes(batch: int, height: int, width: int, channels: int) -> int:
-    """Memory that one step of a batch takes: states, gradients by the network's output, life, and fire mask."""
+    """Return the memory of one step of a batch: states, gradients by the network's output, life and fire masks."""
     return batch * height * width * (2 * 4 * channels + 2)
 
 
-class GpuTape(NamedTuple):
-    """What `Batch.record` leaves for `Batch.reverse`."""
+class GpuRecord(NamedTuple):
+    """The record of a rollout's tape."""
 
-    final: State
     states: Float[Tensor, "steps batch height width channel"]
-    life: UInt8[Tensor, "moments batch height width"]
-    fire: UInt8[Tensor, "steps batch height width"]
+    """The states before each step."""
+    life: UInt8[Tensor, "steps+1 batch height width"]
+    """Which cells live in these states and in the final one."""
+    fire: FireBytes
 
 
 class BatchEngine:
-    """Rollouts of equally many samples of each of some models, which differ in weights and filters alone."""
+    """Rollouts of several models that differ only in weights and filters, each with the same number of samples."""
 
     def __init__(
         self, models: Sequence[ModelConfig], parameters: Parameters, height: int, width: int, precision: Precision
     ) -> None:
-        """Parameters as in `Weights`, with a first axis for the models."""
+        """Prepare; the first axis of each of the parameters is that of the models."""
         model, w1 = models[0], parameters[0].detach()
         self._count, self._height, self._width = len(models), height, width
         self._threshold, self._wrap = model.threshold, model.boundary is Boundary.WRAP
         self._dot = "bfloat16" if precision is Precision.BFLOAT16 else "tf32x3"
         self._channels, self._hidden = model.channels, model.hidden
         self._cp, self._hp = _pad_size(model.channels), _pad_size(model.hidden)
-        self._kernels = _stack_filters(tuple(model.filter for model in models), w1.device)
+        self._filters = _stack_filters(tuple(model.filter for model in models), w1.device)
         self._w1, self._b1, self._w2, self._b2 = self._pack(parameters)
 
     def _pack(self, parameters: Parameters) -> list[Tensor]:
-        """Weights as the kernels have them, inputs first: [3, CP, HP], [HP], [HP, CP], [CP] a model."""
+        """Return the parameters as the kernels take them, inputs first: [3, CP, HP], [HP], [HP, CP], [CP] a model."""
         w1, b1, w2, b2 = (parameter.detach() for parameter in parameters)
         spare, spare_hidden = self._cp - self._channels, self._hp - self._hidden
         w1 = w1.unflatten(2, (3, self._channels)).permute(0, 2, 3, 1)
@@ -90,76 +90,79 @@ class BatchEngine:
         return [t.contiguous() for t in (w1, F.pad(b1, (0, spare_hidden)), w2, F.pad(b2, (0, spare)))]
 
     def _shape_arguments(self, batch: int) -> dict[str, Any]:
-        """Arguments of all kernels."""
+        """Return the arguments that all kernels take."""
         return {
             "batch": batch, "height": self._height, "width": self._width, "per_model": batch // self._count,
             "C": self._channels, "CP": self._cp, "BN": CELLS_PER_PROGRAM, "WRAP": self._wrap,
         }  # fmt: skip
 
     def _network_arguments(self, units: int) -> dict[str, Any]:
-        """Arguments of the kernels that use the network."""
+        """Return the arguments of the kernels that use the network."""
         return {"HP": self._hp, "BH": min(units, self._hp), "DOT": self._dot}
 
     def _launch_grid(self, batch: int) -> tuple[int, int]:
         return batch, triton.cdiv(self._height * self._width, CELLS_PER_PROGRAM)
 
     def step_bytes(self, batch: int) -> int:
-        """Memory that one step takes."""
+        """Return the memory that one step takes."""
         return step_bytes(batch, self._height, self._width, self._channels)
 
-    def run(self, state: State, fire: Masks) -> State:
-        """The state after all steps of `fire`."""
+    def run(self, state: State, fire: Fire | FireBytes) -> State:
+        """Return the state after all steps of `fire`."""
         return self._forward(state, fire, keep=False).final
 
-    def record(self, state: State, fire: Masks) -> GpuTape:
-        """As `run`, with what the backward pass needs."""
+    def record(self, state: State, fire: Fire | FireBytes) -> Tape[GpuRecord]:
+        """Run all steps of `fire`, and keep what `reverse` needs."""
         return self._forward(state, fire, keep=True)
 
-    def _forward(self, state: State, fire: Masks, keep: bool) -> GpuTape:
+    def _forward(self, state: State, fire: Fire | FireBytes, keep: bool) -> Tape[GpuRecord]:
         state, masks = state.detach().contiguous(), fire.contiguous().view(torch.uint8)
         count, batch = masks.shape[:2]
         kept = count if keep else 0
         states, life = state.new_empty(kept, *state.shape), masks.new_empty(kept + 1, *masks.shape[1:])
         shape = {**self._shape_arguments(batch), "threshold": self._threshold, "KEEP": keep}
-        # Written in turn: what one step leaves, the next one reads.
-        open_states = [torch.empty_like(state) for _ in range(2)]
-        alive = [torch.full_like(masks[0], gpu_kernels.MASKED.value) for _ in range(2)]
+        # Two of each, written in turn: the next step reads what this one writes.
+        buffers = [torch.empty_like(state) for _ in range(2)]
+        alive = [torch.full_like(masks[0], gpu_functions.MASKED.value) for _ in range(2)]
         before = state
         for t in range(count):
-            after = open_states[t % 2]
-            gpu_kernels.forward[self._launch_grid(batch)](
-                before, alive[1 - t % 2], masks, after, alive[t % 2], states, life, self._kernels, self._w1, self._b1,
+            after = buffers[t % 2]
+            gpu_kernels.step_forward[self._launch_grid(batch)](
+                before, alive[1 - t % 2], masks, after, alive[t % 2], states, life, self._filters, self._w1, self._b1,
                 self._w2, self._b2, t, **shape, **self._network_arguments(UNITS_PER_BLOCK),
             )  # fmt: skip
             before = after
         final = torch.empty_like(state)
-        gpu_kernels.mask[self._launch_grid(batch)](before, alive[(count - 1) % 2], final, life, count, **shape)
-        return GpuTape(final, states, life, masks)
+        gpu_kernels.apply_life_mask[self._launch_grid(batch)](
+            before, alive[(count - 1) % 2], final, life, count, **shape
+        )
+        return Tape(final, GpuRecord(states, life, masks))
 
-    def reverse(self, tape: GpuTape, gradient: State) -> tuple[State, Parameters]:
-        """The gradients by the first state and by the parameters, from the one by the final state."""
-        count, batch = tape.fire.shape[:2]
+    def reverse(self, tape: Tape[GpuRecord], gradient: State) -> tuple[State, Parameters]:
+        """Return the gradients by the first state and by the parameters, from the gradient by the final state."""
+        record = tape.release()
+        count, batch = record.fire.shape[:2]
         shape = self._shape_arguments(batch)
-        wanted = torch.empty_like(tape.states)
-        given = [gradient.new_zeros(3, *gradient.shape) for _ in range(2)]
-        given[count % 2][0] = gradient
+        output_gradient = torch.empty_like(record.states)
+        gradients = [gradient.new_zeros(3, *gradient.shape) for _ in range(2)]
+        gradients[count % 2][0] = gradient
         for t in reversed(range(count)):
-            gpu_kernels.backward[self._launch_grid(batch)](
-                given[1 - t % 2], given[t % 2], wanted, tape.states, tape.life, tape.fire, self._kernels, self._w1,
-                self._b1, self._w2, t, **shape, **self._network_arguments(UNITS_PER_BLOCK),
+            gpu_kernels.step_backward[self._launch_grid(batch)](
+                gradients[1 - t % 2], gradients[t % 2], output_gradient, record.states, record.life, record.fire,
+                self._filters, self._w1, self._b1, self._w2, t, **shape, **self._network_arguments(UNITS_PER_BLOCK),
             )  # fmt: skip
         first = torch.empty_like(gradient, memory_format=torch.contiguous_format)
-        gpu_kernels.fold[self._launch_grid(batch)](given[0], first, self._kernels, **shape)
-        return first, self._sum_gradients(tape, wanted)
+        gpu_kernels.finish_backward[self._launch_grid(batch)](gradients[0], first, self._filters, **shape)
+        return first, self._sum_weight_gradients(record, output_gradient)
 
-    def _sum_gradients(self, tape: GpuTape, wanted: Tensor) -> Parameters:
-        """The gradients by the parameters, of each model."""
+    def _sum_weight_gradients(self, record: GpuRecord, output_gradient: Tensor) -> Parameters:
+        """Return the gradients by the parameters of each model."""
         network = self._network_arguments(UNITS_PER_SUM)
         sizes = [3 * self._cp * self._hp, self._hp * self._cp, self._hp, self._cp]
-        sums = wanted.new_empty(PARTIAL_SUMS, self._count, sum(sizes))
-        gpu_kernels.weights[PARTIAL_SUMS, self._hp // network["BH"], self._count](
-            wanted, tape.states, tape.fire, self._kernels, self._w1, self._b1, self._w2, sums, len(wanted),
-            PARTS=PARTIAL_SUMS, **self._shape_arguments(wanted.shape[1]), **network,
+        sums = output_gradient.new_empty(PARTIAL_SUMS, self._count, sum(sizes))
+        gpu_kernels.sum_weight_gradients[PARTIAL_SUMS, self._hp // network["BH"], self._count](
+            output_gradient, record.states, record.fire, self._filters, self._w1, self._b1, self._w2, sums,
+            len(output_gradient), PARTS=PARTIAL_SUMS, **self._shape_arguments(output_gradient.shape[1]), **network,
         )  # fmt: skip
         w1, w2, b1, b2 = sums.sum(0).split(sizes, dim=1)
         channels, hidden = self._channels, self._hidden
@@ -169,7 +172,7 @@ class BatchEngine:
 
 
 class GpuEngine:
-    """The same for one model."""
+    """Rollouts of one model, by the same kernels."""
 
     def __init__(
         self, model: ModelConfig, parameters: Parameters, height: int, width: int, precision: Precision
@@ -178,7 +181,7 @@ class GpuEngine:
         self._batch = BatchEngine([model], (w1, b1, w2, b2), height, width, precision)
         self.step_bytes, self.run, self.record = self._batch.step_bytes, self._batch.run, self._batch.record
 
-    def reverse(self, tape: GpuTape, gradient: State) -> tuple[State, Parameters]:
-        """As that of `Batch`."""
+    def reverse(self, tape: Tape[GpuRecord], gradient: State) -> tuple[State, Parameters]:
+        """Return the gradients by the first state and by the parameters, from the gradient by the final state."""
         first, (w1, b1, w2, b2) = self._batch.reverse(tape, gradient)
         return first, (w1[0], b1[0], w2[0], b2[0])
