@@ -209,7 +209,7 @@ RolloutSteps = Annotated[
 ImportFilter = Annotated[
     Filter | None,
     typer.Option(
-        "--filter", help="Kernel that the model was trained with.", rich_help_panel=RULE,
+        "--filter", help="Filter that the model was trained with.", rich_help_panel=RULE,
         show_default="by the file's name; the article's: sobel",
     ),
 ]  # fmt: skip

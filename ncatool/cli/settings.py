@@ -97,7 +97,7 @@ Channels = Annotated[int, make_option(RULE, "channels", "Channels of a cell, RGB
 
 Hidden = Annotated[int, make_option(RULE, "hidden", "Hidden units of the update network.")]
 
-FilterOption = Annotated[Filter, make_option(RULE, "filter", "Kernel that a cell perceives its neighbours through.")]
+FilterOption = Annotated[Filter, make_option(RULE, "filter", "Stencil that a cell perceives its neighbours through.")]
 
 BoundaryOption = Annotated[
     Boundary, make_option(RULE, "boundary", "What lies beyond the edge: nothing, or the other edge.")

@@ -1,4 +1,7 @@
-"""What a person sees: streams, progress bars, pictures in the terminal, tables, JSON."""
+"""Streams of the command line: data, notes, errors, progress bars, tables.
+
+Data goes to stdout, as text or as one JSON object; everything else goes to stderr.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,12 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
 PLAIN_INTERVAL = 10.0
-"""Between two lines of progress where there is no terminal."""
+"""Seconds between two lines of progress where there is no terminal."""
 
 
 @dataclass
 class OutputSettings:
-    """How this process speaks, as the command line asked."""
+    """What the command line asked of the streams of this process."""
 
     quiet: bool = False
     as_json: bool = False
@@ -34,26 +37,26 @@ settings = OutputSettings()
 
 
 def stderr_console() -> Console:
-    """Rich's console on stderr."""
+    """Return rich's console on stderr."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False)
 
 
 def print_note(message: str) -> None:
-    """One line on stderr, unless quiet."""
+    """Print one line on stderr, unless `--quiet` was given."""
     if not settings.quiet:
         print(message, file=sys.stderr, flush=True)
 
 
 def print_error(error: NcatoolError) -> None:
-    """One line that says what is wrong, an empty one, and what to do."""
+    """Print a line that says what is wrong, an empty one, and what to do."""
     what = " ".join(str(error.what).split())
     print(f"error: {what}\n\nhint: {error.hint}", file=sys.stderr, flush=True)
 
 
 def print_result(values: Mapping[str, Any]) -> None:
-    """A command's data on stdout: one JSON object, or a line a value."""
+    """Print a command's data on stdout: one JSON object, or a line a value."""
     if settings.as_json:
         print(json.dumps({name: _finite_or_none(value) for name, value in values.items()}), flush=True)
         return
@@ -64,7 +67,7 @@ def print_result(values: Mapping[str, Any]) -> None:
 
 
 def print_results(values: Mapping[str, Any], models: Mapping[str, Mapping[str, Any]]) -> None:
-    """As `result` for several models: one JSON object, or a table with a row a model."""
+    """Print the data of several models: one JSON object, or a table with a row a model."""
     if settings.as_json:
         rows = [
             {"model": name, **{key: _finite_or_none(value) for key, value in row.items()}}
@@ -81,16 +84,16 @@ def _format_value(value: Any) -> str:
 
 
 def _finite_or_none(value: Any) -> Any:
-    """JSON knows no infinity: a number that is not finite becomes null."""
+    """Return null for a number that is not finite, which JSON cannot express."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 Update = Callable[[int, str], None]
-"""Takes how much is done, and a word on it."""
+"""Called with the amount done and a text about it."""
 
 
 def can_animate() -> bool:
-    """Whether progress may be drawn: on a terminal, if nobody asked otherwise."""
+    """Return whether progress may be drawn: on a terminal, unless the user has turned it off."""
     return sys.stderr.isatty() and not settings.quiet and not os.environ.get("NCATOOL_NO_PROGRESS")
 
 
@@ -98,7 +101,10 @@ def can_animate() -> bool:
 def show_progress(
     total: int, unit: str, extra: Callable[[], RenderableType] | None = None
 ) -> Iterator[Callable[[int, str], None]]:
-    """Gives `update(done, text)`: a bar on a terminal (below `extra`, drawn anew), else a line now and then."""
+    """Yield `update(done, text)`, which draws a bar on a terminal, and elsewhere prints a line now and then.
+
+    `extra` is called for what is drawn above the bar.
+    """
     if not can_animate():
         yield _print_progress_lines(total, unit)
         return
@@ -116,13 +122,13 @@ def show_progress(
     )
     task = bar.add_task("", total=total, rate="")
     rate = _Rate(unit)
-    # Asked for only when the screen is drawn: a picture an iteration would slow training down.
+    # `extra` is called only when the screen is drawn: a picture in each iteration would slow training down.
     with Live(console=bar.console, refresh_per_second=8, get_renderable=lambda: Group(extra(), bar) if extra else bar):
         yield lambda done, text: bar.update(task, completed=done, description=text, rate=rate(done))
 
 
 class _Rate:
-    """Units a second since the first call."""
+    """The units a second since the first call, as text."""
 
     def __init__(self, unit: str) -> None:
         self._unit = unit
@@ -151,7 +157,7 @@ def _print_progress_lines(total: int, unit: str) -> Callable[[int, str], None]:
 
 @contextmanager
 def show_transfer(name: str) -> Iterator[Callable[[int, int | None, str], None]]:
-    """Gives `watch(done, total, text)` for bytes: a bar on a terminal, else a line now and then.
+    """Yield `watch(done, total, text)` for bytes, which draws a bar on a terminal, else prints a line now and then.
 
     With a total, the text says what is being done; without, it is a message.
     """
@@ -193,13 +199,13 @@ def _print_transfer_lines(name: str) -> Callable[[int, int | None, str], None]:
 
 
 def clean_line(text: str, most: int) -> str:
-    """Text from elsewhere as a part of a line: no control characters, and not too long."""
+    """Return text of unknown origin for use within a line: without control characters, at most `most` characters."""
     plain = "".join(letter if letter.isprintable() else " " for letter in text[: most + 1])
     return plain if len(plain) <= most else f"{plain[: most - 1]}…"
 
 
 def print_table(headings: list[str], rows: list[list[str]], *, best: bool = False) -> None:
-    """Rows under headings, on stdout; with `best`, cells that end in * are bold."""
+    """Print rows under headings on stdout; with `best`, cells that end in * are bold."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -219,13 +225,13 @@ def print_table(headings: list[str], rows: list[list[str]], *, best: bool = Fals
 
 
 def _print_blocks(headings: list[str], rows: list[list[str]]) -> None:
-    """A table that is wider than the terminal: a paragraph a row."""
+    """Print a table that is wider than the terminal, a paragraph a row."""
     for name, *cells in rows:
         print(f"{name}\n  {'   '.join(f'{heading} {cell}' for heading, cell in zip(headings[1:], cells, strict=True))}")
 
 
 def track(frames: Iterable[Any], total: int, unit: str) -> Iterator[Any]:
-    """Passes the frames on and shows how many went by."""
+    """Yield the frames, and show how many have passed."""
     with show_progress(total, unit) as update:
         for done, frame in enumerate(frames, 1):
             update(done, "")

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Names that settings can have, as enumerations: the choices of flags and of values in TOML files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Filter(StrEnum):
-    """The kernel that a cell perceives its neighbours through."""
+    """The 3×3 stencil through which a cell perceives its neighbours."""
 
     SOBEL = "sobel"
     SCHARR = "scharr"
@@ -57,7 +57,7 @@ class Device(StrEnum):
 
 
 class Precision(StrEnum):
-    """Of the factors of the network's products; sums, states and gradients are float32 either way."""
+    """Precision of the factors of the network's products; sums, states and gradients are always float32."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -75,7 +75,7 @@ class Damage(StrEnum):
 
 
 class Metric(StrEnum):
-    """How errors are told."""
+    """The unit in which tables show errors."""
 
     MSE = "mse"
     PSNR = "psnr"

@@ -1,4 +1,4 @@
-"""Settings as frozen dataclasses, names as enums, and how TOML, environment and flags merge. No torch."""
+"""All settings of a run as frozen dataclasses, each checked when it is made."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_SIDE = 1024
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
-    """Refuses a setting outside [low, high], NaN included."""
+    """Raise UsageError for a setting outside [low, high], or NaN."""
     if not low <= value <= high:
         raise UsageError(
             f"{name} is {value}, but goes from {low:g} to {high:g}", f"give --{name} a value in that range"
@@ -24,14 +24,14 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What a model is, beside its weights."""
+    """The rule of a model, beside its weights."""
 
     channels: int = 16
     """Channels of a cell, RGBA first; 4 to 256."""
     hidden: int = 128
     """Hidden units of the update network; 1 to 4096."""
     filter: Filter = Filter.SOBEL
-    """Kernel of the perception."""
+    """Stencil of the perception."""
     fire_rate: float = 0.5
     """Chance that a cell updates in a step, above 0 and at most 1."""
     threshold: float = 0.1
@@ -48,7 +48,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TargetConfig:
-    """Which picture grows, and how large."""
+    """The picture that grows, and its size."""
 
     source: str = "phantom"
     """`phantom`, an image file, or FLAG[@SIZE][:SPLIT[:INDEX]] of MedMNIST."""
@@ -59,7 +59,7 @@ class TargetConfig:
     colormap: Colormap = Colormap.GREY
     """Colours of a grey MedMNIST sample, from its darkest value to its brightest."""
     alpha: Alpha = Alpha.OPAQUE
-    """Whether dark pixels are transparent: not; as far as they are dark; below a tenth of full brightness."""
+    """Transparency of dark pixels: none; as far as they are dark; below a tenth of full brightness."""
 
     def __post_init__(self) -> None:
         check_range("size", self.size, 1, MAX_SIDE)
@@ -74,7 +74,7 @@ class TargetConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How training goes."""
+    """Settings of training."""
 
     iterations: int = 2800
     """Optimiser steps in all."""
@@ -91,21 +91,21 @@ class TrainConfig:
     damaged: int = 2
     """States of a batch that are damaged, under `regenerating`."""
     loss: Loss = Loss.L2
-    """What is minimised."""
+    """The loss that is minimised, over the first four channels."""
     margin: float = 0.005
-    """Errors up to this cost nothing under the hinge loss."""
+    """Error up to which the hinge loss is 0."""
     min_steps: int = 45
     """Fewest steps of a rollout."""
     max_steps: int = 76
     """Most steps of a rollout."""
     seed: int = 0
-    """Of every random generator."""
+    """Seed of every random generator."""
     threads: int = 0
     """CPU threads; 0: as many as the machine gives."""
     device: Device = Device.AUTO
     """Where the rollouts run."""
     precision: Precision = Precision.FLOAT32
-    """Of the factors of the network's products."""
+    """Precision of the factors of the network's products."""
     checkpoint: bool = True
     """Whether checkpoints are written, so that the run can be resumed."""
     checkpoint_every: int = 0

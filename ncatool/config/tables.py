@@ -1,4 +1,4 @@
-"""TODO."""
+"""Tables of TOML or JSON as settings, every name and type checked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def read_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
-    """A dataclass of settings from a TOML or JSON table, every name and type checked.
+    """Return a dataclass of settings made from a table.
 
     Raises UsageError for a name that does not exist (with the nearest that does) or a value of the wrong type.
     """
@@ -33,7 +33,7 @@ def read_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
 
 
 def convert_value(default: Any, name: str, value: Any, where: str) -> Any:
-    """A value as one of the type of `default`; UsageError where it is none."""
+    """Return a value as one of the type of `default`; raise UsageError where it is not one."""
     kind = type(default)
     if issubclass(kind, StrEnum):
         if value not in list(kind):

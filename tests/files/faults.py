@@ -34,7 +34,9 @@ def install(kind, number=0):
         if kind == "log":
             with LOG.open("a") as log:
                 log.write(f"{name} {file}\n")
-        return current == number and kind != "log" or kind == "full" and current > number and name in ("write", "fsync")
+        if kind == "full":
+            return current >= number and name in ("write", "fsync")
+        return current == number and kind != "log"
 
     def fail():
         if kind == "die":
