@@ -30,7 +30,8 @@ from playwright.sync_api import sync_playwright
 
 from ncatool.config.names import Device
 from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
-from tests.site import FLAGS, blood, serving, volumes, write_set
+from ncatool.data.catalogue import load_catalogue
+from tests.site import FLAGS, make_small_set, serve_folder, stack_volumes, write_set
 
 DATA = Path(__file__).parent / "data"
 GOLDEN = Path(__file__).parent / "golden" / "phantom.safetensors"
@@ -41,6 +42,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
 
 
 def pytest_configure(config):
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as after `nohup pytest &`; children would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "published: reads the seed project's models, which lie beside the project")
 
 
@@ -87,19 +90,22 @@ def files(tiles, tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     for flag in FLAGS:
         write_set(folder / f"{flag}.npz", flag, tiles[flag])
-    write_set(folder / "organmnist3d.npz", "organmnist3d", volumes(tiles["organamnist"]))
+    write_set(folder / "organmnist3d.npz", "organmnist3d", stack_volumes(tiles["organamnist"]))
     larger = tiles["bloodmnist"].repeat(2, axis=1).repeat(2, axis=2)
-    np.savez(folder / "bloodmnist_64.npz", **blood(np.pad(larger, ((0, 0), (4, 4), (4, 4), (0, 0)))))
+    np.savez(folder / "bloodmnist_64.npz", **make_small_set(np.pad(larger, ((0, 0), (4, 4), (4, 4), (0, 0)))))
     return folder
 
 
 @pytest.fixture
 def site(files, tmp_path, monkeypatch):
-    """The files behind a server, and a catalogue that points to it."""
-    with serving(files) as site:
+    """The files behind a server, and a catalogue that points to it, for this process and for those it starts."""
+    with serve_folder(files) as site:
         site.write_catalogue(tmp_path / "catalogue")
+        monkeypatch.syspath_prepend(tmp_path / "catalogue")
         monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'catalogue'}{os.pathsep}{Path(__file__).parents[1]}")
+        load_catalogue.cache_clear()
         yield site
+    load_catalogue.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A MedMNIST site of our own on the loopback address: real files, a real server, faults on request."""
+"""A web server on the loopback address that holds files like those of MedMNIST and fails on request."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ FLAGS = [flag for flag in INFO if not flag.endswith("3d")]
 
 
 def write_set(path, flag, tiles):
-    """A file as MedMNIST has them; tile i gets a label that follows from i."""
+    """Write a file in the format of MedMNIST; the label of a tile follows from its number."""
     columns, classes = (14, 2) if flag == "chestmnist" else (1, len(INFO[flag]["label"]))
     labels = (np.arange(len(tiles))[:, None] + np.arange(columns)) % classes
     arrays = {}
@@ -28,13 +28,13 @@ def write_set(path, flag, tiles):
     np.savez_compressed(path, **arrays)
 
 
-def volumes(tiles):
-    """Grey tiles stacked to volumes of 28 slices, as many as there are tiles."""
+def stack_volumes(tiles):
+    """Return as many volumes of 28 slices as there are grey tiles: slice k of volume i is tile i + k."""
     return np.stack([np.roll(tiles, -i, axis=0)[:28] for i in range(len(tiles))])
 
 
-def blood(tiles):
-    """A set of 20, 10 and 10 of the tiles, labelled 0."""
+def make_small_set(tiles):
+    """Return the arrays of a set with 20, 10 and 10 of the tiles, all labelled 0."""
     parts = {"train": tiles[:20], "val": tiles[20:30], "test": tiles[30:40]}
     return {
         **{f"{split}_images": part for split, part in parts.items()},
@@ -43,15 +43,16 @@ def blood(tiles):
 
 
 class Site:
-    """Files under /files/, and what was asked of them."""
+    """A server of the files of a folder, and a log of the requests that it got."""
 
     def __init__(self, folder):
         self.folder = folder
         self.faults = []
-        """What to do with the coming requests, one each; then all goes well."""
+        """Faults of the next requests, one each: a status code, or a word that `do_GET` or `answer` knows."""
         self.log = []
-        """Per request: path, range asked for, status, bytes of the body sent."""
+        """For each request: path, value of the Range header, status, bytes of the body that were sent."""
         self.release = threading.Event()
+        """Ends the wait of requests with the fault `pause` or `stall`."""
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
@@ -64,7 +65,7 @@ class Site:
         return sum(entry[3] for entry in self.log)
 
     def write_catalogue(self, folder):
-        """A `medmnist` package whose facts are those of the real one, but for our URLs and sums."""
+        """Write a `medmnist` package whose catalogue names the URLs and MD5s of this server's files."""
         info = {flag: dict(facts) for flag, facts in INFO.items()}
         for path in self.folder.glob("*.npz"):
             flag, _, size = path.stem.partition("_")
@@ -73,7 +74,7 @@ class Site:
             info[flag][f"MD5{suffix}"] = hashlib.md5(path.read_bytes()).hexdigest()
         package = folder / "medmnist"
         package.mkdir(parents=True)
-        (package / "__init__.py").write_text("raise ImportError('nothing of ours may import this')\n")
+        (package / "__init__.py").write_text("raise ImportError('only info.py may be executed')\n")
         (package / "info.py").write_text(f"import json\nINFO = json.loads({json.dumps(json.dumps(info))})\n")
 
     def _handler(site):  # noqa: N805 - self is the handler within
@@ -136,9 +137,10 @@ class Site:
 
 
 @contextmanager
-def serving(folder):
+def serve_folder(folder):
     site = Site(folder)
-    thread = threading.Thread(target=site.server.serve_forever, daemon=True)
+    # The interval is how long `shutdown` waits.
+    thread = threading.Thread(target=site.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
         yield site
@@ -151,5 +153,5 @@ def serving(folder):
 def wait_until(condition, seconds=60):
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited in vain"
+        assert time.monotonic() < end, f"not true after {seconds} s"
         time.sleep(0.02)

@@ -76,15 +76,16 @@ def run_batch(tasks: Sequence[RolloutTask]) -> Sequence[State]:
         raise ValueError("only a GPU runs several rollouts as one batch")
     from ncatool.engine.gpu import HALTED, BatchEngine
 
-    size, steps = len(state), max(len(task.fire) for task in tasks)
-    fire = torch.full((steps, size * len(tasks), *state.shape[1:3]), HALTED, dtype=torch.uint8, device=state.device)
+    size, height, width = state.shape[:3]
+    steps = max(len(task.fire) for task in tasks)
+    fire = torch.full((steps, size * len(tasks), height, width), HALTED, dtype=torch.uint8, device=state.device)
     for task, part in zip(tasks, fire.split(size, dim=1), strict=True):
         part[: len(task.fire)] = task.fire
     models = [task.model for task in tasks]
     stacks = [torch.stack(same) for same in zip(*(fill_parameters(task.weights) for task in tasks), strict=True)]
 
     def make_engine(parameters: Parameters) -> Engine:
-        return BatchEngine(models, parameters, *state.shape[1:3], precision)
+        return BatchEngine(models, parameters, height, width, precision)
 
     states = torch.cat([task.state for task in tasks])
     final: Tensor = RolloutFunction.apply(states, fire, make_engine, *stacks)  # type: ignore[no-untyped-call]

@@ -22,6 +22,7 @@ from pathlib import Path
 from ncatool.engine import library_cache
 
 SOURCE = Path(__file__).with_name("rollout.c")
+"""It includes the headers beside it."""
 MAX_ATTEMPT_SECONDS = 120
 """Time that one compiler may take with one set of flags; zig builds its own runtime when it first runs."""
 MAX_BUILD_SECONDS = 180
@@ -87,7 +88,8 @@ def _load_or_build(
     macros = _run_compiler([*compiler, *target, "-dM", "-E", "-x", "c", os.devnull], deadline)
     if macros is None:
         return None
-    key = hashlib.sha256(SOURCE.read_bytes() + macros + repr((compiler, target, _FLAGS)).encode()).hexdigest()
+    sources = b"".join(path.read_bytes() for path in sorted(SOURCE.parent.glob("*.[ch]")))
+    key = hashlib.sha256(sources + macros + repr((compiler, target, _FLAGS)).encode()).hexdigest()
     path = folder / f"rollout-{key[:24]}.so"
     if library_cache.is_private(path) and (library := _load(path)):
         return library

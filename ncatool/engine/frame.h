@@ -67,6 +67,7 @@ offset_t scratch_bytes(const Net *net, const Grid *grid) {
     return lay_out(&w, net, grid, 0) + 64;
 }
 
+/* Lays out a Work and clears what must start at 0. */
 static void initialise(Work *w, const Net *net, const Grid *grid, char *memory) {
     lay_out(w, net, grid, (char *)(((uintptr_t)memory + 63) / 64 * 64));
     memset(w->x, 0, 4 * w->frame * net->channels);
@@ -111,11 +112,13 @@ static offset_t cell_inside(const Work *w, offset_t p) {
             DO;                                                                    \
         }
 
+/* Copies the opposite edges into the border. */
 static void wrap_frame(const Work *w) {
     offset_t cp = w->net->channels;
     BORDER(w, memcpy(w->x + p * cp, w->x + q * cp, 4 * cp))
 }
 
+/* The transpose of wrap_frame: adds the gradients of border cells to those of the cells that they copy. */
 static void add_border_gradients(const Work *w) {
     offset_t cp = w->net->channels;
     BORDER(w, for (offset_t c = 0; c < cp; c++) w->g[q * cp + c] += w->g[p * cp + c])

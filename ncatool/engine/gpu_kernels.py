@@ -9,7 +9,8 @@ step; it is MASKED where no life mask is pending. `fire` is HALTED for all cells
 Shapes, where `cells` is height · width:
 - of a step: `state` and `out` [batch, cells, C], `alive` and `out_alive` [batch, cells];
 - of all steps: `fire` [steps, batch, cells]; `tape` [steps, batch, cells, C], the states before each step; `life`
-  [steps + 1, batch, cells], which cells lived in them; `output_gradient` as `tape`, the gradients by the network's output;
+  [steps + 1, batch, cells], which cells lived in them; `output_gradient` as `tape`, the gradients by the
+  network's output;
 - of all models: `filters` [models, 2, 9], `w1` [models, 3, CP, HP], `b1` [models, HP], `w2` [models, HP, CP], `b2`
   [models, CP].
 """

@@ -27,7 +27,7 @@ typedef ptrdiff_t offset_t;
 
 /* c[i][j] = init[j] + sum over k of a(i, k) b[k][j], for R rows and C vectors; without init, adds to c. */
 INLINE void multiply_tile(const int R, const int C, int depth, const float *a, offset_t a_row, offset_t a_step,
-                 const float *b, offset_t b_step, float *c, offset_t c_row, const float *init, int relu) {
+                          const float *b, offset_t b_step, float *c, offset_t c_row, const float *init, int relu) {
     vec sum[MAX_ROWS][MAX_COLUMNS], zero = {0};
     for (int i = 0; i < R; i++)
         for (int j = 0; j < C; j++) sum[i][j] = AT((init ? init : c + i * c_row) + j * LANES);
@@ -49,7 +49,7 @@ INLINE void multiply_tile(const int R, const int C, int depth, const float *a, o
 #define TILES(C) TILE(1, C) TILE(2, C) TILE(3, C) TILE(4, C) TILE(5, C) TILE(6, C)
 
 static void multiply_any_tile(int rows, int columns, int depth, const float *a, offset_t a_row, offset_t a_step,
-                     const float *b, offset_t b_step, float *c, offset_t c_row, const float *init, int relu) {
+                              const float *b, offset_t b_step, float *c, offset_t c_row, const float *init, int relu) {
     switch (rows * 8 + columns) {
         TILES(1) TILES(2)
 #if MAX_COLUMNS > 2
@@ -58,16 +58,18 @@ static void multiply_any_tile(int rows, int columns, int depth, const float *a, 
     }
 }
 
+/* The same for matrices of any size, tile by tile; c has rows of `width`, a multiple of LANES. */
 static void multiply(int rows, int width, int depth, const float *a, offset_t a_row, offset_t a_step,
-                    const float *b, float *c, const float *init, int relu) {
+                     const float *b, float *c, const float *init, int relu) {
     for (int j = 0; j < width; j += MAX_COLUMNS * LANES) {
         int columns = (width - j) / LANES < MAX_COLUMNS ? (width - j) / LANES : MAX_COLUMNS;
         for (int i = 0; i < rows; i += MAX_ROWS)
             multiply_any_tile(rows - i < MAX_ROWS ? rows - i : MAX_ROWS, columns, depth, a + i * a_row, a_row,
-                     a_step, b + j, width, c + (offset_t)i * width + j, width, init ? init + j : 0, relu);
+                              a_step, b + j, width, c + (offset_t)i * width + j, width, init ? init + j : 0, relu);
     }
 }
 
+/* Adds all rows of `from` to `sum`. */
 INLINE void add_rows(int rows, int width, const float *from, float *sum) {
     for (int j = 0; j < width; j += LANES) {
         vec total = AT(sum + j);

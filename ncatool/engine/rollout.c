@@ -39,17 +39,18 @@ INLINE void perceive(const Work *w, offset_t cell, float *perceived) {
 }
 
 /* The transpose of perceive: adds the gradient by what a cell perceived to the cells that it perceived. */
-INLINE void perceive_backward(const Work *w, offset_t cell, const float *perceived) {
+INLINE void perceive_backward(const Work *w, offset_t cell, const float *gradient) {
     offset_t cp = w->net->channels;
     const float *filter = w->net->filter;
     for (offset_t c = 0; c < cp; c += LANES) {
-        vec filtered = AT(perceived + cp + c), transposed = AT(perceived + 2 * cp + c);
-        AT(w->g + cell * cp + c) += AT(perceived + c);
+        vec filtered = AT(gradient + cp + c), transposed = AT(gradient + 2 * cp + c);
+        AT(w->g + cell * cp + c) += AT(gradient + c);
         for (int t = 0; t < 9; t++)
             AT(w->g + (cell + w->offset[t]) * cp + c) += filter[t] * filtered + filter[9 + t] * transposed;
     }
 }
 
+/* Perceives and computes the hidden units, after relu, of at most CHUNK cells. */
 static void compute_hidden(const Work *w, const int32_t *cells, int count) {
     const Net *net = w->net;
     for (int i = 0; i < count; i++) perceive(w, cells[i], w->perceived + (offset_t)i * 3 * net->channels);
@@ -57,6 +58,7 @@ static void compute_hidden(const Work *w, const int32_t *cells, int count) {
             net->b1, 1);
 }
 
+/* Writes the change of each of the cells. */
 static void update(const Work *w, const int32_t *cells, int count, float *change) {
     const Net *net = w->net;
     for (int i = 0; i < count; i += CHUNK) {
@@ -67,6 +69,7 @@ static void update(const Work *w, const int32_t *cells, int count, float *change
     }
 }
 
+/* Lists the living cells that fire in w->cells; returns how many there are. */
 static int list_firing_cells(const Work *w, const uint8_t *fire) {
     int count = 0;
     for (int y = 0; y < w->grid->height; y++)
@@ -105,6 +108,7 @@ typedef struct {
     offset_t entries;
 } Writer;
 
+/* Copies a cell into the log, if there is one, before it changes. */
 static void log_cell(Writer *writer, const Work *w, int32_t cell) {
     offset_t cp = w->net->channels;
     if (!writer->log) return;
@@ -192,12 +196,14 @@ typedef struct {
     float *w1_t, *b1, *w2, *b2; /* as in Net; gradients are added to them */
 } Gradient;
 
+/* Copies entries of the log back, the latest first: a cell may have two in one step. */
 static void restore_cells(const Work *w, const Log *log, offset_t first, offset_t count) {
     offset_t cp = w->net->channels;
     for (offset_t e = first + count - 1; e >= first; e--)
         memcpy(w->x + log->cells[e] * cp, log->values + e * cp, 4 * cp);
 }
 
+/* Adds the gradients by the weights to `sum`, and those by the state to w->g, for the cells that fired. */
 static void backward_step(const Work *w, const int32_t *cells, int count, Gradient *sum) {
     const Net *net = w->net;
     offset_t cp = net->channels, hp = net->hidden;

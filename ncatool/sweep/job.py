@@ -1,4 +1,4 @@
-"""What a worker does for one run of a sweep, whichever process on whichever machine it is."""
+"""One run of a sweep as a job: what a worker receives, does and answers, in any process on any machine."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ from ncatool.training.run_files import RunFiles
 from ncatool.training.trainer import Trainer
 
 PROGRESS_INTERVAL = 0.5
-"""Seconds between two words of a run on how it goes."""
+"""Seconds between two progress messages of a run."""
 TIMED_ITERATIONS = 3
+"""Iterations whose median time a dry run takes."""
 
 
 class Ending(StrEnum):
-    """How a worker's time with a run ended."""
+    """How a job ended."""
 
     FINISHED = "finished"
     STOPPED = "stopped"
@@ -44,26 +45,26 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """All that a run needs, wherever it is done: no file of the user's has to be on that machine."""
+    """All that a worker needs for a run; none of the user's files has to be on its machine."""
 
     name: str
     config: RunConfig
     target: Target
     initial: dict[str, Any] | None
-    """Weights to start from by name, as numpy arrays; None: fresh ones."""
+    """Weights to start from by name, as numpy arrays; None for new ones."""
     folder: Path
-    """Where its files belong."""
+    """The folder of the sweep."""
     token: str
-    """What the sweep has written into that folder: a worker that finds it there writes into the folder itself."""
+    """Names a file that the sweep has written into that folder: a worker that sees it writes its files there itself."""
     threads: int
     files: dict[str, bytes] = field(default_factory=dict)
-    """Its checkpoint by the file's name, for a worker that does not see the folder."""
+    """The run's checkpoint by file name, for a worker that does not see the folder."""
     timing_only: bool = False
-    """Whether only to measure how long an iteration takes."""
+    """Whether to measure only how long an iteration takes."""
 
     @property
     def key(self) -> str:
-        """The same for the same run of the same plan."""
+        """A hash that is the same for the same run of the same plan."""
         digest = hashlib.sha256(repr((self.name, self.config, sorted(self.initial or {}))).encode())
         digest.update(self.target.pixels.tobytes())
         for _, array in sorted((self.initial or {}).items()):
@@ -73,7 +74,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """How a run goes."""
+    """How far a run is."""
 
     name: str
     iteration: int
@@ -83,26 +84,26 @@ class Progress:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job."""
+    """The result of a job."""
 
     name: str
     ending: Ending
     what: str = ""
     hint: str = ""
     files: dict[str, bytes] = field(default_factory=dict)
-    """The run's files by name, where the worker did not see the folder."""
+    """The run's files by name, where the worker does not see the folder."""
     seconds: float = 0.0
-    """An iteration's, of a trial."""
+    """Time of an iteration, of a job that measured only this."""
 
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A job whose worker has gone."""
+    """A job whose worker ended before the job did."""
 
     name: str
     what: str
     failures: int = 1
-    """How many failures of the run this counts for; none where it was not its fault."""
+    """How many failures of the run this counts as; 0 where the run is not to blame."""
 
 
 Message = Progress | Outcome | WorkerLost
@@ -110,23 +111,23 @@ ProgressCallback = Callable[[Progress], object]
 
 
 def token_path(folder: Path, token: str) -> Path:
-    """The file by which a worker knows that it sees the sweep's folder."""
+    """Return the file by which a worker knows that it sees the sweep's folder."""
     return folder / f".sweep-{token}"
 
 
 def trains_alike(one: RunConfig, other: RunConfig) -> bool:
-    """Whether two configurations train the same way; the target is compared by its pixels."""
-    trains = [dataclasses.replace(config.train, threads=0, checkpoint_every=0) for config in (one, other)]
-    return one.model == other.model and trains[0] == trains[1]
+    """Return whether two configurations train the same way, whatever their targets."""
+    own, others = (dataclasses.replace(config.train, threads=0, checkpoint_every=0) for config in (one, other))
+    return one.model == other.model and own == others
 
 
 def is_same_target(record: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two `[target]` tables are of the same pixels on the same grid."""
+    """Return whether two `[target]` tables describe the same pixels on the same grid."""
     return all(record.get(name) == other.get(name) for name in ("sha256", "padding"))
 
 
 def can_resume(config: RunConfig, target: Target, path: Path) -> bool:
-    """Whether a checkpoint is there, can be read, and is of this run."""
+    """Return whether a checkpoint exists, can be read, and belongs to this run."""
     try:
         facts, record = read_checkpoint_tables(path)
         return trains_alike(config, checkpoint_schema.read_config(facts, str(path))) and is_same_target(
@@ -137,18 +138,25 @@ def can_resume(config: RunConfig, target: Target, path: Path) -> bool:
 
 
 def scratch_folder(key: str) -> Path:
-    """A folder for a run whose own cannot be seen: the same for the same run, on all machines that share a home."""
+    """Return the folder of a run on a machine that does not see the sweep's.
+
+    It is the same for the same run, on all machines that share a home folder.
+    """
     return platformdirs.user_cache_path("ncatool") / "sweeps" / key
 
 
 def remove_scratch(keys: list[str]) -> None:
-    """Removes what runs have left on this machine, once it has been delivered."""
+    """Remove the files of these runs from this machine's scratch folder, once the sweep has them."""
     for key in keys:
         shutil.rmtree(scratch_folder(key), ignore_errors=True)
 
 
-def run_job(job: Job, stopped: Callable[[], bool], tell: ProgressCallback, leased: bool = False) -> Outcome:
-    """Begins a run or goes on with it, until the end or until `stopped`; whatever goes wrong is told, not raised."""
+def run_job(job: Job, stopped: Callable[[], bool], report_progress: ProgressCallback, leased: bool = False) -> Outcome:
+    """Start or resume a run, train it to the end or until `stopped`, and return the result.
+
+    Errors are returned as well, not raised. With `leased`, the lock of the run must be renewed to stay valid, as
+    machines of a cluster do not see each other's processes.
+    """
     compiled.configure_process(job.threads)
     try:
         if job.timing_only:
@@ -156,36 +164,36 @@ def run_job(job: Job, stopped: Callable[[], bool], tell: ProgressCallback, lease
         if stopped():
             return Outcome(job.name, Ending.STOPPED)
         if token_path(job.folder, job.token).exists():
-            return Outcome(job.name, _run_in_folder(job, job.folder, stopped, tell, leased))
+            return Outcome(job.name, _run_in_folder(job, job.folder, stopped, report_progress, leased))
         folder = scratch_folder(job.key)
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in job.files.items():
             if not (folder / name).exists():
                 (folder / name).write_bytes(content)
-        ending = _run_in_folder(job, folder, stopped, tell, leased)
+        ending = _run_in_folder(job, folder, stopped, report_progress, leased)
         return Outcome(job.name, ending, files=read_files(folder, job.name))
     except NcatoolError as error:
         return Outcome(job.name, Ending.FAILED, error.what, error.hint)
-    except Exception as error:  # the other runs go on
+    except Exception as error:  # one run must not end the others
         return Outcome(job.name, Ending.FAILED, f"{type(error).__name__}: {error}", "look at this run's settings")
 
 
 def read_files(folder: Path, name: str) -> dict[str, bytes]:
-    """A run's files by name."""
+    """Return the files of a run that exist, by name."""
     return {
         path.name: path.read_bytes() for path in RunFiles(folder / f"{name}.safetensors").list_paths() if path.exists()
     }
 
 
-def _run_in_folder(job: Job, folder: Path, stopped: Callable[[], bool], tell: ProgressCallback, leased: bool) -> Ending:
+def _run_in_folder(job: Job, folder: Path, stopped: Callable[[], bool], report_progress: ProgressCallback, leased: bool) -> Ending:
     files = RunFiles(folder / f"{job.name}.safetensors")
     with files.lock(leased):
-        run, last = open_run(job, files), 0.0
+        run, last_progress = open_run(job, files), 0.0
         for report in run.train(stopped):
             now = time.monotonic()
-            if now - last >= PROGRESS_INTERVAL or report.iteration == job.config.train.iterations:
-                tell(Progress(job.name, report.iteration, report.loss, report.mse))
-                last = now
+            if now - last_progress >= PROGRESS_INTERVAL or report.iteration == job.config.train.iterations:
+                report_progress(Progress(job.name, report.iteration, report.loss, report.mse))
+                last_progress = now
         if run.trainer.iteration < job.config.train.iterations:
             return Ending.STOPPED
         run.finish()
@@ -193,13 +201,13 @@ def _run_in_folder(job: Job, folder: Path, stopped: Callable[[], bool], tell: Pr
 
 
 def open_run(job: Job, files: RunFiles) -> Run:
-    """The run where its checkpoint left it, if there is a whole one; else from the start."""
+    """Return the run as its checkpoint left it, or a new run where there is no valid checkpoint."""
     if can_resume(job.config, job.target, files.checkpoint):
         train = job.config.train
         try:
             return Run.resume(files, threads=train.threads, checkpoint_every=train.checkpoint_every)
         except NcatoolError:
-            pass  # a changed byte that only its checksum tells: none of it is believed
+            pass  # its checksum is wrong: start again
     for path in files.list_paths():
         path.unlink(missing_ok=True)
     return Run(job.config, job.target, files, _initial_weights(job))
@@ -212,9 +220,10 @@ def _initial_weights(job: Job) -> Weights | None:
 
 
 def time_iteration(job: Job) -> float:
-    """Median time of an iteration once the picture has grown, measured on a pool of states that look like it.
+    """Return the median seconds of an iteration, measured on a pool of grown pictures.
 
-    A run's first iterations would tell little: from an untrained seed nothing grows, and nothing costs nothing.
+    The first iterations of a real run would be too fast: from an untrained seed nothing grows, and only living cells
+    are computed.
     """
     train = dataclasses.replace(job.config.train, regime=Regime.PERSISTENT, pool_size=job.config.train.batch_size)
     trainer = Trainer(dataclasses.replace(job.config, train=train), job.target, _initial_weights(job))

@@ -1,4 +1,4 @@
-"""What a sweep runs: a file of settings, lists of settings, or both, as runs with names."""
+"""The plan of a sweep: turn a TOML file, flags with several values, or both, into runs with names."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from ncatool.errors import UsageError, shorten
 PLAN_TABLES = ("base", "grid", "runs", "replicates")
 RESERVED_NAMES = ("summary", "sweep")
 """Names whose files the sweep itself writes."""
-_NAME = re.compile(r"\w[\w.,@+=-]*")
+_NAME_PATTERN = re.compile(r"\w[\w.,@+=-]*")
 MAX_NAME_BYTES = 120
-"""Characters of a name; file systems allow 255 bytes with all endings."""
-_YES, _NO = ("yes", "true", "1", "on"), ("no", "false", "0", "off")
+"""Length of a run's name; file systems allow 255 bytes, endings included."""
+_TRUE_WORDS, _FALSE_WORDS = ("yes", "true", "1", "on"), ("no", "false", "0", "off")
 
 Settings = dict[str, Any]
 
@@ -35,11 +35,15 @@ class PlannedRun:
     name: str
     config: RunConfig
     varied: Settings = field(default_factory=dict)
-    """The settings by which it differs from others, as the plan gives them."""
+    """The settings in which it differs from other runs, as the plan gives them."""
 
 
 def parse_flags(flags: Mapping[str, str | bool | None]) -> dict[str, list[Any]]:
-    """What flags say, by setting: one value, or several that stood between commas; in the order that names have."""
+    """Return the values of each flag by setting: one, or several between commas.
+
+    The order is that of `SETTINGS`, in which settings also stand in the names of runs. Raises UsageError for a value
+    of the wrong type.
+    """
     return {name: _parse_values(name, text) for name in SETTINGS if (text := flags.get(name)) is not None}
 
 
@@ -48,7 +52,7 @@ def _parse_values(name: str, text: str | bool) -> list[Any]:
         return [text]
     if name == "damage" and text == "both":
         return [False, True]
-    # A file's own name may hold a comma.
+    # The name of a file may contain a comma.
     parts = [text] if name in ("target", "from") and Path(text).exists() else text.split(",")
     return [_parse_value(name, part.strip()) for part in parts]
 
@@ -60,7 +64,7 @@ def _parse_value(name: str, text: str) -> Any:
         raise UsageError(f"--{flag} has an empty value", f"give --{flag} VALUE,VALUE,...")
     try:
         if kind is bool:
-            return [False, True][[*_NO, *_YES].index(text.lower()) // len(_NO)]
+            return [False, True][[*_FALSE_WORDS, *_TRUE_WORDS].index(text.lower()) // len(_FALSE_WORDS)]
         value = text if issubclass(kind, str) else kind(text)
     except ValueError:
         choices = {bool: "yes, no or both", int: "whole numbers", float: "numbers"}[kind]
@@ -68,44 +72,46 @@ def _parse_value(name: str, text: str) -> Any:
     return check_setting(name, value, "the command line")[1]
 
 
-def read_plan(tables: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[Any]], most: int) -> list[PlannedRun]:
-    """The runs that a plan's tables and the flags ask for, in order.
+def read_plan(tables: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[Any]], max_runs: int) -> list[PlannedRun]:
+    """Return the runs that the tables of a plan and the flags ask for, in order.
 
-    A flag with one value holds for every run; one with several becomes a list of the grid.
-    Raises UsageError for a plan that cannot be meant, or asks for more than `most` runs.
+    A flag with one value holds for every run; one with several becomes a list of the grid. `where` names the plan in
+    error messages. Raises UsageError for an unknown, malformed or contradictory entry, for two runs of one name, and
+    for more than `max_runs` runs.
     """
     _check_tables(tables, where)
-    several = {name: list(values) for name, values in flags.items() if len(values) > 1}
+    varied_flags = {name: list(values) for name, values in flags.items() if len(values) > 1}
     fixed = {name: values[0] for name, values in flags.items() if len(values) == 1}
-    base = _override(check_settings(_get_table(tables, "base", where), f"{where} [base]"), fixed)
-    grid = {name: list(values) for name, values in _read_grid(tables, where).items() if name not in fixed} | several
-    singles = [_read_entry(entry, i, where) for i, entry in enumerate(_get_entries(tables, where), 1)]
+    base = _merge_settings(check_settings(_get_table(tables, "base", where), f"{where} [base]"), fixed)
+    grid = {name: list(values) for name, values in _read_grid(tables, where).items() if name not in fixed} | varied_flags
+    single_runs = [_read_entry(entry, i, where) for i, entry in enumerate(_get_entries(tables, where), 1)]
     seeds = _read_seeds(tables, where)
     if "seed" in grid and seeds:
         raise UsageError(f"{where}: seeds stand in [grid] and in [replicates]", "give them in one of the two")
     seeds = [] if "seed" in fixed else seeds
-    if not grid and not singles and not seeds:
+    if not grid and not single_runs and not seeds:
         raise UsageError(f"{where} names no runs", "give [grid] lists of settings, or flags with several values")
-    crossed = math.prod(map(len, grid.values())) if grid or not singles else 0
-    _check_count((crossed + len(singles)) * max(1, len(seeds)), most, where)
-    combinations = itertools.product(*grid.values()) if crossed else []
-    variants = [("", dict(zip(grid, values, strict=True))) for values in combinations] + singles
-    return _build_runs(base, [one for each in variants for one in _replicate(*each, seeds)], fixed, where)
+    grid_size = math.prod(map(len, grid.values())) if grid or not single_runs else 0
+    _check_count((grid_size + len(single_runs)) * max(1, len(seeds)), max_runs, where)
+    combinations = itertools.product(*grid.values()) if grid_size else []
+    variants = [("", dict(zip(grid, values, strict=True))) for values in combinations] + single_runs
+    replicates = [one for variant in variants for one in _replicate(*variant, seeds)]
+    return _build_runs(base, replicates, fixed, where)
 
 
 def _check_tables(tables: Mapping[str, Any], where: str) -> None:
-    strange = set(tables) - set(PLAN_TABLES) - {"format"}
-    if strange:
-        close = difflib.get_close_matches(min(strange), PLAN_TABLES, 1)
-        hint = f"did you mean [{close[0]}]?" if close else "choose from [base], [grid], [[runs]], [replicates]"
-        raise UsageError(f"{where}: unknown table [{min(strange)}]", hint)
+    unknown = set(tables) - set(PLAN_TABLES) - {"format"}
+    if unknown:
+        similar = difflib.get_close_matches(min(unknown), PLAN_TABLES, 1)
+        hint = f"did you mean [{similar[0]}]?" if similar else "choose from [base], [grid], [[runs]], [replicates]"
+        raise UsageError(f"{where}: unknown table [{min(unknown)}]", hint)
 
 
-def _check_count(count: int, most: int, where: str) -> None:
-    """Before any of them is made: a slip of the pen asks for billions."""
-    if count > most:
+def _check_count(count: int, max_runs: int, where: str) -> None:
+    """Raise UsageError for too many runs, before any is made: a typing error can ask for billions."""
+    if count > max_runs:
         raise UsageError(
-            f"{where} asks for {count:,} runs, more than {most:,}", f"if so many are meant: --most {count}"
+            f"{where} asks for {count:,} runs, more than {max_runs:,}", f"if you want so many, give --most {count}"
         )
 
 
@@ -126,8 +132,8 @@ def _read_grid(tables: Mapping[str, Any], where: str) -> dict[str, list[Any]]:
         if not values:
             raise UsageError(f"{where} [grid]: {name} is an empty list", "give it values, or leave it out")
         for value in values:
-            own_name, own_value = check_setting(name, value, f"{where} [grid]")
-            grid.setdefault(own_name, []).append(own_value)
+            field_name, field_value = check_setting(name, value, f"{where} [grid]")
+            grid.setdefault(field_name, []).append(field_value)
     return grid
 
 
@@ -149,7 +155,7 @@ def _read_entry(entry: Settings, number: int, where: str) -> tuple[str, Settings
 
 
 def _read_seeds(tables: Mapping[str, Any], where: str) -> list[int]:
-    """A list of seeds, or how many, from 0 on."""
+    """Return the seeds of [replicates]: those listed, or 0, 1, 2, ... where it gives their number."""
     table = _get_table(tables, "replicates", where)
     if set(table) - {"seeds"}:
         raise UsageError(f"{where} [replicates]: unknown setting {shorten(min(set(table) - {'seeds'}))}", "give seeds")
@@ -162,7 +168,7 @@ def _read_seeds(tables: Mapping[str, Any], where: str) -> list[int]:
 
 
 def _replicate(name: str, settings: Settings, seeds: Sequence[int]) -> list[tuple[str, Settings]]:
-    """A variant for each seed, unless it has its own."""
+    """Return a variant for each seed, or the variant itself where it sets a seed."""
     if not seeds or "seed" in settings:
         return [(name or _make_name(settings), settings)]
     stem = name or _make_name(settings)
@@ -174,7 +180,7 @@ def _make_name(settings: Settings) -> str:
 
 
 def _make_name_part(name: str, value: Any) -> str:
-    """A setting in a file's name: `sobel`, `damage`, `no-damage`, `hidden64`, `chest`."""
+    """Return a setting as part of a file's name: `sobel`, `damage`, `no-damage`, `hidden64`, `chest`."""
     flag = name.replace("_", "-")
     if isinstance(value, bool):
         return flag if value else f"no-{flag}"
@@ -188,47 +194,48 @@ def _build_runs(base: Settings, variants: list[tuple[str, Settings]], fixed: Set
     plans: dict[str, PlannedRun] = {}
     for long_name, settings in variants:
         name = _check_name(long_name, where)
-        # File systems that ignore case would give both the same files.
+        # On file systems that ignore case, both would have the same files.
         if name.casefold() in plans:
             raise UsageError(f"{where}: two runs are named {name}", "give each [[runs]] a name, and each value once")
         varied = {key: value for key, value in settings.items() if key not in fixed}
         try:
-            plans[name.casefold()] = PlannedRun(name, build_config(_override(base, varied)), varied)
+            plans[name.casefold()] = PlannedRun(name, build_config(_merge_settings(base, varied)), varied)
         except UsageError as error:
             raise UsageError(f"{where}, run {name}: {error.what}", error.hint) from None
     return list(plans.values())
 
 
-def _override(outer: Settings, nearer: Settings) -> Settings:
-    """Settings of which the nearer ones count; `damage` and `regime` are two names of one thing."""
-    one = {"damage", "regime"}
-    hidden = one if one & set(nearer) else set()
-    return {**{name: value for name, value in outer.items() if name not in hidden}, **nearer}
+def _merge_settings(lower: Settings, higher: Settings) -> Settings:
+    """Return both, the higher ones first in rank; `damage` and `regime` set the same thing."""
+    synonyms = {"damage", "regime"}
+    replaced = synonyms if synonyms & set(higher) else set()
+    return {**{name: value for name, value in lower.items() if name not in replaced}, **higher}
 
 
 def _check_name(name: str, where: str) -> str:
-    if not _NAME.fullmatch(name) or name.endswith((".checkpoint", ".")):
+    if not _NAME_PATTERN.fullmatch(name) or name.endswith((".checkpoint", ".")):
         raise UsageError(
             f"{where}: {shorten(name)} cannot name a run's files", "use letters, digits and -_.,@+=, a letter first"
         )
     if name.casefold() in RESERVED_NAMES:
         raise UsageError(f"{where}: a run is named {name}, as a file of the sweep", "give it another name")
     if len(name.encode()) > MAX_NAME_BYTES:
-        return f"{name.encode()[: MAX_NAME_BYTES - 9].decode(errors='ignore')}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        return f"{name.encode()[: MAX_NAME_BYTES - 9].decode(errors='ignore')}-{digest}"
     return name
 
 
 def plan_to_tables(plans: Sequence[PlannedRun]) -> dict[str, Any]:
-    """A plan as tables again: every setting in force, those that all runs share in [base]."""
-    each = [flatten_config(plan.config) for plan in plans]
-    base = {name: value for name, value in each[0].items() if all(one[name] == value for one in each)}
+    """Return a plan as tables that `read_plan` reads: all settings in force, those that all runs share in [base]."""
+    settings = [flatten_config(plan.config) for plan in plans]
+    base = {name: value for name, value in settings[0].items() if all(other[name] == value for other in settings)}
     runs = [
-        {"name": plan.name, **{name: value for name, value in one.items() if name not in base}}
-        for plan, one in zip(plans, each, strict=True)
+        {"name": plan.name, **{name: value for name, value in own.items() if name not in base}}
+        for plan, own in zip(plans, settings, strict=True)
     ]
     return {"base": base, "runs": runs}
 
 
 def to_json(varied: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as JSON and CSV have them."""
+    """Return settings as values that JSON and CSV can hold."""
     return {name: value if isinstance(value, bool | int | float) else str(value) for name, value in varied.items()}

@@ -14,7 +14,7 @@ from ncatool.data import readers as targets
 from ncatool.data.catalogue import DataSet, describe_label, load_catalogue
 from ncatool.data.sample_spec import SampleSpec, parse_spec
 from ncatool.errors import ExitCode, NcatoolError
-from tests.site import blood, volumes, write_set
+from tests.site import make_small_set, stack_volumes, write_set
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_not_fetched_says_how_to_fetch(root):
     assert targets.choose_default_source(root) == "phantom"
 
 
-def put(folder, flag, tiles):
+def write_tiles(folder, flag, tiles):
     folder.mkdir(parents=True, exist_ok=True)
     write_set(folder / f"{flag}.npz", flag, tiles)
 
@@ -84,7 +84,7 @@ def root(tmp_path):
 
 
 def test_a_set_on_this_machine_is_the_default_target(tiles, root):
-    put(root, "chestmnist", tiles["chestmnist"])
+    write_tiles(root, "chestmnist", tiles["chestmnist"])
     assert targets.choose_default_source(root) == "chestmnist"
     target = targets.load_target(TargetConfig(source="chestmnist:val:3"), root)
     assert np.array_equal(target.pixels[..., 0], tiles["chestmnist"][303])
@@ -103,22 +103,22 @@ def test_meanings():
 
 
 def test_medmnists_own_folder_is_read_too(tiles, tmp_path):
-    put(tmp_path / "home" / ".medmnist", "bloodmnist", tiles["bloodmnist"])
+    write_tiles(tmp_path / "home" / ".medmnist", "bloodmnist", tiles["bloodmnist"])
     target = targets.load_target(TargetConfig(source="bloodmnist:train:5"))
     assert np.array_equal(target.pixels[..., :3], tiles["bloodmnist"][5])
 
 
 @pytest.mark.parametrize(("plane", "axis"), [("axial", 0), ("coronal", 1), ("sagittal", 2)])
 def test_slices_of_volumes(tiles, root, plane, axis):
-    stack = volumes(tiles["organamnist"])
-    put(root, "organmnist3d", stack)
+    stack = stack_volumes(tiles["organamnist"])
+    write_tiles(root, "organmnist3d", stack)
     target = targets.load_target(TargetConfig(source=f"organmnist3d:train:2:{plane}:9"), root)
     assert np.array_equal(target.pixels[..., 0], stack[2].take(9, axis=axis))
     assert (target.describe()["plane"], target.describe()["slice"]) == (plane, 9)
 
 
 def test_a_colormap_gives_matplotlibs_pixels(tiles, root):
-    """As the seed project's picture was made: `imshow`, saved at a pixel a pixel."""
+    """As the seed project made its picture: `imshow`, saved with one pixel for each sample pixel."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -127,13 +127,13 @@ def test_a_colormap_gives_matplotlibs_pixels(tiles, root):
     axes.imshow(tiles["chestmnist"][0], cmap="viridis")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    put(root, "chestmnist", tiles["chestmnist"])
+    write_tiles(root, "chestmnist", tiles["chestmnist"])
     target = targets.load_target(TargetConfig(source="chestmnist", colormap=Colormap.VIRIDIS), root)
     assert np.array_equal(target.pixels, np.asarray(canvas.buffer_rgba()))
 
 
 def test_colour_has_no_colormap(tiles, root):
-    put(root, "bloodmnist", tiles["bloodmnist"])
+    write_tiles(root, "bloodmnist", tiles["bloodmnist"])
     with pytest.raises(NcatoolError, match="bloodmnist is in colour"):
         targets.load_target(TargetConfig(source="bloodmnist", colormap=Colormap.MAGMA), root)
     with pytest.raises(NcatoolError, match="--colormap is for MedMNIST"):
@@ -141,61 +141,61 @@ def test_colour_has_no_colormap(tiles, root):
 
 
 def test_dark_pixels_can_be_dead_cells(tiles, root):
-    put(root, "organamnist", tiles["organamnist"])
+    write_tiles(root, "organamnist", tiles["organamnist"])
     grey = tiles["organamnist"][0]
 
-    def alpha(how, **more):
-        return targets.load_target(TargetConfig(source="organamnist", alpha=how, **more), root).pixels[..., 3]
+    def load_alpha(alpha, **options):
+        return targets.load_target(TargetConfig(source="organamnist", alpha=alpha, **options), root).pixels[..., 3]
 
-    assert (alpha(Alpha.OPAQUE) == 255).all()
-    assert np.array_equal(alpha(Alpha.LUMINANCE), grey)
-    assert np.array_equal(alpha(Alpha.THRESHOLD), np.where(grey > 25, 255, 0))
-    assert np.array_equal(alpha(Alpha.LUMINANCE, colormap=Colormap.VIRIDIS), grey), "of the sample, not of the map"
+    assert (load_alpha(Alpha.OPAQUE) == 255).all()
+    assert np.array_equal(load_alpha(Alpha.LUMINANCE), grey)
+    assert np.array_equal(load_alpha(Alpha.THRESHOLD), np.where(grey > 25, 255, 0))
+    assert np.array_equal(load_alpha(Alpha.LUMINANCE, colormap=Colormap.VIRIDIS), grey), "of the sample"
 
 
 def test_a_black_sample_cannot_be_transparent(root):
-    put(root, "chestmnist", np.zeros((400, 28, 28), np.uint8))
+    write_tiles(root, "chestmnist", np.zeros((400, 28, 28), np.uint8))
     with pytest.raises(NcatoolError, match="transparent everywhere"):
         targets.load_target(TargetConfig(source="chestmnist", alpha=Alpha.LUMINANCE), root)
 
 
 def test_a_subset_lacks_samples(root):
     root.mkdir()
-    np.savez(root / "chestmnist.npz", **blood(np.zeros((40, 28, 28), np.uint8)))
+    np.savez(root / "chestmnist.npz", **make_small_set(np.zeros((40, 28, 28), np.uint8)))
     with pytest.raises(NcatoolError, match="holds 20 train_images, so none with index 20"):
         targets.load_target(TargetConfig(source="chestmnist:train:20"), root)
 
 
-def header(shape):
+def make_npy_header(shape):
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}".encode()
     return len(text).to_bytes(2, "little") + text
 
 
-def archive(train_images):
+def make_npz(train_images):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         file.writestr("train_images.npy", train_images)
     return buffer.getvalue()
 
 
-SPOILED = {
+DAMAGES = {
     "empty": lambda content: b"",
     "no zip": lambda content: b"no zip",
     "cut": lambda content: content[: len(content) // 2],
     "end only": lambda content: content[-500:],
-    "huge item": lambda content: archive(b"\x93NUMPY\x01\x00" + header("(2, 99999999, 99999999)")),
-    "huge header": lambda content: archive(b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little") + b" " * 1000),
-    "other version": lambda content: archive(b"\x93NUMPY\x09\x00" + header("(2, 28, 28)")),
-    "code in the header": lambda content: archive(b"\x93NUMPY\x01\x00" + header("__import__('os').abort()")),
+    "huge item": lambda content: make_npz(b"\x93NUMPY\x01\x00" + make_npy_header("(2, 99999999, 99999999)")),
+    "huge header": lambda content: make_npz(b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little") + b" " * 1000),
+    "other version": lambda content: make_npz(b"\x93NUMPY\x09\x00" + make_npy_header("(2, 28, 28)")),
+    "code in the header": lambda content: make_npz(b"\x93NUMPY\x01\x00" + make_npy_header("__import__('os').abort()")),
 }
 
 
-@pytest.mark.parametrize("kind", SPOILED)
+@pytest.mark.parametrize("kind", DAMAGES)
 def test_damaged_files(root, kind):
     root.mkdir()
     path = root / "chestmnist.npz"
-    np.savez(path, **blood(np.zeros((40, 28, 28), np.uint8)))
-    path.write_bytes(SPOILED[kind](path.read_bytes()))
+    np.savez(path, **make_small_set(np.zeros((40, 28, 28), np.uint8)))
+    path.write_bytes(DAMAGES[kind](path.read_bytes()))
     with pytest.raises(NcatoolError, match=r"chestmnist\.npz is damaged") as caught:
         targets.load_target(TargetConfig(source="chestmnist"), root)
     assert "\n" not in caught.value.what
@@ -205,18 +205,18 @@ def test_damaged_files(root, kind):
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_flipped_bytes_never_surprise(root, data):
+def test_flipped_bytes_give_a_picture_or_an_error(root, data):
     """Whatever happens to a file, it gives a picture of the right shape or one clear error."""
     root.mkdir(exist_ok=True)
     path = root / "chestmnist.npz"
-    np.savez_compressed(path, **blood(np.arange(40 * 784).astype(np.uint8).reshape(40, 28, 28)))
+    np.savez_compressed(path, **make_small_set(np.arange(40 * 784).astype(np.uint8).reshape(40, 28, 28)))
     content = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(content)
-    said = ""
+    message = ""
     try:
         assert targets.load_target(TargetConfig(source="chestmnist:train:19"), root).pixels.shape == (28, 28, 4)
     except NcatoolError as error:
-        said = error.what
-    assert "\n" not in said
+        message = error.what
+    assert "\n" not in message

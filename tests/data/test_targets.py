@@ -40,7 +40,7 @@ def test_phantom_covers_its_area():
     assert draw_phantom(64)[..., 3].mean() / 255 == pytest.approx(np.pi * 0.69 * 0.92 / 4, rel=2e-3)
 
 
-def colourful():
+def make_colour_image():
     y, x = np.mgrid[0:6, 0:8]
     rgba = np.stack([x * 30, y * 40, 255 - x * 20, np.where(x > 5, 0, 255)], -1).astype(np.uint8)
     return Image.fromarray(rgba, "RGBA")
@@ -49,7 +49,7 @@ def colourful():
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
 def test_every_mode(tmp_path, mode):
     """Each mode gives what Pillow's own conversion shows; deep greys are scaled, not clipped."""
-    image = colourful()
+    image = make_colour_image()
     if mode in ("I;16", "I", "F"):
         grey = np.asarray(image.convert("L")).astype(np.uint16)
         expected = Image.fromarray(grey.astype(np.uint8)).convert("RGBA")
@@ -123,47 +123,47 @@ def test_a_picture_of_the_right_size_is_read_pixel_for_pixel(tiles, tmp_path):
     assert np.array_equal(read_image(tmp_path / "cell.png", 28), pixels)
 
 
-def empty(path):
+def write_empty(path):
     path.touch()
 
 
-def text(path):
+def write_text(path):
     path.write_text("not a picture")
 
 
-def truncated(path):
-    colourful().resize((300, 300)).save(path)
+def write_truncated(path):
+    make_colour_image().resize((300, 300)).save(path)
     path.write_bytes(path.read_bytes()[:400])
 
 
-def invisible(path):
+def write_transparent(path):
     Image.new("RGBA", (5, 5), (1, 2, 3, 0)).save(path)
 
 
-def bomb(path):
-    """A PNG of a few hundred kilobytes that would unpack to 400 million pixels."""
+def write_bomb(path):
+    """Write a small PNG that unpacks to 400 million pixels."""
     Image.new("1", (20_000, 20_000)).save(path)
 
 
-def large(path):
-    """Under Pillow's own limit, above ours."""
+def write_large(path):
+    """Write a picture that Pillow accepts, but that is above the limit of `read_image`."""
     Image.new("1", (9_000, 8_000)).save(path)
 
 
 @pytest.mark.parametrize(
-    ("make", "what"),
+    ("write", "what"),
     [
-        (empty, "0 bytes"),
-        (text, "not an image"),
-        (truncated, "cannot be read"),
-        (invisible, "transparent everywhere"),
-        (bomb, "more than 64,000,000 pixels"),
-        (large, "9000 × 8000 pixels"),
+        (write_empty, "0 bytes"),
+        (write_text, "not an image"),
+        (write_truncated, "cannot be read"),
+        (write_transparent, "transparent everywhere"),
+        (write_bomb, "more than 64,000,000 pixels"),
+        (write_large, "9000 × 8000 pixels"),
     ],
 )
-def test_bad_files(tmp_path, make, what):
+def test_bad_files(tmp_path, write, what):
     path = tmp_path / "bad.png"
-    make(path)
+    write(path)
     with pytest.raises(NcatoolError, match=what) as caught:
         read_image(path, 28)
     assert caught.value.code == ExitCode.FAILED

@@ -1,4 +1,4 @@
-"""The kernels for a GPU against the dense rule: on one where there is one, else through Triton's interpreter."""
+"""The GPU kernels against the dense rule: on a GPU where there is one, else in Triton's interpreter."""
 
 import subprocess
 import sys
@@ -14,16 +14,20 @@ from ncatool.config.names import Boundary, Device, Filter, Precision
 from ncatool.config.schema import ModelConfig
 from ncatool.engine import choose, compiled, rollout
 from ncatool.engine import dense as dense_engine
+from ncatool.engine.agreement import agrees_with_dense
+from ncatool.engine.dense import DenseEngine
 from ncatool.engine.device import resolve_device
+from ncatool.nca import filters, rule
 from ncatool.nca.weights import Weights
-from tests.engine.test_rollout import assert_close, dense, make_case, outcome, undecided
+from tests.engine.test_rollout import assert_close, is_undecided, make_case, outcome, run_dense
 
 pytest.importorskip("triton", reason="Triton is not installed: there is none for this system")
 
-from ncatool.engine import gpu
+from ncatool.engine import gpu, gpu_kernels
 
 DEVICE = resolve_device(Device.AUTO)
 INTERPRETED = DEVICE.type == "cpu"
+KERNELS = ("step_forward", "apply_life_mask", "step_backward", "finish_backward", "sum_weight_gradients")
 CASES = {
     "usual": (ModelConfig(), (1, 9, 7), 3, 0.3, 0.02),
     "several blocks": (ModelConfig(channels=5, hidden=70, filter=Filter.SCHARR), (1, 10, 10), 2, 0.5, 0.1),
@@ -36,22 +40,22 @@ CASES = {
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """For the interpreter, which runs program after program: fewer; and products of bfloat16, which it lacks."""
+def _prepare_interpreter(monkeypatch):
+    """Let the interpreter run fewer programs, as it runs them in turn, and multiply bfloat16, which it cannot."""
     if INTERPRETED:
         from triton.runtime import interpreter
 
         monkeypatch.setattr(gpu, "PARTIAL_SUMS", 3)
-        plain = interpreter.InterpreterBuilder.create_dot
+        original = interpreter.InterpreterBuilder.create_dot
 
-        def widened(value):  # the interpreter holds bfloat16 as the upper half of a float32
+        def widen(value):  # the interpreter holds bfloat16 as the upper half of a float32
             if value.data.dtype != np.uint16:
                 return value
             wide = (value.data.astype(np.uint32) << 16).view(np.float32)
             return interpreter.TensorHandle(wide, interpreter.tl.float32)
 
         def create_dot(self, a, b, *rest):
-            return plain(self, widened(a), widened(b), *rest)
+            return original(self, widen(a), widen(b), *rest)
 
         monkeypatch.setattr(interpreter.InterpreterBuilder, "create_dot", create_dot)
 
@@ -62,7 +66,7 @@ def on_device(*values):
 
 
 def both_ways(engine, state, fire, direction):
-    """The final state and all gradients of its product with `direction`."""
+    """Return the final state and all gradients of its product with `direction`."""
     tape = engine.record(state, fire)
     first, parameters = engine.reverse(tape, direction)
     assert torch.equal(engine.run(state, fire), tape.final)
@@ -73,28 +77,28 @@ def both_ways(engine, state, fire, direction):
 def test_agrees_with_the_dense_rule(name):
     model, *rest = CASES[name]
     state, weights, fire, direction = make_case(model, *rest, number=3)
-    assert not undecided(state, weights, model, fire)
-    expected = outcome(dense, state, weights, model, fire, direction)
+    assert not is_undecided(state, weights, model, fire)
+    expected = outcome(run_dense, state, weights, model, fire, direction)
     state, weights, fire, direction = on_device(state, weights, fire, direction)
     engine = gpu.GpuEngine(model, tuple(weights), *state.shape[1:3], Precision.FLOAT32)
     assert_close([t.cpu() for t in both_ways(engine, state, fire, direction)], expected)
 
 
-def cut(values):
-    """Values as bfloat16, cut off as the interpreter does it, where a GPU rounds."""
+def truncate(values):
+    """Return values as bfloat16, cut off as by the interpreter; a GPU rounds."""
     return (values.detach().contiguous().view(torch.int32) & -(2**16)).view(torch.float32)
 
 
 def test_products_of_bfloat16_are_what_they_are_in_the_dense_rule(monkeypatch):
-    monkeypatch.setattr(dense_engine, "_round_to_bfloat16", cut) if INTERPRETED else None
+    monkeypatch.setattr(dense_engine, "_round_to_bfloat16", truncate) if INTERPRETED else None
     model = ModelConfig(hidden=40)
     state, weights, fire, direction = on_device(*make_case(model, (1, 7, 6), 3, 0.6, 0.02, 5))
     found, expected, exact = (
         both_ways(engine(model, tuple(weights), 7, 6, precision), state, fire, direction)
         for engine, precision in (
             (gpu.GpuEngine, Precision.BFLOAT16),
-            (dense.Dense, Precision.BFLOAT16),
-            (dense.Dense, Precision.FLOAT32),
+            (DenseEngine, Precision.BFLOAT16),
+            (DenseEngine, Precision.FLOAT32),
         )
     )
     # A sum in another order may take a factor to the next value of bfloat16, 2^-8 off: one among many.
@@ -122,8 +126,8 @@ def test_what_else_is_in_a_batch_changes_no_bit():
         assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
 
 
-class Watch(TorchDispatchMode):
-    """Refuses whatever makes a GPU wait for the CPU, or moves data between them."""
+class TransferGuard(TorchDispatchMode):
+    """Refuses operations that make a GPU wait for the CPU, or move data between them."""
 
     FORBIDDEN = ("_local_scalar_dense", "_to_copy", "nonzero", "is_nonzero", "equal", "masked_select", "lift_fresh")
 
@@ -134,8 +138,8 @@ class Watch(TorchDispatchMode):
 
 
 @contextmanager
-def no_waiting():
-    """On a GPU torch itself refuses what waits for it."""
+def refuse_waiting():
+    """On a GPU, let torch itself refuse operations that wait for it."""
     if INTERPRETED:
         yield
         return
@@ -148,13 +152,13 @@ def no_waiting():
 
 @pytest.fixture(params=["triton", "dense"])
 def engine(request, monkeypatch):
-    """Whole rollouts by the kernels, wherever the tensors lie, and by the dense rule."""
+    """Whole rollouts by the kernels, on every device, and by the dense rule."""
     monkeypatch.setattr(choose, "engine_name", lambda *_: request.param)
-    monkeypatch.setattr(choose, "find_kernels", lambda *_: gpu)
+    monkeypatch.setattr(choose, "has_kernels", lambda *_: request.param == "triton")
     return request.param
 
 
-class Idle:
+class EmptyKernel:
     """A kernel that does nothing: the interpreter itself moves data."""
 
     def __getitem__(self, grid):
@@ -166,23 +170,26 @@ def test_a_rollout_neither_waits_nor_transfers(engine, memory, monkeypatch):
     monkeypatch.setattr(rollout, "memory_limit", lambda device, otherwise: memory)
     model = ModelConfig(channels=6, hidden=10)
     state, weights, fire, direction = on_device(*make_case(model, (2, 5, 4), 5, 0.8, 0.1, 1))
-    rollout.rollout(state, weights, model, fire)  # constants are brought over once
+    rollout.rollout(state, weights, model, fire)  # constants are transferred once
     if INTERPRETED:
-        for name in ("forward", "mask", "backward", "fold", "weights"):
-            monkeypatch.setattr(gpu.kernels, name, Idle())
+        for name in KERNELS:
+            monkeypatch.setattr(gpu_kernels, name, EmptyKernel())
+        # The dense rule caches its filters on a GPU alone.
+        pair = filters.filter_pair(model.filter)
+        monkeypatch.setattr(rule, "pair_for", lambda state, name: pair)
     leaves = [tensor.clone().requires_grad_() for tensor in (state, *weights)]
-    with no_waiting(), Watch():
+    with refuse_waiting(), TransferGuard():
         final = rollout.rollout(leaves[0], Weights(*leaves[1:]), model, fire)
         (final * direction).sum().backward()
-    with pytest.raises(AssertionError, match="_local_scalar_dense"), Watch():
-        final.sum().item()  # the watch bites
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), TransferGuard():
+        final.sum().item()  # the guard works
 
 
 def test_rollouts_under_autograd_and_with_little_memory(engine, monkeypatch):
     model = ModelConfig(channels=6, hidden=10)
     case = make_case(model, (1, 5, 4), 4, 0.8, 0.1, 1)
     state, weights, fire, direction = on_device(*case)
-    expected = outcome(dense, case[0], case[1], model, case[2], case[3])
+    expected = outcome(run_dense, case[0], case[1], model, case[2], case[3])
     for memory in (2**40, 1):
         monkeypatch.setattr(rollout, "memory_limit", lambda *_, memory=memory: memory)
         found = outcome(rollout.rollout, state, weights, model, fire, direction)
@@ -190,44 +197,54 @@ def test_rollouts_under_autograd_and_with_little_memory(engine, monkeypatch):
     assert_close([rollout.rollout(state, weights, model, fire).cpu()], expected[:1])
 
 
-def test_kernels_are_trusted_only_where_they_come_to_the_dense_rules_numbers():
-    class Wrong(dense.Dense):
+def test_a_tape_is_reversed_once():
+    model = ModelConfig(channels=4, hidden=3)
+    state, weights, fire, direction = on_device(*make_case(model, (1, 3, 3), 1, 0.6, 0.1, 2))
+    engine = gpu.GpuEngine(model, tuple(weights), 3, 3, Precision.FLOAT32)
+    tape = engine.record(state, fire)
+    engine.reverse(tape, direction)
+    with pytest.raises(RuntimeError, match="reversed already"):
+        engine.reverse(tape, direction)
+
+
+def test_kernels_are_trusted_only_where_they_agree_with_the_dense_rule():
+    class Wrong(DenseEngine):
         def reverse(self, tape, gradient):
             first, (w1, b1, w2, b2) = super().reverse(tape, gradient)
             return first, (w1 * 1.001, b1, w2, b2)
 
-    assert choose.agrees_with_dense(gpu.GpuEngine, DEVICE)
-    assert choose.agrees_with_dense(dense.Dense, DEVICE)
-    assert not choose.agrees_with_dense(Wrong, DEVICE)
+    assert agrees_with_dense(gpu.GpuEngine, DEVICE)
+    assert agrees_with_dense(DenseEngine, DEVICE)
+    assert not agrees_with_dense(Wrong, DEVICE)
 
 
 CUDA = torch.device("cuda")
 
 
 @pytest.fixture
-def _untried():
-    choose._load_kernels.cache_clear()
+def _unchecked():
+    choose._explain_missing_kernels.cache_clear()
     yield
-    choose._load_kernels.cache_clear()
+    choose._explain_missing_kernels.cache_clear()
 
 
-@pytest.mark.usefixtures("_untried")
+@pytest.mark.usefixtures("_unchecked")
 def test_without_triton_the_dense_rule_runs(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ncatool.gpu", None)  # an import of it fails
+    monkeypatch.setitem(sys.modules, "ncatool.engine.gpu", None)  # its import fails
     assert choose.engine_name(CUDA) == "dense"
-    assert choose.find_kernels(CUDA, ModelConfig(), Precision.FLOAT32) is None
-    why = choose.explain_slowness(CUDA, ModelConfig(), Precision.FLOAT32)
-    assert "do not run here" in why
-    assert "ncatool.gpu" in why
+    assert not choose.has_kernels(CUDA, ModelConfig(), Precision.FLOAT32)
+    reason = choose.explain_slowness(CUDA, ModelConfig(), Precision.FLOAT32)
+    assert "do not run here" in reason
+    assert "ncatool.engine.gpu" in reason
     assert choose.engine_name(torch.device("mps")) == "dense"
     cpu = torch.device("cpu")
     assert choose.engine_name(cpu) == ("compiled" if compiled.is_available() else "dense")
     assert choose.engine_name(cpu, precision=Precision.BFLOAT16) == "dense"
 
 
-@pytest.mark.usefixtures("_untried")
-def test_kernels_that_fail_or_stray_are_left_alone(monkeypatch):
-    """Whatever goes wrong when they are tried, it is the dense rule that runs, and the reason is told."""
+@pytest.mark.usefixtures("_unchecked")
+def test_kernels_that_fail_or_are_wrong_are_not_used(monkeypatch):
+    """Whatever goes wrong when they are checked, the dense rule runs, and the reason is given."""
 
     def missing(*_):
         raise RuntimeError("Failed to find C compiler")
@@ -251,11 +268,12 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from ncatool.engine import gpu, gpu_kernels as kernels
 
-BYTES, WHOLE = {"alive", "fire", "out_alive", "life"}, set(kernels._SIZES)
-for units, kernel in ((gpu.UNITS, kernels.forward), (gpu.UNITS, kernels.backward), (gpu.SUMMED_UNITS, kernels.weights)):
-    fixed = {"C": 16, "CP": 16, "HP": 128, "BH": units, "BN": gpu.CELLS, "PARTS": gpu.PARTS,
+BYTES, INTEGERS = {"alive", "fire", "out_alive", "life"}, set(kernels.SIZES)
+for units, kernel in ((gpu.UNITS_PER_BLOCK, kernels.step_forward), (gpu.UNITS_PER_BLOCK, kernels.step_backward),
+                      (gpu.UNITS_PER_SUM, kernels.sum_weight_gradients)):
+    fixed = {"C": 16, "CP": 16, "HP": 128, "BH": units, "BN": gpu.CELLS_PER_PROGRAM, "PARTS": gpu.PARTIAL_SUMS,
              "WRAP": WRAP, "KEEP": True, "DOT": DOT}
-    kind = lambda name: ("constexpr" if name in fixed else "i32" if name in WHOLE else "fp32" if name == "threshold"
+    kind = lambda name: ("constexpr" if name in fixed else "i32" if name in INTEGERS else "fp32" if name == "threshold"
                          else "*u8" if name in BYTES else "*fp32")
     source = ASTSource(kernel, {name: kind(name) for name in kernel.arg_names},
                        {name: value for name, value in fixed.items() if name in kernel.arg_names})
@@ -266,7 +284,7 @@ for units, kernel in ((gpu.UNITS, kernels.forward), (gpu.UNITS, kernels.backward
 
 @pytest.mark.parametrize(("capability", "dot", "wrap"), [(90, "tf32x3", False), (80, "bfloat16", True)])
 def test_kernels_build_for_gpus_that_are_not_here(capability, dot, wrap, tmp_path):
-    """To machine code, with their products on the tensor cores and their memory within what any GPU has."""
+    """They compile to machine code that uses the tensor cores, and no more shared memory than any GPU has."""
     script = f"WRAP, DOT, CAPABILITY = {wrap}, {dot!r}, {capability}\n{BUILD}"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script],
@@ -275,7 +293,7 @@ def test_kernels_build_for_gpus_that_are_not_here(capability, dot, wrap, tmp_pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert [line[0] for line in lines] == ["forward", "backward", "weights"]
+    assert [line[0] for line in lines] == ["step_forward", "step_backward", "sum_weight_gradients"]
     for _, shared, products, code in lines:
         assert int(shared) <= 48 * 1024
         assert products == code == "True"

@@ -46,7 +46,7 @@ def find_leftovers(folder):
 
 
 # Long enough for seven stops; half of the time goes into checkpoints, so that half of the stops hit one.
-LONG = [*TRAIN, "--pool-size", 512, "--iterations", 300, "--checkpoint-every", 3]
+LONG = [*TRAIN, "--pool-size", 512, "--iterations", 200, "--checkpoint-every", 3]
 
 
 def get_version(path):
@@ -78,7 +78,7 @@ def test_stopped_at_random_moments(server, tmp_path, tmp_path_factory):
     child = server.start(*LONG)
     for number, code in [STOPS[i] for i in (0, 0, 1, 0, 2, 0, 0)]:
         wait_for_write(CHECKPOINT, child)
-        time.sleep(chance.uniform(0, 0.05))
+        time.sleep(chance.uniform(0, 0.03))
         child.send_signal(number)
         done = child.wait()
         assert done.returncode == code, f"it ended too early: give it more iterations; {done.output}"

@@ -60,15 +60,15 @@ def test_the_same_as_one_batch_of_a_gpus_kernels(monkeypatch):
         monkeypatch.setattr(gpu, "PARTIAL_SUMS", 2)
         monkeypatch.setattr(choose, "engine_name", lambda *_: "triton")
         for module in (choose, batch):
-            monkeypatch.setattr(module, "find_kernels", lambda *_: gpu)
+            monkeypatch.setattr(module, "has_kernels", lambda *_: True)
     batches = []
-    whole = gpu.Batch.__init__
+    whole = gpu.BatchEngine.__init__
 
     def counted(self, models, *rest):
         batches.append(len(models))
         whole(self, models, *rest)
 
-    monkeypatch.setattr(gpu.Batch, "__init__", counted)
+    monkeypatch.setattr(gpu.BatchEngine, "__init__", counted)
     short = {"target": TargetConfig(size=5), "min_steps": 1, "max_steps": 2, "iterations": 2, "device": place}
     alone, together = trainers(**short), trainers(**short)
     reports = [list(trainer.run()) for trainer in alone]
@@ -94,7 +94,7 @@ def test_what_is_of_another_kind_or_does_not_fit_is_another_batch(monkeypatch):
     for task in tasks:
         assert torch.equal(run_batch([task])[0], rollout.rollout(*task))
     gpu = pytest.importorskip("ncatool.engine.gpu", reason="Triton is not installed: there is none for this system")
-    monkeypatch.setattr(batch, "find_kernels", lambda *_: gpu)
+    monkeypatch.setattr(batch, "has_kernels", lambda *_: True)
     assert group_tasks(tasks) == [[0, 2], [1], [3], [4]]
     room = 3 * gpu.step_bytes(2, 4, 4, 5)  # for all steps of one of them
     for models, expected in ((1, [[0], [2]]), (2, [[0, 2]]), (0.5, [[0], [2]])):
