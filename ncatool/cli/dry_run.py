@@ -1,4 +1,4 @@
-"""`ncatool sweep --dry-run`: the runs, and how long they would take."""
+"""`ncatool sweep --dry-run`: the runs of a plan, and an estimate of how long they take."""
 
 from __future__ import annotations
 
@@ -12,67 +12,70 @@ from ncatool.errors import NcatoolError
 from ncatool.sweep.dispatch import Failure, Workers, run_jobs
 from ncatool.sweep.folder import RunState, SweepFolder
 from ncatool.sweep.item import SweepItem
-from ncatool.sweep.job import Outcome
+from ncatool.sweep.job import Job, Outcome
 from ncatool.sweep.plan import to_json
 
+CostKey = tuple[Any, ...]
+"""`SweepItem.cost_key`: the same for runs whose iterations take equally long."""
 
-def rehearse(items: Sequence[SweepItem], folder: SweepFolder, workers: Workers, threads: int) -> None:
-    """Says what would be done, and how long it would take by a short trial of each kind of run."""
-    to_do = [item for item in items if item.is_pending]
-    slots = workers.count_slots()
-    costs = _costs(to_do, folder, workers, threads, slots)
-    seconds = {item.name: item.remaining_iterations * costs[item.cost_key] for item in to_do}
-    at_once = max(1, min(slots, len(to_do)))
-    total = max([sum(seconds.values()) / at_once, *seconds.values()]) if seconds else 0.0
-    rows = [_prospect(item, seconds) for item in items]
-    facts = {
-        "runs": len(items),
-        "to_do": len(to_do),
-        "at_once": at_once,
-        "threads": threads,
-        "seconds": round(total, 1),
-    }
+
+def print_dry_run(items: Sequence[SweepItem], folder: SweepFolder, workers: Workers, threads: int) -> None:
+    """Print the runs and the time that they would take, from a short timing of each kind of run.
+
+    Raises NcatoolError where a timing fails.
+    """
+    pending = [item for item in items if item.is_pending]
+    slots = max(1, min(workers.count_slots(), len(pending)))
+    costs = _measure_costs(pending, folder, workers, threads, slots)
+    seconds = {item.name: item.remaining_iterations * costs[item.cost_key] for item in pending}
+    total = max([sum(seconds.values()) / slots, *seconds.values()]) if seconds else 0.0
+    rows = [_make_row(item, seconds) for item in items]
     if terminal.settings.as_json:
-        return terminal.print_result({**facts, "plan": rows})
+        counts = {"runs": len(items), "to_do": len(pending), "at_once": slots, "threads": threads}
+        terminal.print_result({**counts, "seconds": round(total, 1), "plan": rows})
+        return
     names = list(dict.fromkeys(name for row in rows for name in row))
     terminal.print_table(names, [[str(row.get(name, "")) for name in names] for row in rows])
-    terminal.print_note(f"{len(items)} runs, {len(to_do)} of them to do: about {_duration(total)}, {at_once} at a time")
-    return None
+    terminal.print_note(
+        f"{len(items)} runs, {len(pending)} of them to do: about {_format_duration(total)}, {slots} at a time"
+    )
 
 
-def _costs(
-    items: Sequence[SweepItem], folder: SweepFolder, workers: Workers, threads: int, slots: int
-) -> dict[tuple[Any, ...], float]:
-    """Seconds of an iteration by kind of run, measured while every worker is as busy as it will be."""
-    kinds = list({item.cost_key: item for item in items}.items())
-    copies = -(-min(slots, len(items)) // len(kinds)) if kinds else 0
-    asked: dict[str, tuple[Any, ...]] = {}
-    jobs = []
-    for i, (cost, item) in enumerate(kinds * copies):
-        job = item.make_job(folder, "trial", item.config.train.threads or threads, trial=True)
-        jobs.append(dataclasses.replace(job, name=f"trial{i}"))
-        asked[f"trial{i}"] = cost
-    found: dict[tuple[Any, ...], list[float]] = {cost: [] for cost, _ in kinds}
-    with terminal.show_progress(len(jobs), "trials") as update:
+def _measure_costs(
+    pending: Sequence[SweepItem], folder: SweepFolder, workers: Workers, threads: int, slots: int
+) -> dict[CostKey, float]:
+    """Return the seconds of an iteration of each kind of run, measured while all workers are busy."""
+    kinds = {item.cost_key: item for item in pending}
+    copies = -(-slots // len(kinds)) if kinds else 0
+    keys = {f"timing{i}": key for i, key in enumerate([*kinds] * copies)}
+    jobs = [_make_timing_job(name, kinds[key], folder, threads) for name, key in keys.items()]
+    seconds: dict[CostKey, list[float]] = {key: [] for key in kinds}
+    with terminal.show_progress(len(jobs), "timings") as update:
         for done, event in enumerate(run_jobs(jobs, workers, lambda: False), 1):
             if isinstance(event, Failure):
-                raise NcatoolError(f"a trial failed: {event.what}", event.hint or "look at the plan")
+                raise NcatoolError(f"a timing failed: {event.what}", event.hint or "look at the plan")
             if isinstance(event, Outcome):
-                found[asked[event.name]].append(event.seconds)
+                seconds[keys[event.name]].append(event.seconds)
             update(done, "")
-    return {cost: statistics.median(values) for cost, values in found.items()}
+    return {key: statistics.median(values) for key, values in seconds.items()}
 
 
-def _prospect(item: SweepItem, seconds: Mapping[str, float]) -> dict[str, Any]:
+def _make_timing_job(name: str, item: SweepItem, folder: SweepFolder, threads: int) -> Job:
+    job = item.make_job(folder, "timing", item.config.train.threads or threads, timing_only=True)
+    return dataclasses.replace(job, name=name)
+
+
+def _make_row(item: SweepItem, seconds: Mapping[str, float]) -> dict[str, Any]:
     state = item.status.state.value
     if item.status.state is RunState.UNFINISHED and item.status.iteration:
         state = f"{state} at {item.status.iteration}"
-    told = {"run": item.name, **to_json(item.plan.varied), "iterations": item.config.train.iterations}
-    return {**told, "state": state, "takes": _duration(seconds[item.name]) if item.is_pending else "–"}
+    duration = _format_duration(seconds[item.name]) if item.is_pending else "–"
+    settings = {**to_json(item.plan.varied), "iterations": item.config.train.iterations}
+    return {"run": item.name, **settings, "state": state, "takes": duration}
 
 
-def _duration(seconds: float) -> str:
-    """Seconds, minutes or hours, as a person would say them."""
+def _format_duration(seconds: float) -> str:
+    """Return seconds as text in a unit that gives a readable number."""
     for size, unit in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
         if seconds >= 1.5 * size:
             return f"{seconds / size:.1f} {unit}"

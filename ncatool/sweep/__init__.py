@@ -1,1 +1,1 @@
-"""A grid of training runs: its plan, its folder, and the workers that train it here, on one GPU or on a Dask cluster."""
+"""A grid of training runs: its plan, its folder, and its workers (local processes, one GPU or a Dask cluster)."""

@@ -1,4 +1,4 @@
-"""Runs on a Dask cluster that somebody has started: the scheduler places them, we follow them."""
+"""Workers of a Dask cluster that the user has started: its scheduler assigns the jobs to them."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 CONNECT_TIMEOUT = 10.0
+"""Seconds to wait for an answer of the scheduler."""
 RECONNECT_TIMEOUT = 120.0
-"""Seconds for which a scheduler that has gone may come back."""
+"""Seconds to wait for a scheduler whose connection was lost."""
 QUEUED_JOBS = 16
-"""Jobs that wait at the scheduler beside two for each thread of its workers, so that a cluster can see to grow."""
+"""Jobs queued at the scheduler beyond two for each thread, so that an adaptive cluster sees that it should grow."""
 NOT_INSTALLED = "a cluster needs Dask, which is not installed"
 INSTALL_HINT = "run: pip install 'ncatool[cluster]'"
 
 _stopping: set[str] = set()
-"""Sweeps whose runs are to save everything and end; in a worker."""
+"""In a worker: tokens of the sweeps whose runs should save everything and end."""
 
 
 def _request_stop(token: str) -> None:
@@ -40,12 +41,12 @@ def _request_stop(token: str) -> None:
 
 
 def _describe_versions() -> str:
-    """What a worker computes with."""
+    """Return the versions that decide what a worker computes."""
     return f"ncatool {version('ncatool')}, torch {version('torch')}"
 
 
 def _run_job(job: Job) -> jobs.Outcome:
-    """In a worker: does a job, until the sweep is stopped, the worker closes, or nobody waits for the job any more."""
+    """Run a job in a worker, until the sweep stops, the worker closes, or the job is cancelled."""
     from distributed import Status, get_worker
 
     worker = get_worker()
@@ -54,24 +55,27 @@ def _run_job(job: Job) -> jobs.Outcome:
     def stopped() -> bool:
         return job.token in _stopping or worker.status is not Status.running or task.state == "cancelled"
 
-    def tell(told: Progress) -> None:
-        worker.log_event(job.token, (told.name, told.iteration, told.loss, told.mse))
+    def report(progress: Progress) -> None:
+        worker.log_event(job.token, (progress.name, progress.iteration, progress.loss, progress.mse))
 
-    return jobs.run_job(job, stopped, tell, leased=True)
+    return jobs.run_job(job, stopped, report, leased=True)
 
 
 class ClusterWorkers:
     """The workers of a Dask scheduler."""
 
     def __init__(self, address: str, token: str, note: Callable[[str], object]) -> None:
-        """Raises NcatoolError where no scheduler answers, or a worker has not what we have."""
+        """Connect to the scheduler; `note` is called with lines for the user.
+
+        Raises NcatoolError where no scheduler answers, and UsageError where a worker has other versions.
+        """
         self._address, self._token, self._note = address, token, note
         self._messages: queue.Queue[Message] = queue.Queue()
         self._futures: dict[str, Future[Any]] = {}
         self._started_names: set[str] = set()
         self._keys: dict[str, str] = {}
         self._delivered: list[str] = []
-        self._count = 0
+        self._submissions = 0
         self._lost_since: float | None = None
         self._client = self._connect()
         self._check_workers()
@@ -83,93 +87,91 @@ class ClusterWorkers:
             from distributed.comm.registry import get_backend
         except ModuleNotFoundError:
             raise NcatoolError(NOT_INSTALLED, INSTALL_HINT) from None
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters we say ourselves
-        warnings.filterwarnings("ignore", "Sending large graph", UserWarning)  # checkpoints travel
-        where = {"scheduler_file": self._address} if self._address.endswith(".json") else {"address": self._address}
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # `note` says what matters
+        warnings.filterwarnings("ignore", "Sending large graph", UserWarning)  # a job may hold a checkpoint
+        options = {"scheduler_file": self._address} if self._address.endswith(".json") else {"address": self._address}
         try:
-            if "address" in where:
-                get_backend(parse_address(self._address)[0])  # a client that fails at this later hangs at its end
-            client = Client(**where, timeout=CONNECT_TIMEOUT, set_as_default=False)
+            if "address" in options:
+                get_backend(parse_address(self._address)[0])  # a client that fails at this hangs when closed
+            client = Client(**options, timeout=CONNECT_TIMEOUT, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
-            why = next(iter(str(error).splitlines()), "no answer")
+            reason = next(iter(str(error).splitlines()), "no answer")
             raise NcatoolError(
-                f"no scheduler answers at {self._address} ({why})",
+                f"no scheduler answers at {self._address} ({reason})",
                 "start one with: dask scheduler; and give its address, as tcp://HOST:8786",
             ) from None
         client.subscribe_topic(self._token, self._receive_progress)
         return client
 
     def _receive_progress(self, event: tuple[float, Any]) -> None:
-        told = Progress(*event[1])
-        self._started_names.add(told.name)
-        self._messages.put(told)
+        progress = Progress(*event[1])
+        self._started_names.add(progress.name)
+        self._messages.put(progress)
 
     def _check_workers(self) -> None:
-        """Refuses workers that could not do the runs, or would do them another way."""
+        """Raise UsageError for a worker without ncatool, or with other versions than this process."""
         answers: dict[str, Any] = self._client.run(_describe_versions, on_error="return")
         for worker, answer in answers.items():
             if isinstance(answer, BaseException):
-                raise UsageError(
-                    f"worker {worker} has no ncatool that works: {answer}", "install ncatool on all workers"
-                )
+                raise UsageError(f"worker {worker} has no working ncatool: {answer}", "install ncatool on all workers")
             if answer != _describe_versions():
                 raise UsageError(
-                    f"worker {worker} has {answer}, but here is {_describe_versions()}",
+                    f"worker {worker} has {answer}, but this machine has {_describe_versions()}",
                     "install the same on all workers",
                 )
         if not answers:
-            self._note(f"the scheduler at {self._address} has no workers yet: the runs wait for some")
+            self._note(f"the scheduler at {self._address} has no workers yet: the runs wait for them")
 
     def can_read(self, path: Path) -> bool:
-        """Whether all workers that there are see a file of ours."""
+        """Return whether there are workers and all of them see a file of this machine."""
         answers = self._client.run(os.path.exists, str(path))
         return bool(answers) and all(answers.values())
 
     def count_slots(self) -> int:
-        """Jobs that are done at the same time: one for each thread of a worker."""
+        """Return how many jobs run at the same time: one for each thread of a worker."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         return sum(int(worker["nthreads"]) for worker in workers)
 
     def count_free(self) -> int:
-        """How many more jobs may be submitted now."""
+        """Return how many more jobs may be submitted now."""
         if not self._ensure_connected():
             return 0
         return 2 * self.count_slots() + QUEUED_JOBS - len(self._futures)
 
     def _ensure_connected(self) -> bool:
-        """Whether there is a connection; where there is none, tries to make a new one.
+        """Return whether there is a connection, after an attempt to restore a lost one.
 
-        Raises NcatoolError where the scheduler has been away for too long.
+        Raises NcatoolError where the scheduler has been unreachable for too long.
         """
         if self._client.status == "running":
             return True
         if self._lost_since is None:
             self._lost_since = time.monotonic()
-            self._note(f"the scheduler at {self._address} has gone; waiting for it")
+            self._note(f"the scheduler at {self._address} does not answer any more; waiting for it")
             with contextlib.suppress(Exception):
-                self._client.close(timeout=1)  # all its jobs are lost with it
+                self._client.close(timeout=1)  # its jobs are lost
         try:
             self._client = self._connect()
         except NcatoolError:
             if time.monotonic() - self._lost_since < RECONNECT_TIMEOUT:
                 return False
             raise NcatoolError(
-                f"the scheduler at {self._address} has been away for {RECONNECT_TIMEOUT:.0f} s",
-                "start it again, then give the same command: what is done stays done",
+                f"the scheduler at {self._address} has not answered for {RECONNECT_TIMEOUT:.0f} s",
+                "start it again, then give the same command: finished runs are kept",
             ) from None
         self._lost_since = None
-        self._note(f"the scheduler at {self._address} is there again")
+        self._note(f"the scheduler at {self._address} answers again")
         self._check_workers()
         return True
 
     def submit(self, job: Job) -> None:
-        """Hands a job to the scheduler."""
+        """Send a job to the scheduler."""
         self._keys[job.name] = job.key
-        self._count += 1
+        self._submissions += 1
         try:
-            future = self._client.submit(_run_job, job, pure=False, key=f"{job.name}-{self._token}-{self._count}")
-        except Exception as error:  # whatever a connection that is about to break raises
-            self._messages.put(WorkerLost(job.name, f"it could not be handed over: {error}", failures=0))
+            future = self._client.submit(_run_job, job, pure=False, key=f"{job.name}-{self._token}-{self._submissions}")
+        except Exception as error:  # a breaking connection raises many kinds
+            self._messages.put(WorkerLost(job.name, f"it could not be sent to the scheduler: {error}", failures=0))
             return
         self._futures[job.name] = future
         future.add_done_callback(partial(self._receive_end, job.name))
@@ -178,7 +180,7 @@ class ClusterWorkers:
         self._messages.put(_read_result(name, future))
 
     def receive(self, timeout: float) -> Iterator[Message]:
-        """What the workers have to say, within so many seconds."""
+        """Yield what the workers report within so many seconds."""
         self._ensure_connected()
         try:
             message = self._messages.get(timeout=timeout)
@@ -197,7 +199,7 @@ class ClusterWorkers:
                 return
 
     def stop(self) -> None:
-        """Has all runs save everything and end; what has not begun does not begin."""
+        """Ask all runs to save everything and end; those that have not started are cancelled."""
         for name, future in list(self._futures.items()):
             if name not in self._started_names:
                 with contextlib.suppress(Exception):
@@ -206,8 +208,8 @@ class ClusterWorkers:
             self._client.run(_request_stop, self._token)
 
     def close(self) -> None:
-        """Leaves the cluster as it was."""
-        with contextlib.suppress(Exception):  # it may have gone
+        """Remove the files left on the workers, and disconnect."""
+        with contextlib.suppress(Exception):  # the scheduler may not answer
             if self._client.status == "running":
                 self._client.run(jobs.remove_scratch, self._delivered)
         with contextlib.suppress(Exception):
@@ -215,7 +217,7 @@ class ClusterWorkers:
 
 
 def _read_result(name: str, future: Future[Any]) -> Message:
-    """What became of a job, by its future, which is done."""
+    """Return the result of a job whose future is done."""
     from distributed import KilledWorker
 
     if future.cancelled():
@@ -225,7 +227,7 @@ def _read_result(name: str, future: Future[Any]) -> Message:
     except (concurrent.futures.CancelledError, asyncio.CancelledError, OSError):
         return WorkerLost(name, "the connection to the scheduler was lost", failures=0)
     except KilledWorker as error:
-        return WorkerLost(name, f"it has ended every worker that tried it: {error}", failures=3)
+        return WorkerLost(name, f"every worker that tried it has ended: {error}", failures=3)
     except Exception as error:
         return WorkerLost(name, f"{type(error).__name__}: {error}")
     return outcome

@@ -1,4 +1,4 @@
-"""Many runs, on this machine or on a cluster: what is left to do is done, whatever dies on the way."""
+"""Run jobs on workers, here or on a cluster, and repeat those that fail or lose their worker."""
 
 from __future__ import annotations
 
@@ -10,47 +10,47 @@ from typing import Protocol, runtime_checkable
 from ncatool.sweep.job import Ending, Job, Message, Outcome, Progress, WorkerLost
 
 MAX_FAILURES = 3
-"""Failures after which a run is given up."""
+"""Failures of a run after which it is not tried again."""
 POLL_SECONDS = 0.25
-"""Seconds between two looks at whether to stop."""
+"""Seconds between two checks whether to stop."""
 
 
 @runtime_checkable
 class Workers(Protocol):
-    """Where jobs are done."""
+    """Places where jobs run."""
 
     def count_slots(self) -> int:
-        """How many jobs are done at the same time."""
+        """Return how many jobs run at the same time."""
 
     def count_free(self) -> int:
-        """How many more jobs may be submitted now."""
+        """Return how many more jobs may be submitted now."""
 
     def submit(self, job: Job) -> None:
-        """Has a job done."""
+        """Start a job, or queue it."""
 
     def receive(self, timeout: float) -> Iterable[Message]:
-        """What there is to be known within so many seconds; each job ends with an Outcome or a Lost."""
+        """Return what the workers report within so many seconds; the last of each job is an Outcome or a WorkerLost."""
 
     def stop(self) -> None:
-        """Has all jobs save everything and end."""
+        """Ask all jobs to save everything and end."""
 
     def close(self) -> None:
-        """Gives everything back."""
+        """Release all processes, locks and connections."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that failed, or lost its worker."""
+    """A failed attempt at a run, whose worker may have ended."""
 
     name: str
     what: str
     hint: str
     failures: int
-    """So far; 0 where it was not the run's fault."""
+    """Of this run so far; 0 where the run is not to blame for this one."""
 
     @property
     def final(self) -> bool:
-        """Whether it is given up."""
+        """Whether the run is not tried again."""
         return self.failures >= MAX_FAILURES
 
 
@@ -58,36 +58,37 @@ Event = Progress | Outcome | Failure
 
 
 def run_jobs(jobs: Sequence[Job], workers: Workers, stopped: Callable[[], bool]) -> Iterator[Event]:
-    """Does all jobs, and tells how it goes; a job that fails is done again, behind the others, until it is given up.
+    """Run all jobs, and yield their events; a job that fails is tried again after the others, up to a limit.
 
-    Once `stopped`, nothing new is begun, and what is being done is saved.
+    Once `stopped` returns true, no job starts, and those that run save everything and end.
     """
-    waiting, at_work, failures = deque(jobs), dict[str, Job](), dict[str, int]()
-    asked = False
-    while waiting or at_work:
-        if stopped() and not asked:
-            asked = True
+    waiting, running, failures = deque(jobs), dict[str, Job](), dict[str, int]()
+    stopping = False
+    while waiting or running:
+        if stopped() and not stopping:
+            stopping = True
             waiting.clear()
             workers.stop()
         while waiting and workers.count_free() > 0:
             job = waiting.popleft()
-            at_work[job.name] = job
+            running[job.name] = job
             workers.submit(job)
         for message in workers.receive(POLL_SECONDS):
             if isinstance(message, Progress):
                 yield message
                 continue
-            job = at_work.pop(message.name)
+            job = running.pop(message.name)
             if isinstance(message, Outcome) and message.ending is not Ending.FAILED:
                 yield message
                 continue
             failure = _count_failure(message, failures)
             yield failure
-            if not failure.final and not asked:
+            if not failure.final and not stopping:
                 waiting.append(job)
 
 
 def _count_failure(message: Outcome | WorkerLost, failures: dict[str, int]) -> Failure:
-    blamed, hint = (message.failures, "") if isinstance(message, WorkerLost) else (1, message.hint)
-    failures[message.name] = failures.get(message.name, 0) + blamed
-    return Failure(message.name, message.what, hint, failures[message.name] if blamed else 0)
+    """Add the failure to the count of its run, and return it."""
+    added, hint = (message.failures, "") if isinstance(message, WorkerLost) else (1, message.hint)
+    failures[message.name] = failures.get(message.name, 0) + added
+    return Failure(message.name, message.what, hint, failures[message.name] if added else 0)

@@ -1,4 +1,4 @@
-"""The folder of a sweep: which of its runs are there, whole, half done, or of another plan."""
+"""The folder of a sweep: its files, and which of its runs are new, unfinished, finished, or of another plan."""
 
 from __future__ import annotations
 
@@ -19,71 +19,75 @@ from ncatool.files.lock import hold_lock
 from ncatool.files.toml import read_toml, write_toml
 from ncatool.nca.model_file import load_model
 from ncatool.sweep import plan as plans
-from ncatool.sweep.job import is_same_target, trains_alike
+from ncatool.sweep.job import is_same_target, is_same_training
 from ncatool.sweep.plan import PlannedRun
 from ncatool.training import checkpoint_schema
 from ncatool.training.checkpoint import read_checkpoint_tables
 from ncatool.training.run_files import RunFiles
 
 IGNORED_SETTINGS = ("threads", "checkpoint_every", "target")
-"""Settings in which a run may differ from the plan: they change no byte, or the pixels tell more."""
+"""Settings in which a run may differ from the plan: they do not change the result; targets are compared by pixels."""
 
 
 class RunState(StrEnum):
-    """What there is of a run."""
+    """How much of a run exists."""
 
     NEW = "new"
     UNFINISHED = "unfinished"
     FINISHED = "finished"
     STALE = "stale"
+    """There are files, but of other settings or another target than planned."""
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """What there is of a run, and what is to be said of it."""
+    """How much of a run exists, and the details for messages."""
 
     state: RunState
     iteration: int = 0
-    """How far its checkpoint is."""
+    """Iterations that are done, as far as a checkpoint or the record shows."""
     why: str = ""
-    """What makes it stale."""
+    """The settings that differ from the plan, where it is stale."""
 
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """Where a sweep's files lie."""
+    """The names of a sweep's files, and what they contain."""
 
     path: Path
 
     @property
     def manifest(self) -> Path:
-        """The plan that this folder was last filled by, as a plan that can be run."""
+        """The file of the last plan that ran in this folder; it can be run again."""
         return self.path / "sweep.toml"
 
     @property
     def summary(self) -> Path:
+        """The table of all runs."""
         return self.path / "summary.csv"
 
     @property
     def report(self) -> Path:
+        """The page that compares the models."""
         return self.path / "report.html"
 
-    def run_files(self, name: str) -> RunFiles:
+    def get_run_files(self, name: str) -> RunFiles:
+        """Return the names of a run's files."""
         return RunFiles(self.path / f"{name}.safetensors")
 
     def check(self, force: bool) -> None:
-        """Refuses a folder that cannot be one, or in which something lies under the sweep's own names."""
+        """Raise UsageError where the folder is a file, or holds files under the sweep's names that no sweep wrote."""
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file", "give --out the name of a folder")
         for path in (self.summary, self.report):
             if path.exists() and not self.manifest.exists() and not force:
                 raise UsageError(
-                    f"{path} exists already, and is of no sweep", "give another --out, or --force to overwrite it"
+                    f"{path} exists already, and no sweep wrote it", "give another --out, or --force to overwrite it"
                 )
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Makes the folder, and keeps other sweeps out of it; goes without a trace if nothing came of it."""
+        """Create the folder, and lock it against other sweeps; an empty folder is removed at the end."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -93,46 +97,46 @@ class SweepFolder:
                 yield
         finally:
             with suppress(OSError):
-                self.path.rmdir()  # only if it is empty
+                self.path.rmdir()  # fails if it is not empty
 
     def read_plan(self) -> dict[str, RunConfig]:
-        """What the last sweep planned here, by name."""
+        """Return the settings of each run that the last sweep planned here, by name; empty if there was none."""
         if not self.manifest.exists():
             return {}
         tables = read_toml(self.manifest)
-        before = plans.read_plan(tables, str(self.manifest), {}, most=10**9)
-        return {plan.name: plan.config for plan in before}
+        planned = plans.read_plan(tables, str(self.manifest), {}, max_runs=10**9)
+        return {plan.name: plan.config for plan in planned}
 
     def write_plan(self, planned: Sequence[PlannedRun]) -> None:
-        """Records what is planned here from now on."""
+        """Write the plan, for later sweeps in this folder."""
         write_toml(self.manifest, plans.plan_to_tables(planned))
 
     def write_files(self, files: Mapping[str, bytes]) -> None:
-        """Writes a run's files that came from afar, those last that say that it is finished."""
+        """Write a run's files that a worker has sent; last the record and the picture, which mark it as finished."""
         for name in sorted(files, key=lambda name: (name.endswith(".png"), name.endswith(".toml"), name)):
             write_bytes(self.path / name, files[name])
 
-    def find_status(self, plan: PlannedRun, target: Target, before: RunConfig | None) -> RunStatus:
-        """What there is of a run; `before` is what was planned under its name."""
-        files = self.run_files(plan.name)
+    def find_status(self, plan: PlannedRun, target: Target, previous: RunConfig | None) -> RunStatus:
+        """Return how much of a run exists; `previous` are the settings last planned under its name, if any."""
+        files = self.get_run_files(plan.name)
         if not any(path.exists() for path in files.list_paths()):
             return RunStatus(RunState.NEW)
         if _is_finished(plan.config, target, files):
             return RunStatus(RunState.FINISHED, plan.config.train.iterations)
-        reached, config, picture = _read_progress(files.checkpoint)
-        if config is not None and trains_alike(plan.config, config) and is_same_target(picture, target.describe()):
-            return RunStatus(RunState.UNFINISHED, reached)
+        iteration, config, picture = _read_progress(files.checkpoint)
+        if config is not None and is_same_training(plan.config, config) and is_same_target(picture, target.describe()):
+            return RunStatus(RunState.UNFINISHED, iteration)
         if (
-            before is not None
-            and not _compare_configs(before, plan.config)
+            previous is not None
+            and not _compare_configs(previous, plan.config)
             and not _is_another_run(plan.config, target, files)
         ):
             return RunStatus(RunState.UNFINISHED)
-        return RunStatus(RunState.STALE, why=_explain_stale(plan.config, target, files, config or before))
+        return RunStatus(RunState.STALE, why=_explain_stale(plan.config, target, files, config or previous))
 
 
 def _read_progress(checkpoint: Path) -> tuple[int, RunConfig | None, dict[str, Any]]:
-    """How far a checkpoint is, and of what; (0, None, {}) where it cannot be read."""
+    """Return a checkpoint's iteration, settings and `[target]` table; (0, None, {}) where it cannot be read."""
     try:
         facts, picture = read_checkpoint_tables(checkpoint)
         config = checkpoint_schema.read_config(facts, str(checkpoint))
@@ -142,6 +146,7 @@ def _read_progress(checkpoint: Path) -> tuple[int, RunConfig | None, dict[str, A
 
 
 def _read_record(files: RunFiles) -> dict[str, Any] | None:
+    """Return the record, or None where it cannot be read."""
     try:
         return read_toml(files.record)
     except NcatoolError:
@@ -149,15 +154,15 @@ def _read_record(files: RunFiles) -> dict[str, Any] | None:
 
 
 def _is_another_run(config: RunConfig, target: Target, files: RunFiles) -> bool:
-    """Whether the record tells of a run that is not the planned one."""
+    """Return whether the record describes another run than the planned one."""
     record = _read_record(files)
     return record is not None and bool(_compare_record(config, target, record))
 
 
 def _is_finished(config: RunConfig, target: Target, files: RunFiles) -> bool:
-    """Whether all files are there, the model whole, and the record that of the plan, measured at the end.
+    """Return whether all files exist, the model can be loaded, and the record fits the plan and has the final measures.
 
-    The picture is what a run writes last.
+    The picture is the file that a run writes last.
     """
     needed = [path for path in files.list_paths() if path != files.checkpoint or config.train.checkpoint]
     record = _read_record(files)
@@ -178,25 +183,33 @@ def _is_finished(config: RunConfig, target: Target, files: RunFiles) -> bool:
 
 
 def _compare_record(config: RunConfig, target: Target, record: Mapping[str, Any]) -> list[str]:
-    told = {name: table if isinstance(table := record.get(name), dict) else {} for name in ("model", "target", "train")}
-    wanted = {"model": dataclasses.asdict(config.model), "train": dataclasses.asdict(config.train)}
+    """Return the differences between a plan and a record, as text."""
+    tables = ("model", "target", "train")
+    recorded = {name: table if isinstance(table := record.get(name), dict) else {} for name in tables}
+    planned = {"model": dataclasses.asdict(config.model), "train": dataclasses.asdict(config.train)}
     lines = [
-        f"{name} {told[table].get(name, 'nothing')}, now {value}"
-        for table, settings in wanted.items()
+        f"{name} {recorded[table].get(name, 'nothing')}, now {value}"
+        for table, settings in planned.items()
         for name, value in settings.items()
-        if name not in IGNORED_SETTINGS and told[table].get(name) != value
+        if name not in IGNORED_SETTINGS and recorded[table].get(name) != value
     ]
-    return lines if is_same_target(told["target"], target.describe()) else [*lines, "another picture"]
+    return lines if is_same_target(recorded["target"], target.describe()) else [*lines, "another picture"]
 
 
-def _compare_configs(one: RunConfig, other: RunConfig) -> list[str]:
-    a, b = flatten_config(one), flatten_config(other)
-    return [f"{name} {a[name]}, now {b[name]}" for name in a if a[name] != b[name] and name not in IGNORED_SETTINGS]
+def _compare_configs(previous: RunConfig, planned: RunConfig) -> list[str]:
+    """Return the differences between two plans of a run, as text."""
+    old, new = flatten_config(previous), flatten_config(planned)
+    return [
+        f"{name} {old[name]}, now {new[name]}"
+        for name in old
+        if old[name] != new[name] and name not in IGNORED_SETTINGS
+    ]
 
 
-def _explain_stale(config: RunConfig, target: Target, files: RunFiles, before: RunConfig | None) -> str:
+def _explain_stale(config: RunConfig, target: Target, files: RunFiles, previous: RunConfig | None) -> str:
+    """Return the settings in which existing files differ from the plan, as text."""
     record = _read_record(files)
     lines = _compare_record(config, target, record) if record is not None else []
-    if not lines and before is not None:
-        lines = _compare_configs(before, config)
-    return ", ".join(lines) or "it is not known what it was trained with"
+    if not lines and previous is not None:
+        lines = _compare_configs(previous, config)
+    return ", ".join(lines) or "its settings are unknown"

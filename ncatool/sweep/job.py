@@ -110,12 +110,12 @@ Message = Progress | Outcome | WorkerLost
 ProgressCallback = Callable[[Progress], object]
 
 
-def token_path(folder: Path, token: str) -> Path:
+def locate_token(folder: Path, token: str) -> Path:
     """Return the file by which a worker knows that it sees the sweep's folder."""
     return folder / f".sweep-{token}"
 
 
-def trains_alike(one: RunConfig, other: RunConfig) -> bool:
+def is_same_training(one: RunConfig, other: RunConfig) -> bool:
     """Return whether two configurations train the same way, whatever their targets."""
     own, others = (dataclasses.replace(config.train, threads=0, checkpoint_every=0) for config in (one, other))
     return one.model == other.model and own == others
@@ -130,14 +130,14 @@ def can_resume(config: RunConfig, target: Target, path: Path) -> bool:
     """Return whether a checkpoint exists, can be read, and belongs to this run."""
     try:
         facts, record = read_checkpoint_tables(path)
-        return trains_alike(config, checkpoint_schema.read_config(facts, str(path))) and is_same_target(
+        return is_same_training(config, checkpoint_schema.read_config(facts, str(path))) and is_same_target(
             record, target.describe()
         )
     except NcatoolError:
         return False
 
 
-def scratch_folder(key: str) -> Path:
+def locate_scratch(key: str) -> Path:
     """Return the folder of a run on a machine that does not see the sweep's.
 
     It is the same for the same run, on all machines that share a home folder.
@@ -148,7 +148,7 @@ def scratch_folder(key: str) -> Path:
 def remove_scratch(keys: list[str]) -> None:
     """Remove the files of these runs from this machine's scratch folder, once the sweep has them."""
     for key in keys:
-        shutil.rmtree(scratch_folder(key), ignore_errors=True)
+        shutil.rmtree(locate_scratch(key), ignore_errors=True)
 
 
 def run_job(job: Job, stopped: Callable[[], bool], report_progress: ProgressCallback, leased: bool = False) -> Outcome:
@@ -163,9 +163,9 @@ def run_job(job: Job, stopped: Callable[[], bool], report_progress: ProgressCall
             return Outcome(job.name, Ending.FINISHED, seconds=time_iteration(job))
         if stopped():
             return Outcome(job.name, Ending.STOPPED)
-        if token_path(job.folder, job.token).exists():
+        if locate_token(job.folder, job.token).exists():
             return Outcome(job.name, _run_in_folder(job, job.folder, stopped, report_progress, leased))
-        folder = scratch_folder(job.key)
+        folder = locate_scratch(job.key)
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in job.files.items():
             if not (folder / name).exists():
@@ -185,7 +185,9 @@ def read_files(folder: Path, name: str) -> dict[str, bytes]:
     }
 
 
-def _run_in_folder(job: Job, folder: Path, stopped: Callable[[], bool], report_progress: ProgressCallback, leased: bool) -> Ending:
+def _run_in_folder(
+    job: Job, folder: Path, stopped: Callable[[], bool], report_progress: ProgressCallback, leased: bool
+) -> Ending:
     files = RunFiles(folder / f"{job.name}.safetensors")
     with files.lock(leased):
         run, last_progress = open_run(job, files), 0.0

@@ -1,7 +1,7 @@
-"""Runs on this machine: processes that each do one run at a time.
+"""Workers on this machine: processes that each train one run at a time.
 
-Not a pool of `concurrent.futures`: there, one process that is killed takes the runs of all others with it, and what
-they share (queues, events) stays locked for ever if it is killed while it holds it. Here each has a pipe of its own.
+This is not a pool of `concurrent.futures`: there, a process that is killed ends the jobs of all others, and a shared
+queue that it had locked stays locked. Here each process has a pipe of its own.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ from ncatool.sweep import job as jobs
 from ncatool.sweep.job import Job, Message, WorkerLost
 
 EXIT_TIMEOUT = 3.0
-"""Seconds that a process has to end by itself."""
+"""Seconds that a process has to end before it is killed."""
 
 
 def count_processors() -> int:
-    """Processors that this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def available_memory() -> float:
-    """Bytes of memory that are free for use; infinite where the system does not say."""
-    with suppress(OSError, ValueError, StopIteration), open("/proc/meminfo", encoding="ascii") as facts:  # noqa: PTH123
-        return next(int(line.split()[1]) * 1024 for line in facts if line.startswith("MemAvailable:"))
+def read_free_memory() -> float:
+    """Return the bytes of memory that are free for use; infinity where the system does not say."""
+    with suppress(OSError, ValueError, StopIteration), open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     return float("inf")
 
 
 def _serve_jobs(pipe: Connection) -> None:
-    """The life of a process: jobs come, words on them go; it ends when the other end of the pipe does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal: ours are told
+    """Run the jobs that arrive in the pipe, in a process of its own, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent asks to stop
     with suppress(EOFError, OSError):
         while (job := pipe.recv()) is not None:
-            # The only thing that may come while a job is done is the wish to stop.
+            # While a job runs, the only message that can arrive is the request to stop.
             pipe.send(jobs.run_job(job, pipe.poll, pipe.send))
 
 
 @contextmanager
 def _block_interrupts() -> Iterator[None]:
-    """So that a process starts with Ctrl-C blocked, and does not die of it before it can ignore it."""
+    """Block SIGINT, which a process started meanwhile inherits: it cannot die of Ctrl-C before it ignores it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -57,7 +57,7 @@ def _block_interrupts() -> Iterator[None]:
 
 
 class _Slot(NamedTuple):
-    """A process, our end of its pipe, and the run that it is at."""
+    """A process, this end of its pipe, and the run that it trains."""
 
     process: SpawnProcess
     pipe: Connection
@@ -65,7 +65,7 @@ class _Slot(NamedTuple):
 
 
 class LocalWorkers:
-    """So many processes on this machine, started when they are first needed and whenever one has died."""
+    """A fixed number of processes, started when first needed and again whenever one has ended."""
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
@@ -74,30 +74,30 @@ class LocalWorkers:
         self._busy: list[_Slot] = []
 
     def count_slots(self) -> int:
-        """How many jobs are done at the same time."""
+        """Return how many jobs run at the same time."""
         return self._jobs
 
     def count_free(self) -> int:
-        """How many more jobs can begin now."""
+        """Return how many more jobs can start now."""
         return self._jobs - len(self._busy)
 
     def submit(self, job: Job) -> None:
-        """Begins a job."""
+        """Start a job."""
         slot = self._idle.pop() if self._idle else self._start_process()
         self._busy.append(slot._replace(name=job.name))
-        with suppress(OSError):  # it has died since: its end of the pipe says so, too
+        with suppress(OSError):  # the process has ended: `receive` reports it
             slot.pipe.send(job)
 
     def _start_process(self) -> _Slot:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve_jobs, args=(theirs,), daemon=True)
+        own_end, other_end = self._context.Pipe()
+        process = self._context.Process(target=_serve_jobs, args=(other_end,), daemon=True)
         with _block_interrupts():
             process.start()
-        theirs.close()
-        return _Slot(process, ours, "")
+        other_end.close()
+        return _Slot(process, own_end, "")
 
     def receive(self, timeout: float) -> Iterator[Message]:
-        """What the processes have to say, within so many seconds."""
+        """Yield what the processes report within so many seconds."""
         ready = wait([slot.pipe for slot in self._busy], timeout)
         for slot in [slot for slot in self._busy if slot.pipe in ready]:
             try:
@@ -112,13 +112,13 @@ class LocalWorkers:
             yield message
 
     def stop(self) -> None:
-        """Has all runs save everything and end."""
+        """Ask all runs to save everything and end."""
         for slot in self._busy:
             with suppress(OSError):
                 slot.pipe.send(None)
 
     def close(self) -> None:
-        """Ends all processes, at once where they do not by themselves."""
+        """End all processes; kill those that do not end in time."""
         slots, self._idle, self._busy = self._idle + self._busy, [], []
         for slot in slots:
             slot.pipe.close()

@@ -72,7 +72,9 @@ def _parse_value(name: str, text: str) -> Any:
     return check_setting(name, value, "the command line")[1]
 
 
-def read_plan(tables: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[Any]], max_runs: int) -> list[PlannedRun]:
+def read_plan(
+    tables: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[Any]], max_runs: int
+) -> list[PlannedRun]:
     """Return the runs that the tables of a plan and the flags ask for, in order.
 
     A flag with one value holds for every run; one with several becomes a list of the grid. `where` names the plan in
@@ -83,7 +85,7 @@ def read_plan(tables: Mapping[str, Any], where: str, flags: Mapping[str, Sequenc
     varied_flags = {name: list(values) for name, values in flags.items() if len(values) > 1}
     fixed = {name: values[0] for name, values in flags.items() if len(values) == 1}
     base = _merge_settings(check_settings(_get_table(tables, "base", where), f"{where} [base]"), fixed)
-    grid = {name: list(values) for name, values in _read_grid(tables, where).items() if name not in fixed} | varied_flags
+    grid = {name: values for name, values in _read_grid(tables, where).items() if name not in fixed} | varied_flags
     single_runs = [_read_entry(entry, i, where) for i, entry in enumerate(_get_entries(tables, where), 1)]
     seeds = _read_seeds(tables, where)
     if "seed" in grid and seeds:
@@ -206,7 +208,7 @@ def _build_runs(base: Settings, variants: list[tuple[str, Settings]], fixed: Set
 
 
 def _merge_settings(lower: Settings, higher: Settings) -> Settings:
-    """Return both, the higher ones first in rank; `damage` and `regime` set the same thing."""
+    """Return both; where both set the same thing, `higher` holds. `damage` and `regime` set the same thing."""
     synonyms = {"damage", "regime"}
     replaced = synonyms if synonyms & set(higher) else set()
     return {**{name: value for name, value in lower.items() if name not in replaced}, **higher}

@@ -1,4 +1,4 @@
-"""All runs at once in this process, an iteration of each in turn: on a GPU their rollouts are one batch."""
+"""Many runs in this process, one iteration of each in turn, so that a GPU computes their rollouts as one batch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ncatool.training.run_files import RunFiles
 from ncatool.training.trainer import Report
 
 MAX_RUNS = 64
-"""Runs at a time, where nothing else is asked for."""
+"""Runs at the same time, unless `--jobs` says otherwise."""
 
 
 @dataclass
 class _ActiveRun:
-    """A run under way."""
+    """A run that is being trained."""
 
     job: Job
     run: Run
@@ -30,44 +30,44 @@ class _ActiveRun:
 
 
 class VectorisedWorkers:
-    """So many runs that go on in step; in this very process, where nothing can be lost but with the command."""
+    """Up to `max_runs` runs trained in step; they live in this process, so they can only be lost with it."""
 
-    def __init__(self, most: int, threads: int) -> None:
+    def __init__(self, max_runs: int, threads: int) -> None:
         compiled.configure_process(threads)
-        self._most = most
+        self._max_runs = max_runs
         self._waiting: list[Job] = []
         self._active: list[_ActiveRun] = []
         self._stopping = False
 
     def count_slots(self) -> int:
-        """How many runs go on at the same time."""
-        return self._most
+        """Return how many runs train at the same time."""
+        return self._max_runs
 
     def count_free(self) -> int:
-        """How many more can begin now."""
-        return self._most - len(self._active) - len(self._waiting)
+        """Return how many more runs can start now."""
+        return self._max_runs - len(self._active) - len(self._waiting)
 
     def submit(self, job: Job) -> None:
-        """Has a run begin with the next iteration."""
+        """Queue a run, which starts with the next iteration."""
         self._waiting.append(job)
 
     def receive(self, timeout: float) -> Iterator[Message]:
-        """Iterates for so many seconds, and says what came of it."""
-        until = time.monotonic() + timeout
+        """Train for so many seconds, and yield what the runs report."""
+        deadline = time.monotonic() + timeout
         waiting, self._waiting = self._waiting, []
         for job in waiting:
             yield from self._catch_failures(job.name, self._start, job)
-        while self._active and (self._stopping or time.monotonic() < until):
+        while self._active and (self._stopping or time.monotonic() < deadline):
             yield from self._stop_all() if self._stopping else self._iterate()
 
     def stop(self) -> None:
-        """Has all runs save everything and end."""
+        """Ask all runs to save everything and end."""
         self._stopping = True
 
     def close(self) -> None:
-        """Lets go of all runs as they are."""
-        for member in self._active:
-            member.lock.close()
+        """Release the locks of all runs, without saving."""
+        for active in self._active:
+            active.lock.close()
         self._active = []
 
     def _start(self, job: Job) -> Iterator[Message]:
@@ -76,60 +76,63 @@ class VectorisedWorkers:
             lock.enter_context(files.lock())
             run = open_run(job, files)
             run.begin()
-            member = _ActiveRun(job, run, lock.pop_all())
-        self._active.append(member)
+            active = _ActiveRun(job, run, lock.pop_all())
+        self._active.append(active)
         if run.trainer.iteration >= job.config.train.iterations:
-            yield from self._finish(member)
+            yield from self._finish(active)
 
     def _iterate(self) -> Iterator[Message]:
-        members = list(self._active)
+        runs = list(self._active)
         try:
-            reports = iterate_together([member.run.trainer for member in members])
-        except Exception as error:  # such as too little memory for so many
-            what, hint = f"{type(error).__name__}: {error}", "give fewer --jobs, which go on at the same time"
-            yield from [self._remove(member.job.name, Ending.FAILED, what, hint) for member in members]
+            reports = iterate_together([active.run.trainer for active in runs])
+        except Exception as error:  # such as too little memory
+            what, hint = f"{type(error).__name__}: {error}", "give fewer --jobs, which train at the same time"
+            yield from [self._remove(active.job.name, Ending.FAILED, what, hint) for active in runs]
             return
-        for member, report in zip(members, reports, strict=True):
-            yield from self._catch_failures(member.job.name, self._handle_report, member, report)
+        for active, report in zip(runs, reports, strict=True):
+            yield from self._catch_failures(active.job.name, self._handle_report, active, report)
 
-    def _handle_report(self, member: _ActiveRun, report: Report | NcatoolError) -> Iterator[Message]:
+    def _handle_report(self, active: _ActiveRun, report: Report | NcatoolError) -> Iterator[Message]:
         if isinstance(report, NcatoolError):
-            member.run.end(failed=True)
+            active.run.end(failed=True)
             raise report
-        member.run.add_report(report)
-        now, over = time.monotonic(), report.iteration >= member.job.config.train.iterations
-        if now - member.last_progress >= PROGRESS_INTERVAL or over:
-            member.last_progress = now
-            yield Progress(member.job.name, report.iteration, report.loss, report.mse)
-        if over:
-            yield from self._finish(member)
+        active.run.add_report(report)
+        now, is_done = time.monotonic(), report.iteration >= active.job.config.train.iterations
+        if now - active.last_progress >= PROGRESS_INTERVAL or is_done:
+            active.last_progress = now
+            yield Progress(active.job.name, report.iteration, report.loss, report.mse)
+        if is_done:
+            yield from self._finish(active)
         else:
-            member.run.share = CHECKPOINT_SHARE / len(self._active)  # of the time of all
-            member.run.save_if_due()
+            active.run.share = CHECKPOINT_SHARE / len(self._active)  # the limit holds for all together
+            active.run.save_if_due()
 
-    def _finish(self, member: _ActiveRun) -> Iterator[Message]:
-        member.run.end()
-        member.run.finish()
-        yield self._remove(member.job.name, Ending.FINISHED)
+    def _finish(self, active: _ActiveRun) -> Iterator[Message]:
+        active.run.end()
+        active.run.finish()
+        yield self._remove(active.job.name, Ending.FINISHED)
 
     def _stop_all(self) -> Iterator[Message]:
-        for member in list(self._active):
-            yield from self._catch_failures(member.job.name, self._stop, member)
+        for active in list(self._active):
+            yield from self._catch_failures(active.job.name, self._stop, active)
 
-    def _stop(self, member: _ActiveRun) -> Iterator[Message]:
-        member.run.end()
-        yield self._remove(member.job.name, Ending.STOPPED)
+    def _stop(self, active: _ActiveRun) -> Iterator[Message]:
+        active.run.end()
+        yield self._remove(active.job.name, Ending.STOPPED)
 
     def _remove(self, name: str, ending: Ending, what: str = "", hint: str = "") -> Outcome:
-        for member in [member for member in self._active if member.job.name == name]:
-            self._active.remove(member)
-            member.lock.close()
+        """Release a run, and return its outcome."""
+        for active in [active for active in self._active if active.job.name == name]:
+            self._active.remove(active)
+            active.lock.close()
         return Outcome(name, ending, what, hint)
 
-    def _catch_failures(self, name: str, act: Callable[..., Iterator[Message]], *values: object) -> Iterator[Message]:
-        """What one run does; what goes wrong there leaves the others alone."""
+    def _catch_failures(
+        self, name: str, action: Callable[..., Iterator[Message]], *arguments: object
+    ) -> Iterator[Message]:
+        """Yield the messages of an action on one run; an error ends this run only."""
         try:
-            yield from act(*values)
+            yield from action(*arguments)
         except NcatoolError as error:
             yield self._remove(name, Ending.FAILED, error.what, error.hint)
         except Exception as error:

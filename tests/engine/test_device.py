@@ -1,7 +1,6 @@
-"""Every command that takes a device does on it what it does on the processor."""
+"""Devices: runs and commands work on each of them, and a GPU computes what the CPU does."""
 
-import subprocess
-import sys
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -24,22 +23,22 @@ from ncatool.rendering.film import Playback
 from ncatool.rendering.timeline import RenderSettings
 from ncatool.training.run import Run
 from ncatool.training.run_files import RunFiles
-from tests.conftest import SMALL, ncatool, small_run
+from tests.conftest import SMALL, run_in_process, small_run
 
-CUDA = pytest.param(
-    Device.CUDA, marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-)
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 CPU = torch.device("cpu")
+META = torch.device("meta")
+"""A device that every machine has, and that is not the CPU; its tensors hold no values."""
 
 
-@pytest.fixture(params=[Device.CPU, CUDA])
+@pytest.fixture(params=[Device.CPU, pytest.param(Device.CUDA, marks=needs_cuda)])
 def device(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def lively():
-    """A model whose cells grow quickly, and live."""
+def growing():
+    """Return a model whose cells grow quickly, and live."""
     config = ModelConfig(channels=8, hidden=12)
     generator = torch.Generator().manual_seed(1)
     weights = draw_weights(config, generator)
@@ -47,7 +46,7 @@ def lively():
     return ModelData(weights, config, targets.load_target(TargetConfig(size=12, padding=1)))
 
 
-def trained(device, name, stop=0, **settings):
+def train_run(device, name, stop=0, **settings):
     config = small_run(device=device, iterations=12, **settings)
     run = Run(config, targets.load_target(config.target), RunFiles(Path(f"{name}.safetensors")))
     for _ in run.train(lambda: 0 < stop <= run.trainer.iteration):
@@ -57,8 +56,8 @@ def trained(device, name, stop=0, **settings):
 
 @pytest.mark.parametrize("precision", Precision)
 def test_a_resumed_run_ends_with_the_same_bytes(device, precision):
-    whole = trained(device, "whole", precision=precision)
-    assert trained(device, "parts", stop=5, precision=precision).trainer.iteration == 5
+    whole = train_run(device, "whole", precision=precision)
+    assert train_run(device, "parts", stop=5, precision=precision).trainer.iteration == 5
     run = Run.resume(RunFiles(Path("parts.safetensors")))
     assert run.trainer.device.type == device.value
     assert run.config.train.precision is precision
@@ -70,98 +69,113 @@ def test_a_resumed_run_ends_with_the_same_bytes(device, precision):
     assert run.finish()["mse_at_500"] == whole.finish()["mse_at_500"]
 
 
-def test_a_run_goes_on_on_another_device():
-    """Its generator of masks is then another, seeded by the iteration."""
-    run = trained(Device.CPU, "m", stop=5)
+def test_a_run_resumes_on_another_device():
+    """Its generator of masks is then a new one, seeded by the iteration."""
+    run = train_run(Device.CPU, "m", stop=5)
 
-    class Other(torch.Generator):
+    class OtherGenerator(torch.Generator):
         def get_state(self):
             return torch.arange(16, dtype=torch.uint8)
 
-    run.trainer.fire_generator = Other()
+    run.trainer.fire_generator = OtherGenerator()
     run.save()
-    left, found = Path("m.checkpoint.safetensors").read_bytes(), []
+    checkpoint, models = Path("m.checkpoint.safetensors").read_bytes(), []
     for _ in range(2):
-        Path("m.checkpoint.safetensors").write_bytes(left)
+        Path("m.checkpoint.safetensors").write_bytes(checkpoint)
         again = Run.resume(RunFiles(Path("m.safetensors")))
         assert len(list(again.train(lambda: False))) == 7
-        found.append(Path("m.safetensors").read_bytes())
-    assert found[0] == found[1]
+        models.append(Path("m.safetensors").read_bytes())
+    assert models[0] == models[1]
 
 
-def test_training_with_the_masks_of_the_processor_goes_as_it_does_there(device, monkeypatch):
-    """One and the same draw of masks; ten iterations, between which rounding has little time to grow."""
+@needs_cuda
+def test_training_on_a_gpu_is_as_on_the_cpu(monkeypatch):
+    """With the same masks; in twelve iterations rounding has little time to grow."""
     draws = iter([])
 
     def same_masks(steps, state, fire_rate, generator):
         return draw_fire_masks(steps, state, fire_rate, next(draws))
 
     monkeypatch.setattr("ncatool.training.trainer.draw_fire_masks", same_masks)
-    found = []
-    for place in (Device.CPU, device):
+    outcomes = []
+    for device in (Device.CPU, Device.CUDA):
         draws = (torch.Generator().manual_seed(number) for number in range(99))
-        run = trained(place, place.value, learning_rate=1e-4)
-        found.append(([row[1:3] for row in run.rows], run.trainer.copy_model().weights))
-    (curve, weights), (other_curve, others) = found
+        run = train_run(device, device.value, learning_rate=1e-4)
+        outcomes.append(([row[1:3] for row in run.rows], run.trainer.copy_model().weights))
+    (curve, weights), (other_curve, others) = outcomes
     torch.testing.assert_close(torch.tensor(other_curve), torch.tensor(curve), rtol=1e-3, atol=1e-5)
     for one, other in zip(weights[:3], others[:3], strict=True):
         torch.testing.assert_close(other, one, rtol=1e-2, atol=1e-4)
 
 
-def test_a_model_on_a_device_goes_back_unchanged(device, lively):
-    there = lively.on(resolve_device(device))
-    assert there.device.type == device.value
-    back = there.on(CPU)
-    assert all(torch.equal(a, b) for a, b in zip(back.weights[:3], lively.weights[:3], strict=True))
-    assert there.weights.output_bias is None
+@pytest.mark.parametrize("bias", [None, torch.zeros(8)])
+def test_a_model_moves_to_a_device_whole(growing, bias):
+    model = dataclasses.replace(growing, weights=growing.weights._replace(output_bias=bias))
+    moved = model.move_to(META)
+    assert moved.device == META
+    assert all(one.device == META for one in moved.weights[:3])
+    assert bias is moved.weights.output_bias or moved.weights.output_bias.device == META
+    assert model.device == CPU
+    assert (moved.config, moved.target) == (model.config, model.target)
 
 
-def test_masks_are_drawn_where_the_generator_is(device):
-    state = torch.zeros(2, 5, 4, 6, device=resolve_device(device))
-    drawn = draw_fire_masks(3, state, 0.5, torch.Generator().manual_seed(1))
-    assert drawn.device == state.device
-    assert torch.equal(drawn.cpu(), draw_fire_masks(3, state.cpu(), 0.5, torch.Generator().manual_seed(1)))
+@needs_cuda
+def test_a_model_comes_back_from_a_gpu_unchanged(growing):
+    back = growing.move_to(resolve_device(Device.CUDA)).move_to(CPU)
+    assert all(torch.equal(a, b) for a, b in zip(back.weights[:3], growing.weights[:3], strict=True))
 
 
-def test_the_same_rollouts(device, lively):
-    place = resolve_device(device)
-    state = make_seed(2, *lively.target.shape, 8)
-    there = advance(lively.on(place), state.to(place), 30, torch.Generator().manual_seed(2))
-    here = advance(lively, state, 30, torch.Generator().manual_seed(2))
-    assert here.any()
-    torch.testing.assert_close(there.cpu(), here, rtol=1e-3, atol=1e-4)
-    numbers = [
-        measure_mse(model, [5, 20], 3, torch.Generator().manual_seed(1)) for model in (lively.on(place), lively)
+def test_masks_are_for_the_device_of_the_state():
+    drawn = draw_fire_masks(3, torch.zeros(2, 5, 4, 6, device=META), 0.5, torch.Generator().manual_seed(1))
+    assert drawn.device == META
+    assert drawn.shape == (3, 2, 5, 4)
+
+
+@needs_cuda
+def test_the_same_rollouts(growing):
+    gpu = resolve_device(Device.CUDA)
+    state = make_seed(2, *growing.target.shape, 8)
+    masks = [draw_fire_masks(3, s, 0.5, torch.Generator().manual_seed(1)).cpu() for s in (state, state.to(gpu))]
+    assert torch.equal(*masks), "they are drawn on the device of the generator"
+    found = advance(growing.move_to(gpu), state.to(gpu), 30, torch.Generator().manual_seed(2))
+    expected = advance(growing, state, 30, torch.Generator().manual_seed(2))
+    assert expected.any()
+    torch.testing.assert_close(found.cpu(), expected, rtol=1e-3, atol=1e-4)
+    errors = [
+        measure_mse(model, [5, 20], 3, torch.Generator().manual_seed(1)) for model in (growing.move_to(gpu), growing)
     ]  # fmt: skip
-    torch.testing.assert_close(*numbers, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(*errors, rtol=1e-3, atol=1e-5)
 
 
-def test_the_same_pictures(device, lively):
-    how = RenderSettings(steps=24, damage=parse_script(["circle@10,random@15"], 24))
-    films = [Playback(lively.on(place), how) for place in (resolve_device(device), CPU)]
+@needs_cuda
+def test_the_same_pictures(growing):
+    settings = RenderSettings(steps=24, damage=parse_script(["circle@10,random@15"], 24))
+    films = [Playback(growing.move_to(device), settings) for device in (resolve_device(Device.CUDA), CPU)]
     for step in (10, 24):
         for film in films:
             film.advance_to(step)
-        there, here = (film.capture() for film in films)
-        np.testing.assert_allclose(there.cells, here.cells, rtol=1e-3, atol=1e-4)
-        np.testing.assert_allclose(there.mse, here.mse, rtol=1e-3)
+        found, expected = (film.capture() for film in films)
+        np.testing.assert_allclose(found.cells, expected.cells, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(found.mse, expected.mse, rtol=1e-3)
         for film in films if step == 10 else []:
-            film.erase(how.damage[0])
-            film.erase(how.damage[1])
+            film.erase(settings.damage[0])
+            film.erase(settings.damage[1])
     assert measure_errors(films[0].state, films[0].expected)["mse"] == pytest.approx(films[1].capture().mse, rel=1e-3)
 
 
-def test_the_same_measures(device, lively):
-    trial = Protocol(rollouts=2, steps=200)
-    there, here = (measure_model(lively.on(place), trial) for place in (resolve_device(device), CPU))
-    np.testing.assert_allclose(there.trajectory.mse[:, :40], here.trajectory.mse[:, :40], rtol=1e-3)
-    assert there.trajectory.mse.shape == here.trajectory.mse.shape == (2, 201)
-    assert there.damage.keys() == here.damage.keys()
-    assert there.dead == here.dead
+@needs_cuda
+def test_the_same_measures(growing):
+    protocol = Protocol(rollouts=2, steps=200)
+    devices = (resolve_device(Device.CUDA), CPU)
+    found, expected = (measure_model(growing.move_to(device), protocol) for device in devices)
+    np.testing.assert_allclose(found.trajectory.mse[:, :40], expected.trajectory.mse[:, :40], rtol=1e-3)
+    assert found.trajectory.mse.shape == expected.trajectory.mse.shape == (2, 201)
+    assert found.damage.keys() == expected.damage.keys()
+    assert found.dead == expected.dead
 
 
-def test_commands_take_a_device(device, lively):
-    save_model(Path("m.safetensors"), lively)
+def test_commands_take_a_device(device, growing):
+    save_model(Path("m.safetensors"), growing)
     for words in (
         ["train", *SMALL, "--target", "phantom", "--out", "t.safetensors", "--precision", "bfloat16"],
         ["resume", "t.safetensors", "--iterations", 7],
@@ -169,7 +183,7 @@ def test_commands_take_a_device(device, lively):
         ["compare", "m.safetensors", "--rollouts", 1, "--steps", 200],
         ["sweep", *SMALL, "--target", "phantom", "--seed", "1,2", "--jobs", 1, "--no-compare"],
     ):
-        done = ncatool(*words, "--device", device.value)
+        done = run_in_process(*words, "--device", device.value)
         assert done.returncode == 0, done.stderr
         slow = "bfloat16 is for GPUs" in done.stderr
         assert slow == (device is Device.CPU and words[0] in ("train", "resume"))
@@ -178,9 +192,9 @@ def test_commands_take_a_device(device, lively):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
 @pytest.mark.parametrize("words", [["train"], ["render", "m.safetensors", "m.gif"], ["compare", "m.safetensors"]])
-def test_a_device_that_is_not_there_is_refused(words, lively):
-    save_model(Path("m.safetensors"), lively)
-    done = ncatool(*words, "--device", "cuda")
+def test_a_device_that_does_not_exist_is_refused(words, growing):
+    save_model(Path("m.safetensors"), growing)
+    done = run_in_process(*words, "--device", "cuda")
     assert done.returncode == 2
     lines = done.stderr.splitlines()
     assert [line for line in lines if not line.startswith("no --target")] == [
@@ -190,35 +204,25 @@ def test_a_device_that_is_not_there_is_refused(words, lively):
 
 
 def test_a_gpu_may_hold_a_quarter_of_its_memory(monkeypatch):
-    facts = type("Facts", (), {"total_memory": 4000})
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: facts)
+    properties = type("Properties", (), {"total_memory": 4000})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
     assert memory_limit(torch.device("cuda"), 7) == 1000
     assert memory_limit(CPU, 7) == 7
 
 
 def test_an_unknown_precision_is_refused():
-    done = ncatool("train", "--target", "phantom", "--precision", "float16")
+    done = run_in_process("train", "--target", "phantom", "--precision", "float16")
     assert done.returncode == 2
     assert "float32" in done.stderr
     assert "bfloat16" in done.stderr
 
 
-SCARCE = """
-import torch
-from ncatool.cli.main import main
-from ncatool.training import run
+def test_too_little_memory_is_one_line(monkeypatch):
+    def exhaust(self, stopped):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\nGPU 0 has ...")
 
-def exhausted(self, stopped):
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.\\nGPU 0 has ...")
-
-run.Run.reports = exhausted
-main()
-"""
-
-
-def test_too_little_memory_is_one_line():
-    command = [sys.executable, "-c", SCARCE, "train", *SMALL, "--target", "phantom"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    monkeypatch.setattr(Run, "train", exhaust)
+    done = run_in_process("train", *SMALL, "--target", "phantom")
     assert done.returncode == 1
     what, empty, hint = done.stderr.splitlines()
     assert what == "error: out of memory: 'CUDA out of memory. Tried to allocate 20.00 GiB.'"

@@ -29,8 +29,8 @@ DEVICE = resolve_device(Device.AUTO)
 INTERPRETED = DEVICE.type == "cpu"
 KERNELS = ("step_forward", "apply_life_mask", "step_backward", "finish_backward", "sum_weight_gradients")
 CASES = {
-    "usual": (ModelConfig(), (1, 9, 7), 3, 0.3, 0.02),
-    "several blocks": (ModelConfig(channels=5, hidden=70, filter=Filter.SCHARR), (1, 10, 10), 2, 0.5, 0.1),
+    "usual": (ModelConfig(), (1, 9, 7), 2, 0.3, 0.02),
+    "several blocks": (ModelConfig(channels=5, hidden=70, filter=Filter.SCHARR), (1, 6, 7), 2, 0.5, 0.1),
     "wrapping, a row": (ModelConfig(channels=6, hidden=9, boundary=Boundary.WRAP), (2, 1, 5), 3, 0.7, 0.1),
     "wrapping, two columns": (ModelConfig(channels=20, hidden=33, boundary=Boundary.WRAP), (1, 6, 2), 3, 0.6, 0.1),
     "one cell": (ModelConfig(channels=4, hidden=3, filter=Filter.MEAN), (2, 1, 1), 2, 1.0, 0.2),

@@ -15,7 +15,7 @@ from ncatool.nca.weights import Weights, draw_weights
 
 
 def make_case(model, shape, steps, live, scale, number, dtype=torch.float32):
-    """Return a state whose cells hold values with probability `live`, weights, fire masks, and a gradient, all random."""
+    """Return a random state, weights, fire masks and gradient; each cell holds values with probability `live`."""
     generator = torch.Generator().manual_seed(number)
 
     def normal(*size):

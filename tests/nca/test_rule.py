@@ -11,8 +11,6 @@ from ncatool.nca.rule import find_alive, perceive, step, update
 from ncatool.nca.state import ALPHA
 from ncatool.nca.weights import Weights, draw_weights
 
-BOTH = list(Boundary)
-
 
 @pytest.mark.parametrize(
     ("name", "rows"),
@@ -24,53 +22,53 @@ BOTH = list(Boundary)
         ("mean", [[1, 1, 1], [1, 1, 1], [1, 1, 1]]),
     ],
 )
-def test_kernels(name, rows):
+def test_filters(name, rows):
     divisor = {"sobel": 8, "scharr": 16, "gaussian": 16, "laplacian": 8, "mean": 9}[name]
     expected = torch.tensor(rows, dtype=torch.float32) / divisor
-    found = filter_pair(Filter(name))
-    assert torch.equal(found[0], expected)
-    assert torch.equal(found[1], expected.T)
+    original, transposed = filter_pair(Filter(name))
+    assert torch.equal(original, expected)
+    assert torch.equal(transposed, expected.T)
 
 
-def single(height, width, y, x, value=1.0, channels=4):
+def make_lone_cell(height, width, y, x, value=1.0, channels=4):
     state = torch.zeros(1, height, width, channels)
     state[0, y, x] = value
     return state
 
 
 def test_perception_is_blocked_and_is_a_correlation():
-    """A lone 1: its left neighbour sees it on its right, with sobel's +2/8; blocks are identity, filter, transposed."""
-    seen = perceive(single(3, 3, 1, 1), ModelConfig(channels=4))
-    assert seen.shape == (1, 3, 3, 12)
-    assert seen[0, 1, 1].tolist() == [1] * 4 + [0] * 8
-    assert seen[0, 1, 0].tolist() == [0] * 4 + [0.25] * 4 + [0] * 4
-    assert seen[0, 0, 1].tolist() == [0] * 4 + [0] * 4 + [0.25] * 4
-    assert seen[0, 2, 2].tolist() == [0] * 4 + [-0.125] * 4 + [-0.125] * 4
+    """A lone 1: the cell to its left has it on the right, where sobel is 2/8; blocks: identity, filter, transposed."""
+    perception = perceive(make_lone_cell(3, 3, 1, 1), ModelConfig(channels=4))
+    assert perception.shape == (1, 3, 3, 12)
+    assert perception[0, 1, 1].tolist() == [1] * 4 + [0] * 8
+    assert perception[0, 1, 0].tolist() == [0] * 4 + [0.25] * 4 + [0] * 4
+    assert perception[0, 0, 1].tolist() == [0] * 4 + [0] * 4 + [0.25] * 4
+    assert perception[0, 2, 2].tolist() == [0] * 4 + [-0.125] * 4 + [-0.125] * 4
 
 
-@pytest.mark.parametrize("boundary", BOTH)
+@pytest.mark.parametrize("boundary", Boundary)
 def test_boundary(boundary):
-    """A 1 in the left column is seen over the edge only where the grid wraps."""
+    """A cell in the left column is a neighbour of the right column only where the grid wraps."""
     model = ModelConfig(channels=4, filter=Filter.MEAN, boundary=boundary)
-    seen = perceive(single(4, 4, 1, 0, value=9.0), model)[0, 1, 3, 4].item()
-    assert seen == pytest.approx(1.0 if boundary is Boundary.WRAP else 0.0)
+    filtered = perceive(make_lone_cell(4, 4, 1, 0, value=9.0), model)[0, 1, 3, 4].item()
+    assert filtered == pytest.approx(1.0 if boundary is Boundary.WRAP else 0.0)
 
 
-@pytest.mark.parametrize("boundary", BOTH)
+@pytest.mark.parametrize("boundary", Boundary)
 def test_alive_neighbourhood(boundary):
     model = ModelConfig(channels=4, boundary=boundary)
-    living = find_alive(single(5, 5, 0, 0, value=0.11), model)[0, ..., 0]
+    living = find_alive(make_lone_cell(5, 5, 0, 0, value=0.11), model)[0, ..., 0]
     expected = torch.zeros(5, 5, dtype=torch.bool)
-    reach = [0, 1, 4] if boundary is Boundary.WRAP else [0, 1]
-    for y in reach:
-        for x in reach:
+    indices = [0, 1, 4] if boundary is Boundary.WRAP else [0, 1]
+    for y in indices:
+        for x in indices:
             expected[y, x] = True
     assert torch.equal(living, expected)
 
 
 def test_alive_is_above_the_threshold_not_at_it():
     model = ModelConfig(channels=4, threshold=0.5)
-    assert not find_alive(single(3, 3, 1, 1, value=0.5), model).any()
+    assert not find_alive(make_lone_cell(3, 3, 1, 1, value=0.5), model).any()
 
 
 def test_update_by_hand():
@@ -86,15 +84,16 @@ def test_update_by_hand():
     assert update(perception, weights).flatten().tolist() == [3.5, 0, 0, 0]
 
 
-def growing_weights(channels=4):
-    """Every cell that fires gains 0.2 in all channels."""
+def make_growing_weights(channels=4):
+    """Return weights with which every cell that fires gains 0.2 in all channels."""
     return Weights(torch.zeros(1, 3 * channels), torch.ones(1), torch.full((channels, 1), 0.2))
 
 
 def test_step_updates_only_cells_that_fire_and_live():
     fire = torch.ones(1, 5, 5, dtype=torch.bool)
     fire[0, 2, 2] = False
-    final = step(single(5, 5, 2, 2, value=0.5), growing_weights(), ModelConfig(channels=4), fire)[0, ..., ALPHA]
+    state = make_lone_cell(5, 5, 2, 2, value=0.5)
+    final = step(state, make_growing_weights(), ModelConfig(channels=4), fire)[0, ..., ALPHA]
     expected = torch.zeros(5, 5)
     expected[1:4, 1:4] = 0.2
     expected[2, 2] = 0.5
@@ -102,10 +101,10 @@ def test_step_updates_only_cells_that_fire_and_live():
 
 
 def test_a_cell_that_fades_takes_its_neighbourhood_along():
-    weights = growing_weights()._replace(output_weight=torch.full((4, 1), -0.2))
+    weights = make_growing_weights()._replace(output_weight=torch.full((4, 1), -0.2))
     fire = torch.zeros(1, 5, 5, dtype=torch.bool)
     fire[0, 2, 2] = True
-    state = single(5, 5, 2, 2, value=0.25)
+    state = make_lone_cell(5, 5, 2, 2, value=0.25)
     state[0, 2, 3, 0] = 7.0
     assert not step(state, weights, ModelConfig(channels=4), fire).any()
 
@@ -113,7 +112,7 @@ def test_a_cell_that_fades_takes_its_neighbourhood_along():
 def test_a_fresh_model_does_nothing(generator):
     model = ModelConfig()
     weights = draw_weights(model, generator)
-    state = single(5, 5, 2, 2, channels=16)
+    state = make_lone_cell(5, 5, 2, 2, channels=16)
     assert torch.equal(step(state, weights, model, torch.ones(1, 5, 5, dtype=torch.bool)), state)
     assert weights.hidden_weight.abs().max() <= 48**-0.5
 

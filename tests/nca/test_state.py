@@ -41,29 +41,29 @@ def test_damage_lands_on_the_picture_at_every_padding(generator):
         for _ in range(50):
             visible = torch.zeros(12, 9, dtype=torch.bool)
             visible[2, 3:5] = True
-            circle_ = draw_circle(visible, generator)
-            assert (circle_ & visible).any(), "it hits what there is to see"
-            mask = pad_mask(circle_, padding)
+            circle = draw_circle(visible, generator)
+            assert (circle & visible).any(), "it erases some visible cell"
+            mask = pad_mask(circle, padding)
             assert mask.shape == (12 + 2 * padding, 9 + 2 * padding)
             inner = mask[padding : padding + 12, padding : padding + 9]
             assert inner.any()
             assert inner.sum() == mask.sum()
 
 
-def test_a_circle_of_nothing_visible_lands_somewhere(generator):
+def test_a_circle_is_drawn_even_if_no_cell_is_visible(generator):
     assert draw_circle(torch.zeros(5, 5, dtype=torch.bool), generator).any()
 
 
 def test_pool_draws_without_replacement_and_writes_back(generator):
     pool = Pool(torch.arange(6.0).view(6, 1, 1, 1).expand(6, 2, 2, 4).contiguous())
-    seen = set()
+    drawn = set()
     for _ in range(20):
         index, states = pool.draw(4, generator)
         assert len(set(index.tolist())) == 4
         assert states[:, 0, 0, 0].tolist() == [float(i) for i in index]
         states += 100
         assert pool.states.max() < 100, "a draw is a copy"
-        seen |= set(index.tolist())
-    assert seen == set(range(6))
+        drawn |= set(index.tolist())
+    assert drawn == set(range(6))
     pool.write_back(index, states)
     assert (pool.states[index] >= 100).all()
