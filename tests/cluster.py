@@ -10,27 +10,27 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def free_port():
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        return asked.getsockname()[1]
+def find_free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class Cluster:
     """A scheduler and workers that can be killed and started again."""
 
     def __init__(self, folder):
-        self.folder, self.port, self.processes = folder, free_port(), []
+        self.folder, self.port, self.processes = folder, find_free_port(), []
         self.address = f"tcp://127.0.0.1:{self.port}"
         self.scheduler = None
 
     def _start(self, *arguments, **environment):
         (self.folder / "dask").mkdir(exist_ok=True)
-        paths = {"PYTHONPATH": str(ROOT), "HOME": str(self.folder / "dask"), **environment}
+        variables = {"PYTHONPATH": str(ROOT), "HOME": str(self.folder / "dask"), **environment}
         log = (self.folder / f"dask{len(self.processes)}.log").open("w")
         process = subprocess.Popen(
             [sys.executable, "-m", "dask", *map(str, arguments)],
-            env={**os.environ, **paths}, cwd=self.folder / "dask", stdout=log, stderr=log,
+            env={**os.environ, **variables}, cwd=self.folder / "dask", stdout=log, stderr=log,
         )  # fmt: skip
         self.processes.append(process)
         return process
@@ -44,7 +44,13 @@ class Cluster:
 
     def kill(self, process):
         process.kill()
-        process.wait()  # or it stays in the list of processes, and what it locked seems to be held
+        process.wait()  # until then it is listed as a process, and its locks seem to be held
+
+    def count_workers(self):
+        from distributed import Client
+
+        with Client(self.address, timeout=60, set_as_default=False) as client:
+            return len(client.scheduler_info(n_workers=-1)["workers"])
 
     def end(self):
         for process in self.processes:
@@ -52,7 +58,7 @@ class Cluster:
 
 
 @contextmanager
-def running(folder, workers=2, **environment):
+def start_cluster(folder, workers=2, **environment):
     cluster = Cluster(folder)
     try:
         cluster.start_scheduler()

@@ -24,6 +24,8 @@ with contextlib.suppress(ImportError):
 CHECKED = ("data", "nca", "engine", "training", "evaluation", "rendering", "formats", "sweep", "library")
 install_import_hook([f"ncatool.{package}" for package in CHECKED], "tests.typecheck.check")
 
+torch.set_num_threads(1)  # one a worker of xdist: more would wait for each other
+
 import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
@@ -74,6 +76,7 @@ def _own_places(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(CACHE))
     monkeypatch.setenv("NCATOOL_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the commands, too
     monkeypatch.setenv("NCATOOL_DEVICE", "cpu")  # what the tests expect; those of other devices name them
     for name in ("NO_COLOR", "NCATOOL_NO_PROGRESS", "CC"):
         monkeypatch.delenv(name, raising=False)

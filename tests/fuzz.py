@@ -92,8 +92,8 @@ def weights_of(model):
 
 
 def state_of(run):
-    tensors = run.trainer.tensors()
-    return {name: tensor.tolist() for name, tensor in tensors.items()}, run.trainer.numbers(), run.config, str(run.rows)
+    tensors = run.trainer.state_tensors()
+    return {name: tensor.tolist() for name, tensor in tensors.items()}, run.trainer.state_numbers(), run.config, str(run.rows)
 
 
 def resumed(folder):

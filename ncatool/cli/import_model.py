@@ -80,7 +80,7 @@ def _import_file(
     from ncatool.training.run_files import RunFiles, write_record
 
     files = RunFiles(out)
-    stale = [files.checkpoint, files.curve]  # of a run: no part of this model; NAME.png may well be the target
+    stale = [files.checkpoint, files.csv]  # of a run: no part of this model; NAME.png may well be the target
     check_writable([files.model, files.record, *stale], force)
     foreign = importing.read_model(file)
     order = request.order or foreign.order

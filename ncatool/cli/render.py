@@ -17,7 +17,7 @@ from ncatool.config.schema import MAX_SIDE, check_range
 from ncatool.errors import UsageError, shorten
 
 if TYPE_CHECKING:
-    from ncatool.rendering.film import Playback
+    from ncatool.rendering.playback import Playback
 
 FILE_STEPS, TERMINAL_STEPS = 500, 10_000
 """Steps where `--steps` is not given, with outputs and without."""
@@ -71,7 +71,7 @@ def render(
     from ncatool.nca.picture import parse_background
     from ncatool.rendering import player
     from ncatool.rendering.damage_script import parse_script
-    from ncatool.rendering.film import Playback
+    from ncatool.rendering.playback import Playback
     from ncatool.rendering.render import check_outputs, split_arguments
     from ncatool.rendering.render import render as write_outputs
     from ncatool.rendering.timeline import RenderSettings, plan_moments

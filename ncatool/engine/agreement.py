@@ -18,6 +18,7 @@ TOLERANCE = {Precision.FLOAT32: 1e-4, Precision.BFLOAT16: 2e-2}
 """Largest difference from the dense rule in an engine that is trusted, as a share of the largest value."""
 
 
+@torch.inference_mode(mode=False)  # a caller's inference mode must not keep the dense rule from its gradients
 def agrees_with_dense(
     engine: Callable[..., Engine],
     device: torch.device,

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Errors of a single state: the numbers that `ncatool render` prints for the last one."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ncatool.nca.loss import LOSSES, compute_error, compute_mse, compute_psnr
 from ncatool.nca.types import State
 
 
-def measure_errors(state: State, wanted: Float[np.ndarray, "height width 4"]) -> dict[str, float]:
-    """MSE, PSNR in dB and the four losses of the first sample of a state."""
-    values = compute_error(state[:1].cpu(), torch.from_numpy(wanted))
-    squared = compute_mse(values).item()
-    losses = {name.value: LOSSES[name](values, TrainConfig.margin).item() for name in Loss}
-    return {"mse": squared, "psnr": compute_psnr(squared), **losses}
+def measure_errors(state: State, target: Float[np.ndarray, "height width 4"]) -> dict[str, float]:
+    """Return the MSE, the PSNR in dB and the four losses of the first sample of a state, by name."""
+    error = compute_error(state[:1].cpu(), torch.from_numpy(target))
+    mse = compute_mse(error).item()
+    losses = {name.value: LOSSES[name](error, TrainConfig.margin).item() for name in Loss}
+    return {"mse": mse, "psnr": compute_psnr(mse), **losses}

@@ -1,4 +1,4 @@
-"""Several models, the same trial: numbers, tables, pictures."""
+"""The models of a comparison: which files are compared, what their records say, and their measures by name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import torch
 
 from ncatool.config.names import Damage
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.evaluation.protocol import GROWTH_STEP, Measures, Protocol, Quartiles, StepCallback, measure_model
+from ncatool.evaluation.measures import Measures, measure_model
+from ncatool.evaluation.protocol import GROWTH_STEP, Protocol, StepCallback
+from ncatool.evaluation.quartiles import Quartiles
 from ncatool.files.toml import read_toml
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.loss import compute_psnr
@@ -24,7 +26,7 @@ HALVES = (Damage.LEFT, Damage.RIGHT, Damage.TOP, Damage.BOTTOM)
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model to be compared, and what its record says of it."""
+    """A model to compare, and the record of its training."""
 
     name: str
     path: Path
@@ -32,13 +34,13 @@ class Candidate:
     record: dict[str, Any] = field(default_factory=dict)
 
     def read_setting(self, table: str, name: str) -> str:
-        """A value of the record as text; "?" where there is none."""
+        """Return a value of the record as text, or "?" where there is none."""
         values = self.record.get(table)
         return str(values.get(name, "?")) if isinstance(values, dict) else "?"
 
     @property
     def grouping(self) -> dict[str, str]:
-        """What the table groups by: filter, loss, damage, target."""
+        """The settings that identify a model in the table: filter, loss, damage, target."""
         regime = self.read_setting("train", "regime")
         height, width = self.model.target.shape
         return {
@@ -50,61 +52,61 @@ class Candidate:
 
     @cached_property
     def target_key(self) -> str:
-        """The same for models that grow the same pixels on the same grid."""
+        """A key that is equal for models that grow the same pixels with the same padding."""
         record = self.model.target.describe()
         return f"{record['sha256']} {record['padding']}"
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of its numbers should know."""
-        kernel, transposed = filter_pair(self.model.config.filter)
-        if torch.equal(kernel, transposed):
+        """Remarks that the numbers need."""
+        filter_, transposed = filter_pair(self.model.config.filter)
+        if torch.equal(filter_, transposed):
             name = self.model.config.filter
             return [f"{name} is symmetric: both filtered channels are the same, and cells have no sense of direction"]
         return []
 
 
-def _convert_to_psnr(errors: Quartiles) -> Quartiles:
-    return Quartiles(compute_psnr(errors.median), compute_psnr(errors.upper), compute_psnr(errors.lower))
+def _convert_to_psnr(mse: Quartiles) -> Quartiles:
+    return Quartiles(compute_psnr(mse.median), compute_psnr(mse.upper), compute_psnr(mse.lower))
 
 
-def _damage_measures(shape: Damage) -> dict[str, Callable[[Measures], Quartiles | float]]:
+def _list_damage_measures(shape: Damage) -> dict[str, Callable[[Measures], Quartiles | float]]:
     return {
-        f"regeneration_{shape}": lambda m: m.damage[shape].regeneration,
-        f"healing_steps_{shape}": lambda m: m.damage[shape].healing_steps,
+        f"regeneration_{shape}": lambda measures: measures.damage[shape].regeneration,
+        f"healing_steps_{shape}": lambda measures: measures.damage[shape].healing_steps,
     }
 
 
 MEASURES: dict[str, Callable[[Measures], Quartiles | float]] = {
-    f"mse_at_{GROWTH_STEP}": lambda m: m.growth,
-    f"psnr_at_{GROWTH_STEP}": lambda m: _convert_to_psnr(m.growth),
-    f"ssim_at_{GROWTH_STEP}": lambda m: m.ssim_grown,
-    "step_under_0.001": lambda m: m.grown_step,
-    "mse_later": lambda m: m.persistence,
-    "psnr_later": lambda m: _convert_to_psnr(m.persistence),
-    "mse_worst": lambda m: m.worst,
-    "psnr_worst": lambda m: _convert_to_psnr(m.worst),
-    "ssim_final": lambda m: m.ssim_final,
-    "settling_step": lambda m: m.settling,
-    **{name: take for shape in Damage for name, take in _damage_measures(shape).items()},
-    "regeneration_halves": lambda m: min(m.damage[half].regeneration.median for half in HALVES),
-    "dead": lambda m: m.dead,
-    "exploded": lambda m: m.exploded,
+    f"mse_at_{GROWTH_STEP}": lambda measures: measures.growth,
+    f"psnr_at_{GROWTH_STEP}": lambda measures: _convert_to_psnr(measures.growth),
+    f"ssim_at_{GROWTH_STEP}": lambda measures: measures.ssim_grown,
+    "step_under_0.001": lambda measures: measures.grown_step,
+    "mse_later": lambda measures: measures.persistence,
+    "psnr_later": lambda measures: _convert_to_psnr(measures.persistence),
+    "mse_worst": lambda measures: measures.worst,
+    "psnr_worst": lambda measures: _convert_to_psnr(measures.worst),
+    "ssim_final": lambda measures: measures.ssim_final,
+    "settling_step": lambda measures: measures.settling,
+    **{name: measure for shape in Damage for name, measure in _list_damage_measures(shape).items()},
+    "regeneration_halves": lambda measures: min(measures.damage[half].regeneration.median for half in HALVES),
+    "dead": lambda measures: measures.dead,
+    "exploded": lambda measures: measures.exploded,
 }
-"""Every measure by name, as JSON and CSV have it."""
+"""Every measure by its name in JSON and CSV."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A contender after its trial."""
+    """A candidate and its measures."""
 
     candidate: Candidate
     values: dict[str, Quartiles | float]
-    """Every measure by name."""
+    """Every measure by the names of `MEASURES`."""
     measures: Measures
 
     def median(self, name: str) -> float:
-        """A measure's median."""
+        """Return the median of a measure; a measure without quartiles is its own."""
         value = self.values[name]
         return value.median if isinstance(value, Quartiles) else value
 
@@ -114,16 +116,19 @@ def _is_model_name(path: Path) -> bool:
 
 
 def find_models(names: Sequence[str]) -> list[Path]:
-    """Files, the models in folders (at any depth, without checkpoints), and what patterns match; each once."""
+    """Return each file named, each model in a folder or below it, and each model that matches a pattern, once.
+
+    Checkpoints are left out, unless named themselves. Raises UsageError for a folder or pattern without models.
+    """
     paths: dict[Path, None] = {}
     for name in names:
         path = Path(name)
         matches = [path]
         if path.is_dir():
-            matches = [found for found in sorted(path.rglob("*")) if _is_model_name(found)]
+            matches = [file for file in sorted(path.rglob("*")) if _is_model_name(file)]
         elif not path.exists() and glob.has_magic(name):
-            found_names = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - may be absolute
-            matches = [Path(match) for match in found_names if _is_model_name(Path(match))]
+            matching_names = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - may be absolute
+            matches = [Path(match) for match in matching_names if _is_model_name(Path(match))]
         if not matches:
             raise UsageError(f"there is no model in {name}", "name model files, folders that hold some, or a pattern")
         paths.update(dict.fromkeys(matches))
@@ -131,19 +136,19 @@ def find_models(names: Sequence[str]) -> list[Path]:
 
 
 def load_candidates(paths: Sequence[Path], device: torch.device) -> tuple[list[Candidate], dict[Path, NcatoolError]]:
-    """What can be loaded, grouped by filter, loss, damage; and what was wrong with the rest."""
-    contenders, failed = [], {}
+    """Return the candidates, sorted by filter, loss, damage, target and name; and the error of each other file."""
+    candidates, failed = [], {}
     for path, name in zip(paths, label_models(paths), strict=True):
         sidecar = path.with_suffix(".toml")
         try:
             model = load_model(path).move_to(device)
-            contenders.append(Candidate(name, path, model, read_toml(sidecar) if sidecar.exists() else {}))
+            candidates.append(Candidate(name, path, model, read_toml(sidecar) if sidecar.exists() else {}))
         except NcatoolError as error:
             failed[path] = error
-    return sorted(contenders, key=lambda one: (*one.grouping.values(), one.name)), failed
+    return sorted(candidates, key=lambda candidate: (*candidate.grouping.values(), candidate.name)), failed
 
 
-def evaluate(contender: Candidate, trial: Protocol, tick: StepCallback = lambda: None) -> Evaluation:
-    """Puts a model to the test."""
-    measures = measure_model(contender.model, trial, tick)
-    return Evaluation(contender, {name: take(measures) for name, take in MEASURES.items()}, measures)
+def evaluate(candidate: Candidate, protocol: Protocol, on_step: StepCallback = lambda: None) -> Evaluation:
+    """Measure a candidate; `on_step` is called `protocol.total_steps` times."""
+    measures = measure_model(candidate.model, protocol, on_step)
+    return Evaluation(candidate, {name: measure(measures) for name, measure in MEASURES.items()}, measures)

@@ -1,4 +1,4 @@
-"""Curves with quartile bands, as SVG for a page."""
+"""Curves with quartile bands, drawn as SVG for the HTML report."""
 
 from __future__ import annotations
 
@@ -13,67 +13,69 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 _STYLE: Any = {
-    # Text stays text, in the page's font; the same data gives the same bytes; grey is legible on light and dark.
+    # Text stays text in the page's font, the same data give the same bytes, and grey is legible on light and dark.
     "svg.fonttype": "none",
     "svg.hashsalt": "ncatool",
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), "#888888"),
 }
 _COLOURS = tuple(mpl.colormaps["tab10"].colors)  # type: ignore[attr-defined]
 _DASHES = {"-": "", "--": "6 3", ":": "2 3", "-.": "6 3 2 3"}
-"""As matplotlib names them, and as SVG has them."""
+"""Line styles: matplotlib's name and the value of `stroke-dasharray`."""
 _MAX_DRAWN = 1e3
-"""What exploded is drawn like this."""
+"""Absolute value at which curves are cut off: errors of exploded rollouts are infinite."""
 _POINTS = 240
+"""Points of a curve, beside the first 100 states."""
 
 
 @dataclass(frozen=True)
 class Band:
-    """A curve: its median and its quartiles."""
+    """A curve: the median, and a band between the quartiles."""
 
     x: Float[np.ndarray, "points"]
-    low: Float[np.ndarray, "points"]
-    middle: Float[np.ndarray, "points"]
-    high: Float[np.ndarray, "points"]
+    lower: Float[np.ndarray, "points"]
+    median: Float[np.ndarray, "points"]
+    upper: Float[np.ndarray, "points"]
 
 
-def compute_band(values: Float[np.ndarray, "rollouts moments"]) -> Band:
-    """Median and quartiles over rollouts, at all of the first moments and at some of the later ones."""
+def compute_band(values: Float[np.ndarray, "rollouts states"]) -> Band:
+    """Return median and quartiles over rollouts, for each of the first 100 states and for some of the later ones."""
     count = values.shape[1]
     x = np.unique(np.concatenate([np.arange(min(100, count)), np.linspace(0, count - 1, _POINTS).round()])).astype(int)
-    drawn = np.clip(np.nan_to_num(values[:, x], nan=_MAX_DRAWN, neginf=-_MAX_DRAWN), -_MAX_DRAWN, _MAX_DRAWN)
-    low, middle, high = np.quantile(drawn, (0.25, 0.5, 0.75), axis=0)
-    return Band(x.astype(float), low, middle, high)
+    finite = np.clip(np.nan_to_num(values[:, x], nan=_MAX_DRAWN, neginf=-_MAX_DRAWN), -_MAX_DRAWN, _MAX_DRAWN)
+    lower, median, upper = np.quantile(finite, (0.25, 0.5, 0.75), axis=0)
+    return Band(x.astype(float), lower, median, upper)
 
 
-def curve_colour(i: int) -> str:
-    """Of the i-th curve, as CSS has it."""
+def get_curve_colour(i: int) -> str:
+    """Return the CSS colour of the i-th curve."""
     red, green, blue = (round(255 * value) for value in _COLOURS[i % len(_COLOURS)])
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def line_style(i: int) -> str:
-    """Of the i-th curve, so that more can be told apart than there are colours."""
+def get_line_style(i: int) -> str:
+    """Return matplotlib's line style of the i-th curve; it changes when the colours repeat."""
     return list(_DASHES)[i // len(_COLOURS) % len(_DASHES)]
 
 
-def svg_dashes(i: int) -> str:
-    """The same for SVG."""
-    return _DASHES[line_style(i)]
+def get_dash_pattern(i: int) -> str:
+    """Return the line style of the i-th curve as the value of SVG's `stroke-dasharray`."""
+    return _DASHES[get_line_style(i)]
 
 
-def draw_svg(lines: Sequence[Band | None], x: str, y: str, *, logarithmic: bool = True) -> str:
-    """The curves in their colours, without a legend; None keeps a colour free."""
+def draw_svg(bands: Sequence[Band | None], x_label: str, y_label: str, *, logarithmic: bool = True) -> str:
+    """Return an SVG element of the curves without a legend; None skips a colour."""
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         axes = figure.subplots()
-        for i, one in enumerate(lines):
-            if one is not None:
-                axes.fill_between(one.x, one.low, one.high, color=curve_colour(i), alpha=0.2, linewidth=0)
-                axes.plot(one.x, one.middle, line_style(i), color=curve_colour(i), linewidth=1.4)
-        axes.set(xlabel=x, ylabel=y, yscale="log" if logarithmic else "linear")
+        for i, band in enumerate(bands):
+            if band is not None:
+                axes.fill_between(band.x, band.lower, band.upper, color=get_curve_colour(i), alpha=0.2, linewidth=0)
+                axes.plot(band.x, band.median, get_line_style(i), color=get_curve_colour(i), linewidth=1.4)
+        axes.set(xlabel=x_label, ylabel=y_label, yscale="log" if logarithmic else "linear")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         text = io.StringIO()
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    drawn = text.getvalue()
-    return drawn[drawn.index("<svg") :]
+    svg = text.getvalue()
+    # An element within HTML has no XML declaration.
+    return svg[svg.index("<svg") :]

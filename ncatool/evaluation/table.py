@@ -1,4 +1,4 @@
-"""TODO."""
+"""Evaluations as rows: the columns of the table and their best values, and the numbers as JSON and CSV."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from typing import Any
 from ncatool.config.names import Metric
 from ncatool.errors import UsageError, shorten
 from ncatool.evaluation.models import MEASURES, Evaluation
-from ncatool.evaluation.protocol import GROWTH_STEP, Quartiles
+from ncatool.evaluation.protocol import GROWTH_STEP
+from ncatool.evaluation.quartiles import Quartiles
+
+
+HIGHER_IS_BETTER = ("psnr", "ssim", "regeneration")
+"""Prefixes of the names of measures of which a higher value is better."""
+
+GROUPING_COLUMNS = ("name", "filter", "loss", "damage", "target")
+"""Columns that can be sorted by and are not measures."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +31,16 @@ class Column:
     heading: str
     meaning: str
     ranked: bool = True
-    """Whether one can be better than another: what never moves has settled, too."""
+    """Whether its best value is marked; settling early is not better, as a model that never moves settles at once."""
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether more is better."""
+        """Whether a higher value is better."""
         return self.name.startswith(HIGHER_IS_BETTER)
 
 
 def select_columns(metric: Metric) -> list[Column]:
-    """The measures of the table, errors in this metric."""
+    """Return the columns of the table; errors are in the metric."""
     errors = {
         Metric.MSE: [
             Column(
@@ -71,52 +79,48 @@ def select_columns(metric: Metric) -> list[Column]:
     ]
 
 
-HIGHER_IS_BETTER = ("psnr", "ssim", "regeneration")
-"""How the names of measures begin of which more is better."""
-
-
-GROUPING_COLUMNS = ("name", "filter", "loss", "damage", "target")
-
-
-def sort_evaluations(entries: Sequence[Evaluation], by: str) -> list[Evaluation]:
-    """Sorted by a measure, the best first, or by what a contender is."""
+def sort_evaluations(evaluations: Sequence[Evaluation], by: str) -> list[Evaluation]:
+    """Return the evaluations sorted by a measure, the best first and infinite ones last, or by a grouping column."""
     if by in GROUPING_COLUMNS:
-        return sorted(entries, key=lambda entry: {**entry.candidate.grouping, "name": entry.candidate.name}[by])
+        return sorted(evaluations, key=lambda one: {**one.candidate.grouping, "name": one.candidate.name}[by])
     sign = -1 if by.startswith(HIGHER_IS_BETTER) else 1
 
-    def place(entry: Evaluation) -> tuple[bool, float]:
-        value = entry.median(by)
+    def rank(evaluation: Evaluation) -> tuple[bool, float]:
+        value = evaluation.median(by)
         return not math.isfinite(value), sign * value
 
-    return sorted(entries, key=place)
+    return sorted(evaluations, key=rank)
 
 
 def check_sortable(by: str) -> None:
-    """Refuses what no column is called."""
+    """Raise UsageError unless `by` is the name of a measure or of a grouping column."""
     if by not in (*GROUPING_COLUMNS, *MEASURES):
         choices = ", ".join((*GROUPING_COLUMNS, *MEASURES))
         raise UsageError(f"there is no column {shorten(by)} to sort by", f"choose from {choices}")
 
 
-def find_best(entries: Sequence[Evaluation], column: Column) -> set[str]:
-    """Names of those that are best in a column among those of their target; nobody where most of them are."""
-    found: set[str] = set()
+def find_best(evaluations: Sequence[Evaluation], column: Column) -> set[str]:
+    """Return the names of the best models in a column, for each target separately.
+
+    Where more than half of a target's models share the best value, or it is infinite, none is named.
+    """
+    best: set[str] = set()
     if not column.ranked:
-        return found
-    rivals: dict[str, list[Evaluation]] = {}
-    for entry in entries:
-        rivals.setdefault(entry.candidate.target_key, []).append(entry)
-    for group in rivals.values():
-        values = {entry.candidate.name: entry.median(column.name) for entry in group}
-        top = (max if column.higher_is_better else min)(values.values())
-        winners = {name for name, value in values.items() if value == top}
-        if math.isfinite(top) and 2 * len(winners) <= len(group):
-            found |= winners
-    return found
+        return best
+    groups: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        groups.setdefault(evaluation.candidate.target_key, []).append(evaluation)
+    for group in groups.values():
+        values = {evaluation.candidate.name: evaluation.median(column.name) for evaluation in group}
+        best_value = (max if column.higher_is_better else min)(values.values())
+        names = {name for name, value in values.items() if value == best_value}
+        if math.isfinite(best_value) and 2 * len(names) <= len(group):
+            best |= names
+    return best
 
 
 def format_number(value: float) -> str:
-    """A number as the table has it; a dash for never."""
+    """Return a number as the table shows it: about three digits, or a dash where it is not finite."""
     if not math.isfinite(value):
         return "–"
     if abs(value) < 1e5 and (value == round(value) or abs(value) >= 100):
@@ -124,41 +128,44 @@ def format_number(value: float) -> str:
     return f"{value:.3g}" if 0.01 <= abs(value) < 100 else f"{value:.1e}"
 
 
-def to_json(entry: Evaluation) -> dict[str, Any]:
-    """A model's numbers as JSON has them: quartiles by name, null for never."""
+def to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Return a model's numbers as an object of `compare --json`: measures by name, null where they are not finite."""
 
-    def value(number: Quartiles | float) -> Any:
-        if isinstance(number, Quartiles):
+    def convert(value: Quartiles | float) -> Any:
+        if isinstance(value, Quartiles):
             return {
-                "median": _finite_or_none(number.median),
-                "q25": _finite_or_none(number.lower),
-                "q75": _finite_or_none(number.upper),
+                "median": _finite_or_none(value.median),
+                "q25": _finite_or_none(value.lower),
+                "q75": _finite_or_none(value.upper),
             }
-        return _finite_or_none(number)
+        return _finite_or_none(value)
 
-    contender = entry.candidate
-    about = {"model": contender.name, "path": str(contender.path), **contender.grouping, "notes": contender.notes}
-    return {**about, **{name: value(number) for name, number in entry.values.items()}}
+    candidate = evaluation.candidate
+    about = {"model": candidate.name, "path": str(candidate.path), **candidate.grouping, "notes": candidate.notes}
+    return {**about, **{name: convert(value) for name, value in evaluation.values.items()}}
 
 
 def _finite_or_none(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def to_csv(entries: Sequence[Evaluation]) -> str:
-    """A row a model: what it is, then each measure's median and quartiles; empty for never."""
+def to_csv(evaluations: Sequence[Evaluation]) -> str:
+    """Return CSV with a row for each model: name, settings, and the median and quartiles of each measure.
+
+    A cell is empty where a number is not finite.
+    """
     text = io.StringIO()
-    rows = [flatten_evaluation(entry) for entry in entries]
+    rows = [flatten_evaluation(evaluation) for evaluation in evaluations]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
 
 
-def flatten_evaluation(entry: Evaluation) -> dict[str, Any]:
-    """A model's row of the CSV."""
+def flatten_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the CSV row of a model by column name."""
     row: dict[str, Any] = {}
-    for name, value in to_json(entry).items():
+    for name, value in to_json(evaluation).items():
         if isinstance(value, dict):
             row.update({name: value["median"], f"{name}_q25": value["q25"], f"{name}_q75": value["q75"]})
         else:

@@ -1,4 +1,4 @@
-"""`.npz`: the weights by name, the kernels, the target and all settings, for numpy."""
+"""`.npz`: weights, filters, target and settings as arrays for numpy."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from ncatool.formats.common import Fire, describe_model, run_dense
+from ncatool.formats.common import describe_model, run_dense
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.model_file import ModelData, tensors_to_weights, weights_to_tensors
-from ncatool.nca.types import State
+from ncatool.nca.types import Fire, State
 
 
 def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) -> None:
-    """Arrays as in a model file; `kernels` [2, 3, 3] are the filter and its transpose, `settings` is JSON."""
+    """Write the weights under the names of a model file, `kernels`, `target` and `settings`.
+
+    `kernels` [2, 3, 3] are the filter and its transpose, `target` is uint8 RGBA [height, width, 4],
+    and `settings` is JSON text.
+    """
     arrays: dict[str, Any] = {key: tensor.detach().numpy() for key, tensor in weights_to_tensors(model.weights).items()}
     arrays["kernels"] = filter_pair(model.config.filter).numpy()
     arrays["target"] = model.target.pixels
@@ -28,7 +32,7 @@ def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) ->
 
 
 def run(model: ModelData, path: Path, fire: Fire) -> State:
-    """The weights read back, by the dense rule."""
+    """Return the state that the dense rule computes from the seed with the weights in the file."""
     with np.load(path, allow_pickle=False) as arrays:
         names = weights_to_tensors(model.weights)
         weights = tensors_to_weights({name: torch.from_numpy(arrays[name]) for name in names})

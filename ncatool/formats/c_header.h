@@ -1,15 +1,15 @@
 /* A neural cellular automaton that grows a picture from one cell, exported by ncatool.
  *
-@ABOUT@
+@DESCRIPTION@
  *
  * float state[@PREFIX@_SIZE], next[@PREFIX@_SIZE];
- * unsigned char fire[@PREFIX@_CELLS], scratch[@PREFIX@_CELLS];
+ * unsigned char fire[@PREFIX@_CELLS], alive[@PREFIX@_CELLS];
  * @PREFIX@_seed(state);
- * for each step: set each cell's fire to 1 with a chance of @PREFIX@_fire_rate, else to 0;
- *                @PREFIX@_step(state, next, fire, scratch); then swap state and next.
+ * for each step: set fire to 1 for each cell with probability @PREFIX@_fire_rate, otherwise to 0;
+ *                call @PREFIX@_step(state, next, fire, alive); then swap state and next.
  *
  * States are [height][width][channel]: RGB premultiplied by alpha, alpha, hidden channels.
- * C99, and C++; no library is needed.
+ * C99 and C++; no library is needed.
  */
 #ifndef @GUARD@
 #define @GUARD@
@@ -21,17 +21,17 @@ enum {
     @PREFIX@_WIDTH = @WIDTH@,
     @PREFIX@_CELLS = @PREFIX@_HEIGHT * @PREFIX@_WIDTH,
     @PREFIX@_SIZE = @PREFIX@_CELLS * @PREFIX@_CHANNELS,
-    @PREFIX@_WRAP = @WRAP@ /* 1: what leaves at an edge comes in at the opposite one */
+    @PREFIX@_WRAP = @WRAP@ /* 1: cells at an edge are neighbours of those at the opposite edge */
 };
 
 static const float @PREFIX@_fire_rate = @FIRE_RATE@;
 static const float @PREFIX@_threshold = @THRESHOLD@;
 
-/* kernel [2][3][3]: filter, transposed filter; w1 [hidden][3 channels]: own, filtered, transposed filtered;
+/* filters [2][3][3]: filter, transposed filter; w1 [hidden][3 channels]: identity, filter, transposed filter;
  * b1 [hidden]; w2 [channels][hidden]; b2 [channels] */
 @ARRAYS@
-/* The cell that far away, or -1 where there is none. */
-static int @PREFIX@_at(int row, int column)
+/* Return the index of a cell. Outside the grid: wrap around, or return -1 if the grid does not wrap. */
+static int @PREFIX@_find_cell(int row, int column)
 {
     if (@PREFIX@_WRAP) {
         row = (row + @PREFIX@_HEIGHT) % @PREFIX@_HEIGHT;
@@ -42,48 +42,49 @@ static int @PREFIX@_at(int row, int column)
     return row * @PREFIX@_WIDTH + column;
 }
 
-/* Whether an alpha in the 3x3 neighbourhood is above the threshold. */
-static int @PREFIX@_alive(const float *state, int row, int column)
+/* Return 1 if any alpha in the 3x3 neighbourhood is above the threshold, otherwise 0. */
+static int @PREFIX@_is_alive(const float *state, int row, int column)
 {
     int dy, dx;
     for (dy = -1; dy <= 1; dy++)
         for (dx = -1; dx <= 1; dx++) {
-            int cell = @PREFIX@_at(row + dy, column + dx);
+            int cell = @PREFIX@_find_cell(row + dy, column + dx);
             if (cell >= 0 && state[cell * @PREFIX@_CHANNELS + 3] > @PREFIX@_threshold) return 1;
         }
     return 0;
 }
 
-/* Adds what the network wants to one cell. */
+/* Add the network's output for one cell to its channels in `next`. */
 static void @PREFIX@_update(const float *state, float *next, int row, int column)
 {
-    float seen[3 * @PREFIX@_CHANNELS];
-    int i, j, k, own = @PREFIX@_at(row, column) * @PREFIX@_CHANNELS;
+    float perception[3 * @PREFIX@_CHANNELS];
+    int i, j, k, first = @PREFIX@_find_cell(row, column) * @PREFIX@_CHANNELS;
     for (i = 0; i < @PREFIX@_CHANNELS; i++) {
-        seen[i] = state[own + i];
-        seen[@PREFIX@_CHANNELS + i] = 0.0f;
-        seen[2 * @PREFIX@_CHANNELS + i] = 0.0f;
+        perception[i] = state[first + i];
+        perception[@PREFIX@_CHANNELS + i] = 0.0f;
+        perception[2 * @PREFIX@_CHANNELS + i] = 0.0f;
     }
     for (k = 0; k < 9; k++) {
-        int cell = @PREFIX@_at(row + k / 3 - 1, column + k % 3 - 1);
+        int cell = @PREFIX@_find_cell(row + k / 3 - 1, column + k % 3 - 1);
         if (cell < 0) continue;
         for (i = 0; i < @PREFIX@_CHANNELS; i++) {
             float value = state[cell * @PREFIX@_CHANNELS + i];
-            seen[@PREFIX@_CHANNELS + i] += @PREFIX@_kernel[k] * value;
-            seen[2 * @PREFIX@_CHANNELS + i] += @PREFIX@_kernel[9 + k] * value;
+            perception[@PREFIX@_CHANNELS + i] += @PREFIX@_filters[k] * value;
+            perception[2 * @PREFIX@_CHANNELS + i] += @PREFIX@_filters[9 + k] * value;
         }
     }
-    for (i = 0; i < @PREFIX@_CHANNELS; i++) next[own + i] += @PREFIX@_b2[i];
+    for (i = 0; i < @PREFIX@_CHANNELS; i++) next[first + i] += @PREFIX@_b2[i];
     for (j = 0; j < @PREFIX@_HIDDEN; j++) {
         float sum = @PREFIX@_b1[j];
-        for (i = 0; i < 3 * @PREFIX@_CHANNELS; i++) sum += @PREFIX@_w1[j * 3 * @PREFIX@_CHANNELS + i] * seen[i];
+        for (i = 0; i < 3 * @PREFIX@_CHANNELS; i++) sum += @PREFIX@_w1[j * 3 * @PREFIX@_CHANNELS + i] * perception[i];
         if (sum > 0.0f)
-            for (i = 0; i < @PREFIX@_CHANNELS; i++) next[own + i] += @PREFIX@_w2[i * @PREFIX@_HIDDEN + j] * sum;
+            for (i = 0; i < @PREFIX@_CHANNELS; i++) next[first + i] += @PREFIX@_w2[i * @PREFIX@_HIDDEN + j] * sum;
     }
 }
 
-/* One step: perceive, update the cells that fire, keep those alive both before and after. */
-static void @PREFIX@_step(const float *state, float *next, const unsigned char *fire, unsigned char *scratch)
+/* Compute one step: update the cells that fire, then clear those that are not alive both before and after.
+ * `alive` [CELLS] is working memory. */
+static void @PREFIX@_step(const float *state, float *next, const unsigned char *fire, unsigned char *alive)
 {
     int i, cell;
     for (i = 0; i < @PREFIX@_SIZE; i++) next[i] = state[i];
@@ -91,16 +92,16 @@ static void @PREFIX@_step(const float *state, float *next, const unsigned char *
         if (fire[cell]) @PREFIX@_update(state, next, cell / @PREFIX@_WIDTH, cell % @PREFIX@_WIDTH);
     for (cell = 0; cell < @PREFIX@_CELLS; cell++) {
         int row = cell / @PREFIX@_WIDTH, column = cell % @PREFIX@_WIDTH;
-        scratch[cell] = (unsigned char)(@PREFIX@_alive(state, row, column) && @PREFIX@_alive(next, row, column));
+        alive[cell] = (unsigned char)(@PREFIX@_is_alive(state, row, column) && @PREFIX@_is_alive(next, row, column));
     }
     for (i = 0; i < @PREFIX@_SIZE; i++)
-        if (!scratch[i / @PREFIX@_CHANNELS]) next[i] = 0.0f;
+        if (!alive[i / @PREFIX@_CHANNELS]) next[i] = 0.0f;
 }
 
-/* Empty but for the cell that the picture grows from. */
+/* Set the state to the seed: one cell with alpha and hidden channels 1, all else 0. */
 static void @PREFIX@_seed(float *state)
 {
-    int i, first = @PREFIX@_at(@ROW@, @COLUMN@) * @PREFIX@_CHANNELS;
+    int i, first = @PREFIX@_find_cell(@ROW@, @COLUMN@) * @PREFIX@_CHANNELS;
     for (i = 0; i < @PREFIX@_SIZE; i++) state[i] = 0.0f;
     for (i = 3; i < @PREFIX@_CHANNELS; i++) state[first + i] = 1.0f;
 }

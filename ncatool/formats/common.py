@@ -1,4 +1,4 @@
-"""What every artefact tells of its model, and what it is followed beside."""
+"""What all formats share: the description of a model that a file carries, and the states that a check starts from."""
 
 from __future__ import annotations
 
@@ -9,49 +9,44 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.rule import step
 from ncatool.nca.state import make_seed
-from ncatool.nca.types import State
-
-Fire = Bool[Tensor, "steps 1 height width"]
-"""Fire masks of one rollout."""
+from ncatool.nca.types import Fire, State
 
 
 def describe_model(model: ModelData, record: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Name, version, model and target; training and its result where the record has them."""
-    known = {key: _to_json(record[key]) for key in ("train", "result") if isinstance(record.get(key), dict)}
+    """Return name, version, model and target as JSON values; training and result where the record has them."""
+    tables = {key: _to_json(record[key]) for key in ("train", "result") if isinstance(record.get(key), dict)}
     return {
         "name": name,
         "ncatool": version("ncatool"),
         "model": dataclasses.asdict(model.config),
         "target": _to_json(model.target.describe()),
-        **known,
+        **tables,
     }
 
 
 def _to_json(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as JSON has them: what is no number becomes null; dates and the like text."""
+    """Return a table of JSON values: numbers that are not finite become null; dates and other types become text."""
 
-    def plain(value: Any) -> Any:
+    def convert(value: Any) -> Any:
         if isinstance(value, float) and not math.isfinite(value):
             return None
         return value if isinstance(value, str | int | float | bool | None) else str(value)
 
-    return {str(key): plain(value) for key, value in table.items()}
+    return {str(key): convert(value) for key, value in table.items()}
 
 
-def seed_state(model: ModelData) -> State:
-    """The state that artefacts are followed from: the seed."""
+def make_seed_state(model: ModelData) -> State:
+    """Return the seed on the model's grid, a batch of one, from which exported files are checked."""
     return make_seed(1, *model.target.shape, model.config.channels)
 
 
 def run_dense(model: ModelData, fire: Fire) -> State:
-    """The dense rule's own state after these fire masks."""
-    state = seed_state(model)
+    """Return the state that the dense rule computes from the seed with these fire masks."""
+    state = make_seed_state(model)
     with torch.no_grad():
         for mask in fire:
             state = step(state, model.weights, model.config, mask)

@@ -1,4 +1,4 @@
-"""Models in forms that run elsewhere, each checked against the dense rule before it is let out."""
+"""Exports a model to another format, and checks each file against the dense rule before it gets its final name."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from ncatool.config.names import ExportFormat
 from ncatool.engine.rollout import draw_fire_masks
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import replace_atomically
-from ncatool.formats import arrays, c_header, distill, onnx, page, pt2
-from ncatool.formats.common import Fire, run_dense, seed_state
+from ncatool.formats import arrays, browser, c_header, distill, onnx, page, pt2
+from ncatool.formats.common import make_seed_state, run_dense
 from ncatool.nca.model_file import ModelData
-from ncatool.nca.types import State
+from ncatool.nca.types import Fire, State
 
 PARITY_STEPS = 64
-"""Steps that an artefact is followed for."""
+"""Steps of the rollout that the exported file and the dense rule are compared over."""
 TOLERANCE = 1e-3
-"""Largest difference of any channel in them: rounding, which chaos lets grow."""
+"""Largest difference allowed in any channel after these steps: rounding errors, which grow from step to step."""
 
 Run = Callable[[ModelData, Path, Fire], State | None]
 
 
 @dataclass(frozen=True)
 class ExportKind:
-    """One format."""
+    """One export format: how to write a file, and how to run it."""
 
     write: Callable[[ModelData, Mapping[str, Any], str, Path], None]
-    """Takes model, record, name, and the file to write."""
+    """Takes model, record, the model's name, and the path to write."""
     run: Run
-    """The artefact's own state after these fire masks, from the seed; None where nothing here can run it."""
+    """Returns the state that the file computes from the seed with these fire masks; None if this machine cannot."""
     needs: str
-    """What runs it."""
+    """What runs such a file."""
     exact: bool = True
-    """Whether it has the very weights."""
+    """Whether the file holds the weights without loss."""
 
 
 EXPORT_KINDS: dict[ExportFormat, ExportKind] = {
-    ExportFormat.HTML: ExportKind(page.write, page.run, "a browser: Chromium, Chrome or Edge"),
+    ExportFormat.HTML: ExportKind(page.write, browser.run, "a browser: Chromium, Chrome or Edge"),
     ExportFormat.ONNX: ExportKind(onnx.write, onnx.run, "onnxruntime"),
     ExportFormat.PT2: ExportKind(pt2.write, pt2.run, "torch"),
     ExportFormat.JSON: ExportKind(distill.write, distill.run, "torch", exact=False),
@@ -52,18 +52,18 @@ EXPORT_KINDS: dict[ExportFormat, ExportKind] = {
 
 @dataclass(frozen=True)
 class Parity:
-    """How near an artefact comes to the dense rule."""
+    """Result of comparing an exported file with the dense rule."""
 
     difference: float | None
-    """Largest absolute difference of any channel after the steps; None: nothing here can run it."""
+    """Largest absolute difference of any channel after the steps; None if this machine cannot run the file."""
     facts: dict[str, Any] = field(default_factory=dict)
-    """What else was found, such as the error of quantisation."""
+    """Other measurements, such as the error of quantisation."""
 
 
-def choose_format(out: Path, asked: ExportFormat | None) -> ExportFormat:
-    """The format by its name or by the ending of the file."""
-    if asked is not None:
-        return asked
+def choose_format(out: Path, requested: ExportFormat | None) -> ExportFormat:
+    """Return the requested format, or the one that the file's ending names; UsageError for an unknown ending."""
+    if requested is not None:
+        return requested
     ending = out.suffix.lower().removeprefix(".")
     if ending not in list(ExportFormat):
         choices = ", ".join(f".{name}" for name in ExportFormat)
@@ -74,10 +74,10 @@ def choose_format(out: Path, asked: ExportFormat | None) -> ExportFormat:
 def export_model(
     model: ModelData, record: Mapping[str, Any], name: str, out: Path, form: ExportFormat, rollout: int = 0
 ) -> Parity:
-    """Writes a model and follows what was written for 64 steps beside the dense rule.
+    """Write a model to `out` and return how far the written file differs from the dense rule after 64 steps.
 
-    Raises NcatoolError where it strays; nothing is then left. With `rollout` (ONNX only) the artefact takes that
-    many steps at once and draws its own fire masks.
+    With `rollout` (ONNX only) the file computes that many steps at once and draws its own fire masks.
+    Raises NcatoolError where the difference exceeds the tolerance; no file is then left.
     """
     if rollout and form is not ExportFormat.ONNX:
         raise UsageError(f"--rollout is for .onnx, but this is .{form}", "leave it out")
@@ -90,11 +90,15 @@ def export_model(
 
 
 def check_parity(model: ModelData, path: Path, form: ExportFormat) -> Parity:
-    """The artefact beside the dense rule, with the same fire masks."""
+    """Compare a file with the dense rule, both run with the same fire masks.
+
+    Raises NcatoolError where the model explodes, or where an exact format differs by more than the tolerance.
+    """
     kind = EXPORT_KINDS[form]
-    fire = draw_fire_masks(PARITY_STEPS, seed_state(model), model.config.fire_rate, torch.Generator().manual_seed(0))
-    found = kind.run(model, path, fire)
-    if found is None:
+    generator = torch.Generator().manual_seed(0)
+    fire = draw_fire_masks(PARITY_STEPS, make_seed_state(model), model.config.fire_rate, generator)
+    actual = kind.run(model, path, fire)
+    if actual is None:
         return Parity(None)
     expected = run_dense(model, fire)
     if not torch.isfinite(expected).all():
@@ -102,12 +106,13 @@ def check_parity(model: ModelData, path: Path, form: ExportFormat) -> Parity:
             f"the model explodes within {PARITY_STEPS} steps: nothing can be compared",
             "export a model that has been trained",
         )
-    difference = (found - expected).abs().max().item()
-    if kind.exact:
-        if not difference <= TOLERANCE:
-            raise NcatoolError(
-                f"the .{form} strays from the model by {difference:.2g} in {PARITY_STEPS} steps, more than {TOLERANCE:g}",
-                "nothing was written; please report this with the model file",
-            )
-        return Parity(difference)
-    return Parity(difference, distill.measure_quantisation(model, path))
+    difference = (actual - expected).abs().max().item()
+    if not kind.exact:
+        return Parity(difference, distill.measure_quantisation(model, path))
+    if not difference <= TOLERANCE:
+        raise NcatoolError(
+            f"the .{form} differs from the model by {difference:.2g} after {PARITY_STEPS} steps, "
+            f"more than {TOLERANCE:g}",
+            "nothing was written; please report this with the model file",
+        )
+    return Parity(difference)

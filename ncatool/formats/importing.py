@@ -1,4 +1,7 @@
-"""Other people's models as ours: the seed project's, the article's, and plain networks of 1x1 convolutions."""
+"""Reads models that other projects trained, and converts them to models of this project.
+
+It reads the seed project's files, the article's, and state dicts of two layers of 1x1 convolutions.
+"""
 
 from __future__ import annotations
 
@@ -24,22 +27,22 @@ from ncatool.nca.state import make_seed
 from ncatool.nca.weights import Weights
 
 GROWTH_STEPS = 200
-"""Steps after which a model without a target is taken at its word."""
-_SEED_PROJECT = "update_module."
+"""Steps from the seed to the picture that becomes the target of a model without one."""
+_SEED_PROJECT_PREFIX = "update_module."
 _HINT = "give the seed project's .pt, the article's .json, or a state dict of two 1x1 convolutions"
 
 
 @dataclass(frozen=True)
 class ForeignModel:
-    """What a file of somebody else's holds."""
+    """A model as read from another project's file; its inputs are still in that project's order."""
 
     weights: Weights
     order: Order
     boundary: Boundary
     kind: str
-    """Where it comes from, in words."""
+    """Name of the project or the kind of file, for people to read."""
     ignored: tuple[str, ...] = ()
-    """Tensors that are no part of the network."""
+    """Names of tensors in the file that do not belong to the network."""
 
     @property
     def channels(self) -> int:
@@ -51,7 +54,7 @@ class ForeignModel:
 
 
 def read_model(path: Path) -> ForeignModel:
-    """A file by its content. NcatoolError for one that is missing, broken, or no such model."""
+    """Read the article's `.json` or a torch file; NcatoolError where it is missing, damaged, or holds no such model."""
     if not path.is_file():
         raise UsageError(f"no such file: {path}", _HINT)
     if path.suffix.lower() == ".json":
@@ -60,108 +63,123 @@ def read_model(path: Path) -> ForeignModel:
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a torch file, also one level down; nothing in it is executed."""
+    """Return the tensors of a torch file, at its top or one level below; no code in the file is executed."""
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler lets through whatever a broken file makes it meet
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # for a damaged file, torch raises almost any exception
         reason = shorten(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise NcatoolError(f"{path} cannot be read as tensors: {reason}", _HINT) from None
-    if isinstance(found, Mapping):
-        nested = [value for value in found.values() if isinstance(value, Mapping)]
-        if nested and not any(isinstance(value, Tensor) for value in found.values()):
-            found = nested[0]
-        return {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
-    raise NcatoolError(f"{path} holds {type(found).__name__}, not tensors by name", _HINT)
+    if isinstance(content, Mapping):
+        nested = [value for value in content.values() if isinstance(value, Mapping)]
+        if nested and not any(isinstance(value, Tensor) for value in content.values()):
+            content = nested[0]
+        return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    raise NcatoolError(f"{path} holds {type(content).__name__}, not tensors by name", _HINT)
 
 
 def _to_matrix(tensor: Tensor) -> Tensor | None:
-    """A 1x1 convolution or linear layer as a matrix."""
+    """Return the weight of a 1x1 convolution or linear layer as a float32 matrix; None for any other tensor."""
     if tensor.ndim == 4 and tensor.shape[2:] == (1, 1):
         tensor = tensor[:, :, 0, 0]
     return tensor.float() if tensor.ndim == 2 and tensor.is_floating_point() else None
 
 
 def _find_network(path: Path, tensors: dict[str, Tensor]) -> ForeignModel:
-    matrices = {name: m for name, tensor in tensors.items() if (m := _to_matrix(tensor)) is not None}
+    """Return the model of the only two layers that form an update network."""
+    matrices = {name: matrix for name, tensor in tensors.items() if (matrix := _to_matrix(tensor)) is not None}
+    first, second = _find_layers(path, tensors, matrices)
+    units = len(matrices[first])
+    hidden_bias = _find_bias(path, tensors, first, units)
+    output_bias = _find_bias(path, tensors, second, len(matrices[second]))
+    if hidden_bias is None:
+        hidden_bias = torch.zeros(units)
+    used = {first, second, _get_bias_name(first), _get_bias_name(second)}
+    is_seed_project = first.startswith(_SEED_PROJECT_PREFIX)
+    return ForeignModel(
+        Weights(matrices[first], hidden_bias, matrices[second], output_bias),
+        Order.INTERLEAVED if is_seed_project else Order.BLOCKED,
+        Boundary.ZERO,
+        "erikhelmut/neural-cellular-automata" if is_seed_project else "a state dict",
+        tuple(sorted(set(tensors) - used)),
+    )
+
+
+def _find_layers(path: Path, tensors: dict[str, Tensor], matrices: dict[str, Tensor]) -> tuple[str, str]:
+    """Return the names of the two weights, 3 x channels -> hidden -> channels; NcatoolError if not exactly one pair."""
     pairs = [
-        (a, b)
-        for a, first in matrices.items()
-        for b, second in matrices.items()
-        if first.shape[1] == 3 * second.shape[0] and first.shape[0] == second.shape[1] and a != b
+        (first, second)
+        for first, hidden in matrices.items()
+        for second, output in matrices.items()
+        if hidden.shape[1] == 3 * output.shape[0] and hidden.shape[0] == output.shape[1] and first != second
     ]
     if len(pairs) != 1:
         shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
         raise NcatoolError(
             f"{path} has {len(pairs) or 'no'} pairs of layers from 3 x channels to channels: {shorten(shapes)}", _HINT
         )
-    (first, second), *_ = pairs
-    bias = _find_bias(path, tensors, first, len(matrices[first]))
-    last = _find_bias(path, tensors, second, len(matrices[second]))
-    if bias is None:
-        bias = torch.zeros(len(matrices[first]))
-    used = {first, second, _bias_name(first), _bias_name(second)}
-    of_the_seed_project = first.startswith(_SEED_PROJECT)
-    return ForeignModel(
-        Weights(matrices[first], bias, matrices[second], last),
-        Order.INTERLEAVED if of_the_seed_project else Order.BLOCKED,
-        Boundary.ZERO,
-        "erikhelmut/neural-cellular-automata" if of_the_seed_project else "a state dict",
-        tuple(sorted(set(tensors) - used)),
-    )
+    return pairs[0]
 
 
-def _bias_name(weight: str) -> str:
+def _get_bias_name(weight: str) -> str:
     return f"{weight.removesuffix('weight')}bias"
 
 
 def _find_bias(path: Path, tensors: dict[str, Tensor], weight: str, size: int) -> Tensor | None:
-    found = tensors.get(_bias_name(weight))
-    if found is not None and tuple(found.shape) != (size,):
-        raise NcatoolError(f"{path}: {_bias_name(weight)} should be [{size}], but is {list(found.shape)}", _HINT)
-    return None if found is None else found.float()
+    """Return the bias that belongs to a weight, or None; NcatoolError where its shape is wrong."""
+    bias = tensors.get(_get_bias_name(weight))
+    if bias is not None and tuple(bias.shape) != (size,):
+        raise NcatoolError(f"{path}: {_get_bias_name(weight)} should be [{size}], but is {list(bias.shape)}", _HINT)
+    return None if bias is None else bias.float()
 
 
 def guess_filter(path: Path) -> Filter | None:
-    """The one filter that a file's name holds."""
-    named = [name for name in Filter if name in path.stem.lower()]
-    return named[0] if len(named) == 1 else None
+    """Return the filter that the file's name contains; None where it contains none or several."""
+    names = [name for name in Filter if name in path.stem.lower()]
+    return names[0] if len(names) == 1 else None
 
 
 def reorder_inputs(weights: Weights, order: Order) -> Weights:
-    """Inputs ordered as ours: all channels' identity, then filter, then transposed filter.
+    """Return weights with their inputs in blocks: all channels' identity, then filter, then transposed filter.
 
-    The seed project's index is 3 channel + k, with k 0 for identity, 1 for filter, 2 for transposed.
+    The seed project interleaves them: input 3 · channel + k, with k = 0 identity, 1 filter, 2 transposed filter.
     """
     if order is Order.BLOCKED:
         return weights
     hidden, inputs = weights.hidden_weight.shape
-    ours = weights.hidden_weight.reshape(hidden, inputs // 3, 3).transpose(1, 2).reshape(hidden, inputs)
-    return weights._replace(hidden_weight=ours.contiguous())
+    blocked = weights.hidden_weight.reshape(hidden, inputs // 3, 3).transpose(1, 2).reshape(hidden, inputs)
+    return weights._replace(hidden_weight=blocked.contiguous())
 
 
 def convert_model(
     foreign: ForeignModel, config: ModelConfig, order: Order, target: Target | None, side: int
 ) -> ModelData:
-    """One of our models; without a target it is taken to grow what it grows, on a grid of this side."""
+    """Return the model with its inputs reordered.
+
+    Without a target, the target is what the model grows in 200 steps on a grid of `side` x `side` cells.
+    Raises NcatoolError where a weight is not finite, and UsageError where nothing grows.
+    """
     weights = reorder_inputs(foreign.weights, order)
     for name, tensor in weights._asdict().items():
         if tensor is not None and not torch.isfinite(tensor).all():
-            plain = name.replace("_", " ")
-            raise NcatoolError(f"{plain} holds values that are not finite", "give another copy of the file")
-    if target is not None:
-        return ModelData(weights, config, target)
-    unknown = ModelData(weights, config, Target(np.zeros((side, side, 4), np.uint8), 0))
-    grown = advance(unknown, make_seed(1, side, side, config.channels), GROWTH_STEPS, torch.Generator().manual_seed(0))
-    pixels = compose(grown[0, ..., :4].numpy(), Background(transparent=True))
+            raise NcatoolError(
+                f"{name.replace('_', ' ')} holds values that are not finite", "give another copy of the file"
+            )
+    return ModelData(weights, config, _grow_target(weights, config, side) if target is None else target)
+
+
+def _grow_target(weights: Weights, config: ModelConfig, side: int) -> Target:
+    model = ModelData(weights, config, Target(np.zeros((side, side, 4), np.uint8), 0))
+    state = advance(model, make_seed(1, side, side, config.channels), GROWTH_STEPS, torch.Generator().manual_seed(0))
+    pixels = compose(state[0, ..., :4].numpy(), Background(transparent=True))
     if not pixels[..., 3].any():
         raise UsageError(
             f"nothing grows in {GROWTH_STEPS} steps",
             "check --filter, --order and --boundary, or give the picture by --target",
         )
-    return ModelData(weights, config, Target(pixels, 0, {"source": f"grown in {GROWTH_STEPS} steps"}))
+    return Target(pixels, 0, {"source": f"grown in {GROWTH_STEPS} steps"})
 
 
 def describe_origin(path: Path, foreign: ForeignModel, order: Order) -> dict[str, Any]:
-    """The record's table of where a model comes from."""
+    """Return the record's table `[origin]`: file name, SHA-256 of the file, kind, and order of its inputs."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return {"file": path.name, "sha256": digest, "kind": foreign.kind, "order": order.value}

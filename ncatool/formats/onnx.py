@@ -1,4 +1,4 @@
-"""`.onnx`: one step, or a rollout that draws its own fire masks (the extra `onnx`)."""
+"""`.onnx`: one step, or a whole rollout that draws its own fire masks (needs the extra `onnx`)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from typing import Any
 
 import torch
 
+from ncatool.config.schema import ModelConfig
 from ncatool.errors import NcatoolError
-from ncatool.formats.common import Fire, describe_model, seed_state
-from ncatool.formats.pt2 import StepModule, dynamic_shapes, example_inputs
+from ncatool.formats.common import describe_model, make_seed_state
+from ncatool.formats.pt2 import StepModule, make_dynamic_shapes, make_example_inputs
 from ncatool.nca.model_file import ModelData
-from ncatool.nca.types import State
+from ncatool.nca.types import Fire, State
 
-OPSET = 18
-KEY = "ncatool"
-"""Of the metadata that holds the settings, as JSON."""
+OPSET_VERSION = 18
+METADATA_KEY = "ncatool"
+"""Key under which the file's metadata hold the settings, as JSON."""
 
 
 def _import_onnx() -> Any:
+    """Return the package onnx; NcatoolError where it or another that the export needs is not installed."""
     try:
         import onnx
-        import onnxruntime  # noqa: F401 - asked for before any work is done
+        import onnxruntime  # noqa: F401 - imported here so that the export fails before it starts
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise NcatoolError(
@@ -38,91 +40,101 @@ def _import_onnx() -> Any:
 
 @contextlib.contextmanager
 def _silence_exporter() -> Iterator[None]:
-    """The exporter tells its steps on stdout, and of what does not concern this model."""
+    """Suppress the progress lines of torch's exporter and its warnings, none of which concern this model."""
     logger = logging.getLogger("torch.onnx")
-    before = logger.level
+    level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(level)
 
 
 def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) -> None:
-    """Inputs `state` [batch, height, width, channel] float32 and `fire` [batch, height, width] bool; output `next`."""
+    """Write one step as an ONNX graph; its metadata hold the settings as JSON.
+
+    Inputs: `state` [batch, height, width, channel] float32 and `fire` [batch, height, width] bool. Output: `next`.
+    """
     onnx = _import_onnx()
     with _silence_exporter():
         program = torch.onnx.export(
             StepModule(model),
-            example_inputs(model),
+            make_example_inputs(model),
             dynamo=True,
-            opset_version=OPSET,
+            opset_version=OPSET_VERSION,
             input_names=["state", "fire"],
             output_names=["next"],
-            dynamic_shapes=dynamic_shapes(),
+            dynamic_shapes=make_dynamic_shapes(),
             verbose=False,
         )
     assert program is not None
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {KEY: json.dumps(describe_model(model, record, name))})
+    onnx.helper.set_model_props(proto, {METADATA_KEY: json.dumps(describe_model(model, record, name))})
     onnx.checker.check_model(proto)
     path.write_bytes(proto.SerializeToString())
 
 
 def write_rollout(model: ModelData, path: Path, steps: int) -> None:
-    """Makes the file's step the body of a loop: `state` in, the state after so many steps out.
+    """Replace the one step in the file by a loop of `steps` steps, from input `start` to output `final`.
 
-    Each step draws its own fire mask; the step itself is the one that was checked.
+    Each iteration draws its own fire mask, then runs the file's step unchanged.
     """
     onnx = _import_onnx()
-    helper, kinds = onnx.helper, onnx.TensorProto
-    single = onnx.load_model_from_string(path.read_bytes())
-    graph = single.graph
-    draw = [
-        helper.make_node("Gather", ["state", "alpha_index"], ["alpha"], axis=3),
-        helper.make_node("RandomUniformLike", ["alpha"], ["drawn"], low=0.0, high=1.0, dtype=kinds.FLOAT),
-        helper.make_node("Less", ["drawn", "fire_rate"], ["fire"]),
-        helper.make_node("Identity", ["go"], ["go_on"]),
-    ]
-    (state,) = (value for value in graph.input if value.name == "state")
-    body = helper.make_graph(
-        [*draw, *graph.node],
-        "step",
-        [
-            helper.make_tensor_value_info("number", kinds.INT64, []),
-            helper.make_tensor_value_info("go", kinds.BOOL, []),
-            state,
-        ],
-        [helper.make_tensor_value_info("go_on", kinds.BOOL, []), graph.output[0]],
-    )
-    constants = [
-        *graph.initializer,
-        helper.make_tensor("alpha_index", kinds.INT64, [], [3]),
-        helper.make_tensor("fire_rate", kinds.FLOAT, [], [model.config.fire_rate]),
-        helper.make_tensor("steps", kinds.INT64, [], [steps]),
-        helper.make_tensor("always", kinds.BOOL, [], [True]),
-    ]
-    loop = helper.make_node("Loop", ["steps", "always", "start"], ["final"], body=body)
-    sides = ["batch", "height", "width", model.config.channels]
-    whole = helper.make_graph(
-        [loop],
-        "rollout",
-        [helper.make_tensor_value_info("start", kinds.FLOAT, sides)],
-        [helper.make_tensor_value_info("final", kinds.FLOAT, sides)],
-        constants,
-    )
-    rollout = helper.make_model(whole, opset_imports=single.opset_import, ir_version=single.ir_version)
-    rollout.metadata_props.extend(single.metadata_props)
+    one_step = onnx.load_model_from_string(path.read_bytes())
+    graph = _make_rollout_graph(onnx, one_step.graph, model.config, steps)
+    rollout = onnx.helper.make_model(graph, opset_imports=one_step.opset_import, ir_version=one_step.ir_version)
+    rollout.metadata_props.extend(one_step.metadata_props)
     onnx.checker.check_model(rollout)
     path.write_bytes(rollout.SerializeToString())
     _check_rollout(model, path)
 
 
+def _make_rollout_graph(onnx: Any, step_graph: Any, config: ModelConfig, steps: int) -> Any:
+    """Return a graph whose only node is the loop."""
+    helper, types = onnx.helper, onnx.TensorProto
+    shape = ["batch", "height", "width", config.channels]
+    loop = helper.make_node(
+        "Loop", ["steps", "true", "start"], ["final"], body=_make_loop_body(helper, types, step_graph)
+    )
+    return helper.make_graph(
+        [loop],
+        "rollout",
+        [helper.make_tensor_value_info("start", types.FLOAT, shape)],
+        [helper.make_tensor_value_info("final", types.FLOAT, shape)],
+        [
+            *step_graph.initializer,
+            helper.make_tensor("alpha_index", types.INT64, [], [3]),
+            helper.make_tensor("fire_rate", types.FLOAT, [], [config.fire_rate]),
+            helper.make_tensor("steps", types.INT64, [], [steps]),
+            helper.make_tensor("true", types.BOOL, [], [True]),
+        ],
+    )
+
+
+def _make_loop_body(helper: Any, types: Any, step_graph: Any) -> Any:
+    """Return the graph of one iteration: draw `fire`, one number for each cell, then the step."""
+    nodes = [
+        helper.make_node("Gather", ["state", "alpha_index"], ["alpha"], axis=3),
+        helper.make_node("RandomUniformLike", ["alpha"], ["random"], low=0.0, high=1.0, dtype=types.FLOAT),
+        helper.make_node("Less", ["random", "fire_rate"], ["fire"]),
+        helper.make_node("Identity", ["condition"], ["next_condition"]),
+        *step_graph.node,
+    ]
+    (state,) = (value for value in step_graph.input if value.name == "state")
+    inputs = [
+        helper.make_tensor_value_info("iteration", types.INT64, []),
+        helper.make_tensor_value_info("condition", types.BOOL, []),
+        state,
+    ]
+    outputs = [helper.make_tensor_value_info("next_condition", types.BOOL, []), step_graph.output[0]]
+    return helper.make_graph(nodes, "step", inputs, outputs)
+
+
 def _check_rollout(model: ModelData, path: Path) -> None:
-    """Runs the loop once: what it makes must be finite."""
-    (final,) = _open_session(path).run(None, {"start": seed_state(model).numpy()})
+    """Run the loop once from the seed; NcatoolError where a value of the result is not finite."""
+    (final,) = _open_session(path).run(None, {"start": make_seed_state(model).numpy()})
     if not torch.isfinite(torch.from_numpy(final)).all():
         raise NcatoolError("the exported rollout ends in values that are not finite", "export a trained model")
 
@@ -136,9 +148,9 @@ def _open_session(path: Path) -> Any:
 
 
 def run(model: ModelData, path: Path, fire: Fire) -> State:
-    """By onnxruntime."""
+    """Return the state that onnxruntime computes from the seed with these fire masks."""
     session = _open_session(path)
-    state = seed_state(model).numpy()
+    state = make_seed_state(model).numpy()
     for mask in fire.numpy():
         (state,) = session.run(None, {"state": state, "fire": mask})
     return torch.from_numpy(state)

@@ -1,4 +1,4 @@
-"""One page that grows the picture, needs nothing but itself, and lets visitors erase cells."""
+"""`.html`: a page on its own that grows the picture and lets visitors erase cells."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from ncatool.nca.model_file import ModelData
 from ncatool.nca.types import State
 
 MAX_TEXT_LENGTH = 200
-"""Characters of a value from a file that are shown."""
+"""Most characters that are shown of a value from a file."""
 BROWSER_TIMEOUT = 120.0
-"""That a browser has for a parity run."""
+"""Seconds that a browser may take to run the page's script."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "msedge")
 KEYS = {
     "P": "pause, play",
@@ -51,12 +51,12 @@ _SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-sw
 
 
 def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) -> None:
-    """Writes the page."""
+    """Write the page."""
     path.write_bytes(render_page(model, record, name).encode())
 
 
 def render_page(model: ModelData, record: Mapping[str, Any], name: str) -> str:
-    """The HTML. Whatever comes from files is shortened and escaped, and scripts but its own do not run."""
+    """Return the HTML. All text from files is shortened and escaped, and only the page's own script can run."""
     script = "\n".join(['"use strict";', _read_asset("engine.js"), _read_asset("page.js")])
     style = _read_asset("page.css")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -82,7 +82,7 @@ def _hash_source(text: str) -> str:
 
 
 def _to_script_json(value: Any) -> str:
-    """JSON that can stand in a script element: nothing in it ends one."""
+    """Return JSON that is safe within a script element: nothing in it can end the element."""
     text = json.dumps(value)
     for character in "<>&":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -90,14 +90,14 @@ def _to_script_json(value: Any) -> str:
 
 
 def _encode_tensor(values: Tensor | None) -> str | None:
-    """Little-endian float32 as base64."""
+    """Return a tensor as little-endian float32 in base64."""
     if values is None:
         return None
     return base64.b64encode(values.detach().cpu().contiguous().numpy().astype("<f4").tobytes()).decode()
 
 
 def page_data(model: ModelData, name: str) -> dict[str, Any]:
-    """What the page's script computes with."""
+    """Return what the page's script computes with."""
     config, weights, target = model.config, model.weights, model.target
     height, width = target.shape
     return {
@@ -107,7 +107,7 @@ def page_data(model: ModelData, name: str) -> dict[str, Any]:
         "fireRate": config.fire_rate,
         "threshold": config.threshold,
         "wrap": config.boundary is Boundary.WRAP,
-        "kernels": filter_pair(config.filter).flatten(1).tolist(),
+        "filters": filter_pair(config.filter).flatten(1).tolist(),
         "height": height,
         "width": width,
         "padding": target.padding,
@@ -120,7 +120,7 @@ def page_data(model: ModelData, name: str) -> dict[str, Any]:
 
 
 def clean_text(value: object) -> str:
-    """A value from a file as one line that is not too long; control characters are blanks."""
+    """Return a value from a file as one short line, with blanks for control characters."""
     try:
         text = str(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, a table in a table in a table
@@ -135,7 +135,7 @@ def clean_text(value: object) -> str:
 
 
 def describe_facts(model: ModelData, record: Mapping[str, Any]) -> dict[str, str]:
-    """What the page says of the model, its target, and its training as far as the record tells."""
+    """Return the facts that the page shows: model, target, and training if the record has it."""
     config = model.config
     (height, width), padding = model.target.shape, model.target.padding
     lines: dict[str, object] = {
@@ -163,12 +163,12 @@ def _get_table(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def _select_facts(table: Mapping[str, Any], before: str, names: tuple[str, ...]) -> dict[str, object]:
-    """Those values of a table that are there, as headings and values."""
+    """Return those values of a table that exist, by heading."""
     return {before + name.replace("_", " "): table[name] for name in names if table.get(name) not in (None, "")}
 
 
 def run(model: ModelData, path: Path, fire: Fire, backend: str = "plain") -> State | None:
-    """The state that the page's own script, in a browser, makes of the seed with these fire masks.
+    """Run the page's own script in a browser, from the seed with these fire masks, and return the state.
 
     `backend` is `plain` or `webgl`. None where there is no browser, or it has no WebGL2 that can do it.
     Raises NcatoolError where the browser fails.
@@ -187,7 +187,7 @@ def run(model: ModelData, path: Path, fire: Fire, backend: str = "plain") -> Sta
 
 
 def _dump_dom(browser: str, text: str, flags: tuple[str, ...]) -> str:
-    """The document after its script has run."""
+    """Return the document after its script has run."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         copy = Path(folder) / "page.html"
         copy.write_text(text, encoding="utf-8", newline="\n")

@@ -1,4 +1,4 @@
-"""`.pt2`: one step as a program of `torch.export`, for PyTorch without ncatool and for what compiles such programs."""
+"""`.pt2`: one step as a program of `torch.export`, which PyTorch runs or compiles without ncatool."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ncatool.formats.common import Fire, describe_model, seed_state
+from ncatool.formats.common import describe_model, make_seed_state
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.rule import step
-from ncatool.nca.types import State
+from ncatool.nca.types import Fire, State
 from ncatool.nca.weights import Weights
 
 
 class StepModule(nn.Module):
-    """One step: `state` [batch, height, width, channel] and `fire` [batch, height, width] in, the next state out."""
+    """One step of a model, with its weights as buffers.
+
+    Takes `state` [batch, height, width, channel] and `fire` [batch, height, width]; returns the next state.
+    """
 
     def __init__(self, model: ModelData) -> None:
         super().__init__()
@@ -32,30 +35,30 @@ class StepModule(nn.Module):
         return step(state, weights, self._config, fire)
 
 
-def example_inputs(model: ModelData) -> tuple[Tensor, Tensor]:
-    """Inputs to trace with: at least two of everything, as one would be taken for a constant."""
+def make_example_inputs(model: ModelData) -> tuple[Tensor, Tensor]:
+    """Return a state and a fire mask to trace with; no side is 1, because tracing fixes such sides."""
     height, width = (max(2, side) for side in model.target.shape)
     return torch.zeros(2, height, width, model.config.channels), torch.ones(2, height, width, dtype=torch.bool)
 
 
-def dynamic_shapes() -> dict[str, dict[int, Any]]:
-    """Batch, height and width may be any."""
+def make_dynamic_shapes() -> dict[str, dict[int, Any]]:
+    """Return the specification that leaves batch, height and width of both inputs free."""
     sides = dict.fromkeys(range(3), torch.export.Dim.DYNAMIC)
     return {"state": sides, "fire": sides}
 
 
 def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) -> None:
-    """Also holds the settings as JSON, in the extra file `ncatool.json`."""
-    program = torch.export.export(StepModule(model), example_inputs(model), dynamic_shapes=dynamic_shapes())
+    """Write the program of one step; its extra file `ncatool.json` holds the settings."""
+    program = torch.export.export(StepModule(model), make_example_inputs(model), dynamic_shapes=make_dynamic_shapes())
     buffer = io.BytesIO()
     torch.export.save(program, buffer, extra_files={"ncatool.json": json.dumps(describe_model(model, record, name))})
     path.write_bytes(buffer.getvalue())
 
 
 def run(model: ModelData, path: Path, fire: Fire) -> State:
-    """The program loaded again."""
+    """Return the state that the file's program computes from the seed with these fire masks."""
     program = torch.export.load(io.BytesIO(path.read_bytes())).module()
-    state = seed_state(model)
+    state = make_seed_state(model)
     for mask in fire:
         state = program(state, mask)
     return state

@@ -13,7 +13,7 @@ from ncatool.evaluation.models import Candidate, Evaluation
 from ncatool.nca.damage import DEFAULT_SIZES
 from ncatool.nca.picture import WHITE, Picture, compose, enlarge
 from ncatool.rendering.damage_script import DamageEvent
-from ncatool.rendering.film import Playback
+from ncatool.rendering.playback import Playback
 from ncatool.rendering.render import render
 from ncatool.rendering.sheet import arrange_sheet, default_scale
 from ncatool.rendering.timeline import RenderSettings

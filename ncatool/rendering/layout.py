@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from ncatool.config.names import View
 from ncatool.errors import UsageError
 from ncatool.nca.picture import Background, Picture, enlarge
-from ncatool.rendering.film import Frame, Playback
+from ncatool.rendering.playback import Frame, Playback
 from ncatool.rendering.sheet import DEFAULT_SIDE_PIXELS, arrange_sheet, default_scale
 from ncatool.rendering.timeline import Moment, RenderSettings, plan_moments
 from ncatool.rendering.views import VIEWS, Scene, view_palette

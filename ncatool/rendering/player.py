@@ -15,7 +15,7 @@ import numpy as np
 from ncatool.errors import UsageError
 from ncatool.nca.picture import BLACK, Picture, enlarge
 from ncatool.rendering.damage_script import DamageEvent
-from ncatool.rendering.film import Frame, Playback, play_frames
+from ncatool.rendering.playback import Frame, Playback, play_frames
 from ncatool.rendering.half_blocks import draw_half_blocks
 from ncatool.rendering.timeline import RenderSettings
 from ncatool.rendering.views import VIEWS

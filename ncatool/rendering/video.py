@@ -73,14 +73,14 @@ class _Video:
 class Mp4(_Video):
     """H.264."""
 
-    form, codec = "mp4", "libx264"
+    container, codec = "mp4", "libx264"
     options = {"crf": "18", "preset": "fast"}  # noqa: RUF012 - never changed
 
 
 class WebM(_Video):
     """VP9."""
 
-    form, codec = "webm", "libvpx-vp9"
+    container, codec = "webm", "libvpx-vp9"
     options = {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4"}  # noqa: RUF012 - never changed
 
 

@@ -75,7 +75,7 @@ class VectorisedWorkers:
         with ExitStack() as lock:
             lock.enter_context(files.lock())
             run = open_run(job, files)
-            run.begin()
+            run.start_session()
             active = _ActiveRun(job, run, lock.pop_all())
         self._active.append(active)
         if run.trainer.iteration >= job.config.train.iterations:
@@ -94,7 +94,7 @@ class VectorisedWorkers:
 
     def _handle_report(self, active: _ActiveRun, report: Report | NcatoolError) -> Iterator[Message]:
         if isinstance(report, NcatoolError):
-            active.run.end(failed=True)
+            active.run.end_session(failed=True)
             raise report
         active.run.add_report(report)
         now, is_done = time.monotonic(), report.iteration >= active.job.config.train.iterations
@@ -108,7 +108,7 @@ class VectorisedWorkers:
             active.run.save_if_due()
 
     def _finish(self, active: _ActiveRun) -> Iterator[Message]:
-        active.run.end()
+        active.run.end_session()
         active.run.finish()
         yield self._remove(active.job.name, Ending.FINISHED)
 
@@ -117,7 +117,7 @@ class VectorisedWorkers:
             yield from self._catch_failures(active.job.name, self._stop, active)
 
     def _stop(self, active: _ActiveRun) -> Iterator[Message]:
-        active.run.end()
+        active.run.end_session()
         yield self._remove(active.job.name, Ending.STOPPED)
 
     def _remove(self, name: str, ending: Ending, what: str = "", hint: str = "") -> Outcome:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Training: the trainer and its parts, a run with its files, and what `resume` needs to go on."""

@@ -1,6 +1,6 @@
-"""Adam, by torch's own function.
+"""Adam, computed by torch's own function.
 
-`torch.optim.Adam` computes the same, but loads torch's compiler when it is first used: a second of every start.
+`torch.optim.Adam` computes the same, but loads torch's compiler when it is first used, which takes a second.
 Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014.
 """
 
@@ -14,20 +14,20 @@ from torch.optim.adam import adam
 
 
 class Adam:
-    """Parameters, and what is remembered of their gradients; nothing before the first step."""
+    """Parameters and the moments of their gradients; there are none before the first step."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.parameters = list(parameters)
         self._state: list[dict[str, Tensor]] = []
 
     def zero_grad(self) -> None:
-        """Forgets the gradients."""
+        """Remove the gradients of all parameters."""
         for parameter in self.parameters:
             parameter.grad = None
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
-        """Moves the parameters against their gradients."""
+        """Take one optimiser step with this learning rate."""
         if not self._state:
             self._state = [_initial_state(parameter) for parameter in self.parameters]
         gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
@@ -40,13 +40,13 @@ class Adam:
         )  # fmt: skip
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Copies of what is remembered, on the CPU, by `parameter.name`."""
+        """Return copies of the moments and step counts on the CPU, named `parameter.name`."""
         return {
             f"{i}.{name}": value.cpu().clone() for i, entry in enumerate(self._state) for name, value in entry.items()
         }
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what `tensors` gave."""
+        """Restore what `state_tensors` returned."""
         self._state = [
             {
                 name: tensors[f"{i}.{name}"].to(like.device, copy=True)
@@ -58,6 +58,6 @@ class Adam:
 
 
 def _initial_state(parameter: Tensor) -> dict[str, Tensor]:
-    """As torch has it: the count of steps stays on the CPU."""
+    """Return the state before the first step; as in torch, the count of steps stays on the CPU."""
     zeros = torch.zeros_like(parameter, requires_grad=False)
     return {"step": torch.tensor(0.0), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}

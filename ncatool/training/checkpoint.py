@@ -1,4 +1,4 @@
-"""TODO."""
+"""The checkpoint of a run: what `resume` needs, written and read back."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ from ncatool.nca.tensor_file import (
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], target: Target, facts: Mapping[str, Any]) -> None:
-    """Writes what `resume` needs: the run's tensors, the target, and `facts` as JSON."""
+    """Write what `resume` needs: the run's tensors, the target, and `facts` as JSON."""
     content = {**tensors, "target": target_to_tensor(target)}
     write_bytes(path, pack_tensors(content, {"facts": facts, "target": target.describe()}))
 
 
 def read_checkpoint_tables(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A checkpoint's facts and the record of its target; no tensor is read."""
+    """Return a checkpoint's facts and the record of its target, without reading a tensor."""
     with open_tensors(path) as file:
         return read_header_table(path, file, "facts"), read_header_table(path, file, "target")
 
 
 ExpectedTensors = Mapping[str, tuple[tuple[int, ...], str]]
-"""Shape and safetensors dtype of each tensor that must be there, by name."""
+"""Shape and safetensors dtype of each tensor that a checkpoint must hold, by name."""
 
 
 def load_checkpoint(
     path: Path, expected: Callable[[Mapping[str, Any], Target], ExpectedTensors]
 ) -> tuple[dict[str, Tensor], Target, dict[str, Any]]:
-    """What `save_checkpoint` wrote; `expected` says, by facts and target, which tensors must be there.
+    """Return the tensors, target and facts that `save_checkpoint` wrote.
+
+    `expected` returns, for facts and target, the tensors that must be there.
 
     Raises NcatoolError where one is missing, superfluous, of another shape or dtype, or not finite,
     before it is read; and where the checksum differs.

@@ -1,4 +1,4 @@
-"""What a checkpoint must hold, known before any of its tensors is read."""
+"""What a checkpoint must hold: its facts are checked, and its tensors named, before any tensor is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _GENERATOR_BYTES = torch.Generator().get_state().numel()
 
 
 def read_config(facts: Mapping[str, Any], where: str) -> RunConfig:
-    """The settings that a checkpoint's facts tell, every one checked."""
+    """Return the settings in a checkpoint's facts, each of them checked."""
     return RunConfig(
         model=read_table(ModelConfig, _get_table(facts, "model"), where),
         target=read_table(TargetConfig, _get_table(facts, "target"), where),
@@ -42,7 +42,7 @@ def _check_number(facts: Mapping[str, Any], name: str, kind: type[int] | type[fl
 
 
 def check_numbers(facts: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
-    """The trainer's numbers; UsageError for one that cannot be."""
+    """Return the trainer's numbers; raise UsageError for one that is out of range."""
     told = _get_table(facts, "trainer")
     guard = _get_table(told, "guard")
     done = _check_number(told, "iteration", int, 0, config.train.iterations)
@@ -63,12 +63,12 @@ def check_numbers(facts: Mapping[str, Any], config: RunConfig) -> dict[str, Any]
 
 
 def check_seconds(facts: Mapping[str, Any]) -> float:
-    """Training time so far."""
+    """Return the training time so far, in seconds."""
     return float(_check_number(facts, "seconds", float, 0, math.inf))
 
 
 def list_tensors(config: RunConfig, target: Target, told: Mapping[str, Any]) -> ExpectedTensors:
-    """Shape and dtype of every tensor of a run at this moment."""
+    """Return shape and dtype of every tensor that a checkpoint of this run must hold."""
     model, train = config.model, config.train
     weights: dict[str, tuple[int, ...]] = {
         "hidden.weight": (model.hidden, 3 * model.channels),

@@ -1,4 +1,4 @@
-"""Notices training that goes wrong and brings it back: dead cells, losses that are not finite, explosions."""
+"""Detection of training that fails (dead cells, exploding states, losses that are not finite), and recovery from it."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from ncatool.nca.tensor_file import select_prefix
 from ncatool.training.adam import Adam
 
 MAX_ABS_STATE = 100.0
-"""A value beyond this in any channel: the state has exploded."""
+"""Largest magnitude of any channel of a state that has not exploded."""
 
 
 SNAPSHOT_INTERVAL = 25
-"""Good iterations between two snapshots."""
+"""Usable iterations between two snapshots."""
 
 
 RATE_RECOVERY = 1.01
-"""Factor by which a good iteration raises a lowered learning rate again, once good ones have lasted."""
+"""Factor by which a usable iteration raises a lowered learning rate, after two snapshots' worth of them in a row."""
 
 
 MAX_RESTORATIONS = 5
-"""Restorations, without two snapshots' worth of good iterations between them, after which training stops."""
+"""Restorations after which training stops, without two snapshots' worth of usable iterations between them."""
 
 
 @dataclass(frozen=True)
 class BatchCheck:
-    """What came out of a rollout."""
+    """Which samples of a batch can be kept, and whether it can be learnt from."""
 
     rejected: Bool[Tensor, "batch"]
-    """Samples that must not go back to the pool; on the CPU."""
+    """Samples that must not be written back to the pool; on the CPU."""
     problem: str
-    """What forbids to learn from this batch; empty where nothing does."""
+    """Why nothing can be learnt from this batch; empty if it can."""
 
     @property
     def usable(self) -> bool:
@@ -48,8 +48,8 @@ class BatchCheck:
 def check_batch(
     states: Float[Tensor, "batch height width channel"], losses: Float[Tensor, "batch"], threshold: float
 ) -> BatchCheck:
-    """Looks at the final states of a batch and their losses, once: a look makes a GPU wait."""
-    # One that is not finite compares false, and counts as exploded.
+    """Check the final states of a batch and their losses, with one device synchronisation."""
+    # Values that are not finite compare as false, and count as exploded.
     exploding = ~(states.abs().amax(dim=(1, 2, 3)) <= MAX_ABS_STATE)
     looked_at = torch.stack([~has_living_cells(states, threshold), exploding, torch.isfinite(losses)])
     dead, exploded, finite = looked_at.cpu()
@@ -64,14 +64,14 @@ def check_batch(
 
 
 class Snapshot(NamedTuple):
-    """Weights and optimiser of a good moment."""
+    """Weights and optimiser state after a usable iteration."""
 
     iteration: int
     tensors: dict[str, Tensor]
 
 
 class Guard:
-    """Keeps the last good weights, and restores them with a halved learning rate when a batch goes wrong."""
+    """Snapshots of good weights, which are restored with a halved learning rate when a batch fails."""
 
     def __init__(self, parameters: list[Tensor], optimiser: Adam) -> None:
         self._parameters, self._optimiser = parameters, optimiser
@@ -87,7 +87,7 @@ class Guard:
         return Snapshot(iteration, {**weights, **optimiser})
 
     def handle(self, verdict: BatchCheck, iteration: int) -> tuple[str, ...]:
-        """Answers a verdict; the events are for the report.
+        """Take a snapshot or restore one, and return the events for the report.
 
         Raises NcatoolError after repeated failures, the last good weights restored.
         """
@@ -106,7 +106,7 @@ class Guard:
     def _record_success(self, iteration: int) -> None:
         self.good_iterations += 1
         if self.good_iterations % SNAPSHOT_INTERVAL == 0:
-            # The newest may already be on the way to failure: two are kept, the older is restored.
+            # The newest may already be failing, so two are kept and the older one is restored.
             self.snapshots = [self.snapshots[-1], self._take_snapshot(iteration + 1)]
         if self.good_iterations >= 2 * SNAPSHOT_INTERVAL:
             self.failures = 0
@@ -124,11 +124,11 @@ class Guard:
         self._optimiser.load_state(select_prefix(tensors, "optimiser."))
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """The snapshots' tensors, by `snapshot.name`."""
+        """Return the snapshots' tensors, named `snapshot.name`."""
         return {f"{i}.{name}": tensor for i, kept in enumerate(self.snapshots) for name, tensor in kept.tensors.items()}
 
     def state_numbers(self) -> dict[str, Any]:
-        """Everything else that the guard remembers."""
+        """Return all other state of the guard."""
         iterations = [snapshot.iteration for snapshot in self.snapshots]
         return {
             "failures": self.failures,
@@ -138,7 +138,7 @@ class Guard:
         }
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """Goes back to the moment that `tensors` and `numbers` are of."""
+        """Restore what `state_tensors` and `state_numbers` returned."""
         self.failures, self.good_iterations, self.rate_factor = numbers["failures"], numbers["good"], numbers["caution"]
         iterations = enumerate(numbers["snapshots"])
         self.snapshots = [Snapshot(iteration, select_prefix(tensors, f"{i}.")) for i, iteration in iterations]

@@ -1,4 +1,4 @@
-"""Several models' iterations in step, so that a GPU makes all their rollouts as one batch."""
+"""One iteration of several trainers at once, so that a GPU runs their rollouts as one batch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ncatool.training.trainer import Assessment, Attempt, Report, Trainer
 
 
 def iterate_together(trainers: Sequence[Trainer]) -> list[Report | NcatoolError]:
-    """One iteration of each: what it did, or why its training has failed for good.
+    """Run one iteration of each trainer; return its report, or the error that ended its training.
 
-    Each does what it would do alone, to the last bit.
+    Each gives the same bits as it would alone.
     """
     attempts = [trainer.begin() for trainer in trainers]
     tasks = [_make_task(trainer, attempt) for trainer, attempt in zip(trainers, attempts, strict=True)]
     done: dict[int, Report | NcatoolError] = {}
-    for places in group_tasks(tasks):  # one is over before the next: their tapes need not be in memory together
+    for places in group_tasks(tasks):  # one after the other, so that only one tape is in memory
         ends = run_batch([tasks[place] for place in places])
         assessed = [trainers[place].assess(attempts[place], end) for place, end in zip(places, ends, strict=True)]
         torch.autograd.backward([one.objective for one in assessed if one.objective is not None])

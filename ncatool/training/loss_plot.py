@@ -1,4 +1,4 @@
-"""The picture that a run leaves: its loss curve beside target and grown image."""
+"""The plot that a run leaves: its loss curve beside the target and the grown image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PLOTTED_STEP = 500
 
 
 def draw_loss_plot(path: Path, model: ModelData, rows: Sequence[tuple[Any, ...]], generator: torch.Generator) -> None:
-    """Writes the PNG; `rows` as in the run's CSV."""
+    """Write the PNG; `rows` are those of the run's CSV."""
     start = make_seed(1, *model.target.shape, model.config.channels).to(model.device)
     grown = advance(model, start, PLOTTED_STEP, generator)[0, ..., :4].cpu().numpy()
     figure = Figure(figsize=(10, 3.4), layout="constrained")

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The pool of states that rollouts start from."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Pool:
         self.states = states
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Int[Tensor, "batch"], State]:
-        """Different entries, and copies of their states."""
+        """Return the indices of different entries, and copies of their states."""
         index = torch.randperm(len(self.states), generator=generator)[:batch]
         return index, self.states[index.to(self.states.device)]
 
     def write_back(self, index: Int[Tensor, "batch"], states: State) -> None:
-        """Writes states back to their entries."""
+        """Replace the states of these entries."""
         self.states[index.to(self.states.device)] = states.detach().to(self.states)

@@ -1,4 +1,4 @@
-"""A training run and its files."""
+"""A training run: it trains, and keeps the files of the run up to date."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from ncatool.training.trainer import Report, Trainer
 
 CSV_COLUMNS = ("iteration", "loss", "mse", "learning_rate", "events")
 CHECKPOINT_INTERVAL = 200
-"""Iterations between two checkpoints, where nothing else is asked for."""
+"""Iterations between two checkpoints by default."""
 CHECKPOINT_SHARE = 0.02
-"""Of the time, that checkpoints may then take."""
+"""Share of the time that checkpoints may then take."""
 MEASURED_STEPS = (96, 500)
 """Steps from the seed at which a finished model is measured."""
 MEASURED_ROLLOUTS = 8
 
 
 class Run:
-    """Trains, and keeps the files of design section 3 up to date."""
+    """A trainer, the rows of its CSV, its history, and the files of the run."""
 
     def __init__(self, config: RunConfig, target: Target, files: RunFiles, initial: Weights | None = None) -> None:
         self.config, self.files = config, files
@@ -48,13 +48,13 @@ class Run:
         self.rows: list[tuple[Any, ...]] = []
         self.history: list[dict[str, Any]] = []
         self.share = CHECKPOINT_SHARE
-        """Of the time, that checkpoints may take where no interval is asked for; many runs in step have it together."""
+        """Share of the time that checkpoints may take by default; runs that train in lockstep divide it."""
         self._before = 0.0
         self._started = self._not_before = time.monotonic()
 
     @classmethod
     def resume(cls, files: RunFiles, **changed: Any) -> Run:
-        """The run as its checkpoint left it; `changed` are settings of TrainConfig that differ from now on.
+        """Return the run as its checkpoint left it; `changed` are settings of TrainConfig that differ from now on.
 
         Raises NcatoolError where the checkpoint is missing, damaged, or further than the iterations asked for.
         """
@@ -88,10 +88,10 @@ class Run:
         return self
 
     def find_differences(self) -> list[str]:
-        """What is another than when this run last went on, so that its numbers may differ from an undisturbed run's."""
+        """Return what has changed since the run was last active and may change its numbers, a line for each."""
         before, now = self.history[-1] if self.history else {}, self._describe_environment()
         matters = ["ncatool", "torch", "platform", "device", "engine", "triton"]
-        if now["engine"] == "dense":  # the others' numbers are the same for any number of threads
+        if now["engine"] == "dense":  # other engines give the same numbers for any number of threads
             matters.append("threads")
         then = [(name, before.get(name), now.get(name)) for name in matters]
         return [f"{name} {earlier} then, {later} now" for name, earlier, later in then if earlier != later]
@@ -104,15 +104,15 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """Training time so far, earlier stretches included."""
+        """Training time so far in seconds, over all sessions."""
         return self._before + time.monotonic() - self._started
 
     def train(self, stopped: Callable[[], bool]) -> Iterator[Report]:
-        """Trains, a report an iteration, until the end or until `stopped`; then everything is saved.
+        """Train to the end or until `stopped` returns true, yield a report after each iteration, then save everything.
 
-        Raises NcatoolError where training failed for good; the last good model is saved all the same.
+        Raises NcatoolError where training has failed; the last good model is then saved, too.
         """
-        self.begin()
+        self.start_session()
         try:
             for report in self.trainer.train():
                 self.add_report(report)
@@ -121,48 +121,48 @@ class Run:
                     break
                 self.save_if_due()
         except NcatoolError:
-            self.end(failed=True)
+            self.end_session(failed=True)
             raise
-        self.end()
+        self.end_session()
 
-    def begin(self) -> None:
-        """To be called before the first iteration: from now on the run can be resumed."""
+    def start_session(self) -> None:
+        """Write the first checkpoint; call it before the first iteration."""
         self._log_event("resumed" if self.history else "started")
         self._save_checkpoint()
 
     def add_report(self, report: Report) -> None:
-        """Puts what an iteration did into the curve."""
+        """Add a row for an iteration to the CSV."""
         self.rows.append((*dataclasses.astuple(report)[:4], "; ".join(report.events)))
 
     def save_if_due(self) -> None:
-        """To be called after an iteration."""
+        """Save everything if a checkpoint is due; call it after an iteration."""
         if self._is_due(self.trainer.iteration):
             self.save()
 
-    def end(self, failed: bool = False) -> None:
-        """Saves everything, and whether the run is over."""
+    def end_session(self, failed: bool = False) -> None:
+        """Record how the session ended, and save everything."""
         done = self.trainer.iteration >= self.config.train.iterations
         self._log_event("failed" if failed else "finished" if done else "stopped")
         self.save()
 
     def _is_due(self, iteration: int) -> bool:
-        """Whether to save now; when that is has no influence on the run's numbers."""
+        """Return whether to save now, which has no influence on the run's numbers."""
         every = self.config.train.checkpoint_every
         return iteration % (every or CHECKPOINT_INTERVAL) == 0 and (every > 0 or time.monotonic() >= self._not_before)
 
     def save(self) -> None:
-        """Writes checkpoint, model, curve and record, each whole or not at all."""
+        """Write checkpoint, model, CSV and record, each whole or not at all."""
         start = time.monotonic()
         self._save_checkpoint()
         save_model(self.files.model, self.trainer.copy_model())
-        write_bytes(self.files.curve, self._format_csv().encode())
+        write_bytes(self.files.csv, self._format_csv().encode())
         write_record(self.files.record, self.make_record({}))
         now = time.monotonic()
         self._not_before = now + (now - start) / self.share
 
     def _save_checkpoint(self) -> None:
         if not self.config.train.checkpoint:
-            self.files.checkpoint.unlink(missing_ok=True)  # that of another run, now overwritten
+            self.files.checkpoint.unlink(missing_ok=True)  # of an earlier run, which this one replaces
             return
         rows = torch.tensor([row[:4] for row in self.rows], dtype=torch.float64).reshape(-1, 4)
         facts = {
@@ -176,20 +176,20 @@ class Run:
         save_checkpoint(self.files.checkpoint, tensors, self.trainer.target, facts)
 
     def finish(self) -> dict[str, Any]:
-        """Measures the model, writes the final record and the picture; the `[result]` table."""
+        """Measure the model, write the final record and the plot, and return the `[result]` table."""
         model = self.trainer.copy_model().move_to(self.trainer.device)
         generator = torch.Generator().manual_seed(self.config.train.seed + 2)
         at = measure_mse(model, MEASURED_STEPS, MEASURED_ROLLOUTS, generator).median(dim=1).values.tolist()
         measures = {f"mse_at_{step}": value for step, value in zip(MEASURED_STEPS, at, strict=True)}
         record = self.make_record({**measures, f"psnr_at_{MEASURED_STEPS[-1]}": round(compute_psnr(at[-1]), 3)})
         write_record(self.files.record, record)
-        with replace_atomically(self.files.picture) as partial:
+        with replace_atomically(self.files.plot) as partial:
             loss_plot.draw_loss_plot(partial, model, self.rows, generator)
         result: dict[str, Any] = record["result"]
         return result
 
     def make_record(self, measures: Mapping[str, Any]) -> dict[str, Any]:
-        """The run's TOML: settings, result, environment, history."""
+        """Return the tables of the run's TOML: settings, result, environment, history."""
         last = self.rows[-1] if self.rows else (0, None, None)
         final = {"loss": last[1], "mse": last[2]} if self.rows else {}
         return {

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The names of a run's files, its lock, and its record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ncatool.nca.model_file import MODEL_SUFFIX
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The names of a run's files."""
+    """The names of a run's files, which all follow from that of the model."""
 
     model: Path
 
@@ -35,19 +35,19 @@ class RunFiles:
         return self.model.with_suffix(".checkpoint" + MODEL_SUFFIX)
 
     @property
-    def curve(self) -> Path:
+    def csv(self) -> Path:
         return self.model.with_suffix(".csv")
 
     @property
-    def picture(self) -> Path:
+    def plot(self) -> Path:
         return self.model.with_suffix(".png")
 
     def list_paths(self) -> list[Path]:
-        return [self.model, self.record, self.checkpoint, self.curve, self.picture]
+        return [self.model, self.record, self.checkpoint, self.csv, self.plot]
 
     @contextmanager
     def lock(self, leased: bool = False) -> Iterator[None]:
-        """Keeps every other process from writing this run, as `held`; what a dead one left half-written is removed."""
+        """Lock the run against other processes, and remove what a killed process left half-written; see `hold_lock`."""
         with hold_lock(self.model.with_name(f".{self.model.name}.lock"), str(self.model), leased):
             for path in self.list_paths():
                 remove_partials(path)
@@ -55,5 +55,5 @@ class RunFiles:
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Writes the run's TOML."""
+    """Write the run's TOML."""
     write_toml(path, {"format": FILE_FORMAT, **record})

@@ -1,4 +1,4 @@
-"""TODO."""
+"""How the learning rate falls over a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run as TensorBoard shows it (the extra `tensorboard`)."""
+"""Logs of a run for TensorBoard (the extra `tensorboard`)."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from ncatool.training.run import MEASURED_STEPS, Run
 from ncatool.training.trainer import Report
 
 IMAGE_COUNT = 40
-"""Grown images in the course of a run."""
+"""Grown images that are logged over a run."""
 _PIXELS_PER_CELL = 4
 
 
 @contextmanager
 def open_log(folder: Path | None, run: Run) -> Iterator[Callable[[Report], None] | None]:
-    """Gives a function that logs a report; None without a folder.
+    """Yield a function that logs a report; None without a folder.
 
     Raises NcatoolError where the package is missing or the folder cannot be written.
     """
@@ -38,7 +38,7 @@ def open_log(folder: Path | None, run: Run) -> Iterator[Callable[[Report], None]
             "--tensorboard needs the package tensorboard, which is not installed", "pip install 'ncatool[tensorboard]'"
         ) from None
     try:
-        # What an earlier process logged beyond the checkpoint that a run goes on from is forgotten.
+        # Drops what an earlier process logged after the checkpoint from which the run goes on.
         writer = SummaryWriter(str(folder), purge_step=run.trainer.iteration + 1)
     except OSError as error:
         raise describe_write_error(folder, error) from None
@@ -56,7 +56,7 @@ def open_log(folder: Path | None, run: Run) -> Iterator[Callable[[Report], None]
 
 
 def _draw_grown(run: Run) -> object:
-    """What the present weights grow in 96 steps, drawn with generators of its own: training does not notice."""
+    """Draw what the current weights grow in 96 steps, with a random generator of its own."""
     model = run.trainer.copy_model()
     state = make_seed(1, *model.target.shape, model.config.channels)
     grown = advance(model, state, MEASURED_STEPS[0], torch.Generator().manual_seed(run.config.train.seed))

@@ -1,4 +1,4 @@
-"""The training loop: yields a report an iteration and prints nothing.
+"""The training loop, which yields a report after each iteration and prints nothing.
 
 The recipe is that of Mordvintsev et al. (Distill 2020): a pool whose worst states by loss are replaced by the
 seed before the rollout, damage of the best states before the rollout, and each gradient divided by
@@ -36,16 +36,16 @@ REPLACEMENT_INTERVAL = 8
 
 
 MIN_POOLS_IN_MEMORY = 32
-"""That a quarter of a GPU's memory must hold, for one to lie there."""
+"""Pools for which a quarter of a GPU's memory must have room, for the pool to be kept there."""
 
 
 FINAL_LOSS_POWER = {Regime.GROWING: 0.5, Regime.PERSISTENT: 0.5, Regime.REGENERATING: 0.8}
-"""Of the samples' losses at the end of a run, see `evened`; under the root wounds heal badly."""
+"""Power of the samples' losses at the end of a run, see `combine_losses`; at 0.5 damage heals badly."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What one iteration did."""
+    """The result of one iteration."""
 
     iteration: int
     """Counted from 1."""
@@ -55,16 +55,16 @@ class Report:
     """MSE over RGBA, mean over the batch."""
     learning_rate: float
     events: tuple[str, ...]
-    """What the guard noticed and did."""
+    """What the guard has found and done."""
     restored: bool
-    """Whether it had to go back to earlier weights."""
+    """Whether earlier weights were restored."""
 
 
 class Attempt(NamedTuple):
-    """What an iteration starts from."""
+    """The states and fire masks of an iteration, before its rollout."""
 
     entries: Int[Tensor, "batch"] | None
-    """Those of the pool that the states are of; None: there is no pool."""
+    """Entries of the pool from which the states come; None if there is no pool."""
     start: State
     fire: Bool[Tensor, "steps batch height width"]
     rate: float
@@ -72,30 +72,30 @@ class Attempt(NamedTuple):
 
 
 class Assessment(NamedTuple):
-    """What came of its rollout."""
+    """The final states of an iteration, and what is learnt from them."""
 
     end: State
     losses: Float[Tensor, "batch"]
     verdict: BatchCheck
     objective: Float[Tensor, ""] | None
-    """What is descended; None: nothing can be learnt from this."""
+    """The value to minimise; None if nothing can be learnt from this batch."""
 
 
 def combine_losses(losses: Float[Tensor, "batch"], progress: float, last: float) -> Float[Tensor, ""]:
-    """What is descended: the mean of the samples' losses, each to a power that goes from 1 to `last` over the run.
+    """Return the mean of the samples' losses, each raised to a power that goes from 1 to `last` over the run.
 
-    The gradient of a squared error grows with the error, so a sample that is still growing drowns
-    those that refine their details; under the root each sample weighs the same, which made the
-    phantom's final MSE four times smaller. Early on it is growing that must be learnt.
+    The gradient of a squared error grows with the error, so a sample that is still growing outweighs those that
+    refine details. At a power of 0.5 every sample has the same weight, which made the phantom's final MSE four
+    times smaller. At the start of a run growth is what has to be learnt, so the power is 1.
     """
     return (losses + 1e-8).pow(1 - (1 - last) * progress).mean()
 
 
 class Trainer:
-    """All that changes during training: weights, optimiser, pool, guard, random generators, iteration."""
+    """All state of training: weights, optimiser, pool, guard, random generators, iteration."""
 
     def __init__(self, config: RunConfig, target: Target, weights: Weights | None = None) -> None:
-        """Starts from `weights`, or where none are given from fresh ones."""
+        """Start from `weights`, or from fresh ones if none are given."""
         train, model = config.train, config.model
         self.config, self.target = config, target
         self.device = resolve_device(train.device)
@@ -120,25 +120,25 @@ class Trainer:
         return make_seed(count, *self.target.shape, self.config.model.channels).to(self.device)
 
     def _place_pool(self, states: State) -> Pool:
-        """On the device, where it leaves room there for rollouts, and for other models."""
+        """Return a pool on the device if it leaves room for rollouts and other models there, else on the CPU."""
         here = MIN_POOLS_IN_MEMORY * states.nbytes <= memory_limit(self.device, 0)
         return Pool(states.to(self.device if here else "cpu", copy=True))
 
     def copy_model(self) -> ModelData:
-        """The model as it is now, detached from training."""
+        """Return a copy of the model as it is now, on the CPU."""
         weights = (None if tensor is None else tensor.detach().cpu().clone() for tensor in self.weights)
         return ModelData(Weights(*weights), self.config.model, self.target)  # type: ignore[arg-type]
 
     def train(self) -> Iterator[Report]:
-        """Trains to the planned end, a report an iteration; safe to leave between two.
+        """Train to the planned end and yield a report after each iteration; it may be abandoned between two.
 
-        Raises NcatoolError when training has failed for good; the weights are then the last good ones.
+        Raises NcatoolError when training has failed; the weights are then the last good ones.
         """
         while self.iteration < self.config.train.iterations:
             yield self._iterate()
 
     def learning_rate(self) -> float:
-        """Of the coming iteration."""
+        """Return the learning rate of the next iteration."""
         train, done = self.config.train, self.iteration
         warm_up = max(1, round(WARM_UP * train.iterations))
         if done < warm_up:
@@ -155,7 +155,7 @@ class Trainer:
         return self.conclude(attempt, assessment)
 
     def begin(self) -> Attempt:
-        """First part of an iteration, before the rollout: its states and fire masks."""
+        """Do the first part of an iteration, before the rollout: draw its states and fire masks."""
         train = self.config.train
         rate = self.learning_rate()
         index, start = self._draw_batch()
@@ -165,7 +165,7 @@ class Trainer:
         return Attempt(index, start, fire, rate)
 
     def assess(self, attempt: Attempt, end: State) -> Assessment:
-        """Second part, after the rollout: what is to be descended."""
+        """Do the second part, after the rollout: compute the value to minimise."""
         train = self.config.train
         losses = self._compute_losses(end)
         verdict = check_batch(end.detach(), losses.detach(), self.config.model.threshold)
@@ -176,9 +176,9 @@ class Trainer:
         return Assessment(end.detach(), losses.detach(), verdict, objective)
 
     def conclude(self, attempt: Attempt, assessment: Assessment) -> Report:
-        """Last part, with the gradients of the objective where there is one: learns, guards, writes back.
+        """Do the last part, after the backward pass: take an optimiser step, check, write back to the pool.
 
-        Raises NcatoolError when training has failed for good; the weights are then the last good ones.
+        Raises NcatoolError when training has failed; the weights are then the last good ones.
         """
         end, losses, verdict, objective = assessment
         if objective is not None:
@@ -203,10 +203,10 @@ class Trainer:
         start: State,
         fire: Bool[Tensor, "steps batch height width"],
     ) -> Float[Tensor, "batch"]:
-        """The losses, with that of a state that died replaced by that of the cells it had one step before.
+        """Return the losses, where a state that died has the loss of its cells one step before its death.
 
-        The life mask leaves what is dead without a gradient: without this, nothing ever corrects weights
-        under which the seed dies, and the pool, which lives on, hides it.
+        Dead cells have no gradient, as the alive mask zeroes them. Without this, weights under which the seed dies
+        would never be corrected, and the states in the pool, which live on, would hide it.
         """
         each, precision = list(losses.unbind()), self.config.train.precision
         for i in dead.nonzero().flatten().tolist():
@@ -219,7 +219,7 @@ class Trainer:
         return torch.stack(each)
 
     def _draw_batch(self) -> tuple[Int[Tensor, "batch"] | None, State]:
-        """Where the rollouts start: the worst states replaced by the seed, the best ones damaged."""
+        """Draw the states that rollouts start from: the worst are replaced by the seed, the best are damaged."""
         train = self.config.train
         if train.regime is Regime.GROWING:
             return None, self._make_seeds(train.batch_size)
@@ -235,15 +235,15 @@ class Trainer:
         return index, states
 
     def _count_replaced(self) -> int:
-        """States of this batch that the seed replaces: on average one in eight, as in the article.
+        """Return how many states of this batch the seed replaces: on average one in eight, as in the article.
 
-        More, and the pool stays young: what has not healed yet is the worst, and never gets to heal.
+        With more, states that have not healed yet are the worst of their batch and never get the time to heal.
         """
         size, done = self.config.train.batch_size, self.iteration
         return (done + 1) * size // REPLACEMENT_INTERVAL - done * size // REPLACEMENT_INTERVAL
 
     def _damage_best(self, states: State, losses: Float[Tensor, "batch"]) -> None:
-        """Erases a circle of each of the best states, if it has grown: a wounded seed is only dead."""
+        """Erase a circle of each of the best states that has grown; a damaged seed would only die."""
         visible = torch.from_numpy(self.target.visible)
         grown = (losses < self._compute_losses(self._make_seeds(1)) / 2).tolist()
         for i in range(len(states) - self.config.train.damaged, len(states)):
@@ -254,7 +254,7 @@ class Trainer:
     def _descend(self, rate: float) -> None:
         for parameter in self.optimiser.parameters:
             if parameter.grad is not None:
-                # A model's row of a batch's gradient may lie anywhere; how it is summed must not depend on that.
+                # A copy: the norm must not depend on the memory layout of a gradient that is part of a batch.
                 gradient = parameter.grad.clone()
                 parameter.grad = gradient / (gradient.norm() + 1e-8)
         self.optimiser.step(rate)
@@ -268,7 +268,7 @@ class Trainer:
         self.pool.write_back(index, states)
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """Every tensor that the coming iterations depend on, by name."""
+        """Return every tensor that the next iterations depend on, by name."""
         return {
             **{f"weights.{name}": tensor.detach().cpu() for name, tensor in weights_to_tensors(self.weights).items()},
             **{f"optimiser.{name}": tensor for name, tensor in self.optimiser.state_tensors().items()},
@@ -279,7 +279,7 @@ class Trainer:
         }
 
     def state_numbers(self) -> dict[str, Any]:
-        """Every number that the coming iterations depend on."""
+        """Return every number that the next iterations depend on."""
         bias = self.weights.output_bias is not None
         fire_bytes = self.fire_generator.get_state().numel()
         return {
@@ -290,7 +290,7 @@ class Trainer:
         }
 
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-        """Goes back to the moment that `tensors` and `numbers` are of."""
+        """Restore what `state_tensors` and `state_numbers` returned."""
         with torch.no_grad():
             for name, tensor in weights_to_tensors(self.weights).items():
                 tensor.copy_(tensors[f"weights.{name}"])
@@ -301,5 +301,5 @@ class Trainer:
         self.iteration = numbers["iteration"]
         if numbers["fire_bytes"] == self.fire_generator.get_state().numel():
             self.fire_generator.set_state(tensors["generator.fire"])
-        else:  # a generator of another kind of device: its numbers cannot be gone on with here
+        else:  # the generator of another kind of device, whose state cannot be used here
             self.fire_generator.manual_seed(self.config.train.seed + 1 + self.iteration)

@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 
 from ncatool.engine import compiled
-from ncatool.evaluation.protocol import Protocol, measure_model
+from ncatool.evaluation.measures import measure_model
+from ncatool.evaluation.protocol import Protocol
 from ncatool.nca.model_file import load_model
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"

@@ -26,7 +26,7 @@ ASTRAY = 1e-3
 
 
 def measured(model):
-    wanted = torch.from_numpy(model.target.premultiplied())
+    wanted = torch.from_numpy(model.target.premultiply())
     generator = torch.Generator().manual_seed(1)
 
     def median(state):

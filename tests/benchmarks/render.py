@@ -24,7 +24,7 @@ import torch
 from ncatool.engine import compiled
 from ncatool.nca.model_file import load_model
 from ncatool.nca.picture import WHITE, compose, enlarge
-from ncatool.rendering.film import Playback, play_frames
+from ncatool.rendering.playback import Playback, play_frames
 from ncatool.rendering.render import render
 from ncatool.rendering.timeline import RenderSettings
 

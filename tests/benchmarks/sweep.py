@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.cluster import running
+from tests.cluster import start_cluster
 from tests.conftest import SMALL
 
 TWELVE = [*("--target", "phantom", "--filter", "sobel,scharr,mean", "--loss", "l1,l2", "--damage", "both")]
@@ -104,7 +104,7 @@ def main():
     if not wish.no_speed_up:
         speed_up()
     overhead(wish.runs)
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as cluster:
+    with tempfile.TemporaryDirectory() as folder, start_cluster(Path(folder)) as cluster:
         overhead(wish.runs, "--scheduler", cluster.address)
     return None
 

@@ -99,6 +99,15 @@ def test_a_library_that_computes_wrongly_is_not_used(cache, tmp_path, monkeypatc
         compiled.CompiledEngine(ModelConfig(), (state,) * 4, 3, 3)
 
 
+def test_the_check_does_not_depend_on_the_callers_settings():
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode():
+            assert compiled.is_available()
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_another_compiler_is_tried_after_a_failed_check(monkeypatch):
     monkeypatch.setattr(build, "_find_compilers", lambda: [["cc"], ["cc", "-DSECOND"]])
     results = iter([False, True])

@@ -14,12 +14,13 @@ from ncatool.engine.advance import advance, measure_mse
 from ncatool.engine.device import memory_limit, resolve_device
 from ncatool.engine.rollout import draw_fire_masks
 from ncatool.evaluation.errors import measure_errors
-from ncatool.evaluation.protocol import Protocol, measure_model
+from ncatool.evaluation.measures import measure_model
+from ncatool.evaluation.protocol import Protocol
 from ncatool.nca.model_file import ModelData, load_model, save_model
 from ncatool.nca.state import make_seed
 from ncatool.nca.weights import draw_weights
 from ncatool.rendering.damage_script import parse_script
-from ncatool.rendering.film import Playback
+from ncatool.rendering.playback import Playback
 from ncatool.rendering.timeline import RenderSettings
 from ncatool.training.run import Run
 from ncatool.training.run_files import RunFiles

@@ -170,13 +170,13 @@ def test_a_rollout_neither_waits_nor_transfers(engine, memory, monkeypatch):
     monkeypatch.setattr(rollout, "memory_limit", lambda device, otherwise: memory)
     model = ModelConfig(channels=6, hidden=10)
     state, weights, fire, direction = on_device(*make_case(model, (2, 5, 4), 5, 0.8, 0.1, 1))
-    rollout.rollout(state, weights, model, fire)  # constants are transferred once
     if INTERPRETED:
         for name in KERNELS:
             monkeypatch.setattr(gpu_kernels, name, EmptyKernel())
         # The dense rule caches its filters on a GPU alone.
         pair = filters.filter_pair(model.filter)
         monkeypatch.setattr(rule, "pair_for", lambda state, name: pair)
+    rollout.rollout(state, weights, model, fire)  # constants are transferred once
     leaves = [tensor.clone().requires_grad_() for tensor in (state, *weights)]
     with refuse_waiting(), TransferGuard():
         final = rollout.rollout(leaves[0], Weights(*leaves[1:]), model, fire)

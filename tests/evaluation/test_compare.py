@@ -17,13 +17,14 @@ from ncatool.data.target import Target
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluation import models, svg_plot, table
 from ncatool.evaluation.models import Candidate, Evaluation, find_models, load_candidates
-from ncatool.evaluation.protocol import Protocol, measure_model
+from ncatool.evaluation.measures import measure_model
+from ncatool.evaluation.protocol import Protocol
 from ncatool.evaluation.report import split_settings
 from ncatool.evaluation.table import Column, find_best, format_number, sort_evaluations
 from ncatool.files.toml import write_toml
 from ncatool.nca.model_file import save_model
 from tests.conftest import ncatool
-from tests.rendering.test_film import lively
+from tests.rendering.test_playback import lively
 
 HOSTILE = "<script>window.hacked=1</script>"
 CPU = torch.device("cpu")

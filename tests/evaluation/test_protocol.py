@@ -24,7 +24,7 @@ from ncatool.evaluation.protocol import (
 )
 from ncatool.nca.model_file import load_model
 from ncatool.nca.rule import step
-from tests.rendering.test_film import lively
+from tests.rendering.test_playback import lively
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageSequence
 from ncatool.evaluation.errors import measure_errors
 from ncatool.nca.model_file import load_model
 from ncatool.rendering.damage_script import repeat_random
-from ncatool.rendering.film import Playback
+from ncatool.rendering.playback import Playback
 from ncatool.rendering.render import render
 from ncatool.rendering.timeline import RenderSettings
 

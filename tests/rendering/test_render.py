@@ -22,12 +22,12 @@ from ncatool.evaluation.errors import measure_errors
 from ncatool.nca.picture import compose, enlarge, parse_background
 from ncatool.rendering import render as rendering
 from ncatool.rendering.damage_script import DamageEvent, repeat_random
-from ncatool.rendering.film import Playback, play_frames
+from ncatool.rendering.playback import Playback, play_frames
 from ncatool.rendering.render import render
 from ncatool.rendering.timeline import RenderSettings, plan_moments
 from ncatool.rendering.writer import find_changed_box
 from tests.conftest import ncatool
-from tests.rendering.test_film import lively
+from tests.rendering.test_playback import lively
 
 HURT = (DamageEvent(30, Damage.LEFT),)
 STILL = [".gif", ".webp", ".apng"]

@@ -1,144 +1,158 @@
 """Sweeps on a real Dask scheduler with real workers, each a process of its own on the loopback address."""
 
 import os
+import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
-from tests.cluster import ROOT, running
-from tests.conftest import ncatool
-from tests.sweep.test_sweep import BASE, QUICK, TWELVE, begin, history, twelve, wait_until, weights  # noqa: F401 - a fixture
+from tests.cluster import ROOT, start_cluster
+from tests.conftest import CACHE, run_in_process
+from tests.sweep.runs import (
+    BASE,
+    DISTURBED,
+    ENDLESS,
+    IN_PROCESS,
+    QUICK,
+    TWELVE,
+    begin,
+    count_checkpoints,
+    count_finished,
+    history,
+    wait_until,
+    weights,
+)
 
 
-def checkpoints(folder="sweep"):
-    return len(list(Path(folder).glob("*.checkpoint.safetensors")))
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Two workers for all tests that leave them as they are."""
+    with start_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        wait_until(lambda: cluster.count_workers() == 2)
+        yield cluster
 
 
-def test_twelve_runs_by_two_workers_give_the_same_bytes(twelve, tmp_path):  # noqa: F811
-    with running(tmp_path) as cluster:
-        done = ncatool("sweep", *TWELVE, "--iterations", 400, "--no-compare", "--scheduler", cluster.address)
+def test_two_workers_give_the_same_bytes(undisturbed, cluster):
+    """Four of the twelve runs; what does not vary is not in their names."""
+    done = run_in_process(*DISTURBED, "--filter", "sobel", "--scheduler", cluster.address)
     assert done.returncode == 0, done.stderr
-    assert weights() == twelve
-    assert not list(Path("sweep").glob(".*")), "nothing of the work is left"
+    expected = {name: content for name, content in weights(undisturbed).items() if name.startswith("sobel-")}
+    assert {f"sobel-{name}": content for name, content in weights().items()} == expected
+    assert len(expected) == 4
+    assert not list(Path("sweep").glob(".*")), "no temporary file is left"
 
 
-def test_workers_that_do_not_see_the_folder_nor_the_target(tmp_path):
-    """The picture travels with the run, the files come back; here the folder's mark is hidden from the workers."""
-    Image.radial_gradient("L").save("mine.png")
-    flags = [*BASE, *QUICK, "--target", "mine.png", "--filter", "sobel,mean"]
-    assert ncatool("sweep", *flags, "--out", "here").returncode == 0
-    hidden = tmp_path / "sitecustomize.py"
-    hidden.write_text(
-        "import pathlib\nreal = pathlib.Path.exists\n"
-        "pathlib.Path.exists = lambda self: '.sweep-' not in self.name and real(self)\n"
+def test_a_signal_stops_all_in_order(cluster):
+    process = begin(*ENDLESS, "--scheduler", cluster.address)
+    wait_until(lambda: count_checkpoints() == 2, process)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert [events[-1] for events in history().values()] == ["stopped"] * 2
+    assert count_checkpoints() == 2, "runs that wait do not start"
+
+
+def test_a_dry_run_asks_the_cluster(cluster):
+    done = run_in_process("sweep", *TWELVE, "--dry-run", "--scheduler", cluster.address)
+    assert done.returncode == 0, done.stderr
+    assert "12 runs, 12 of them to do: about" in done.stderr
+    assert "2 at a time" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "what", "hint"),
+    [
+        ("another version", "has ncatool 9.9.9, torch", "install the same on all workers"),
+        ("broken", "has no working ncatool", "install ncatool on all workers"),
+    ],
+)
+def test_a_worker_that_would_compute_something_else_is_refused_before_anything_starts(
+    kind, what, hint, cluster, tmp_path
+):
+    process = cluster.start_worker(PYTHONPATH=str(write_package(tmp_path, kind)))
+    wait_until(lambda: cluster.count_workers() == 3)
+    done = run_in_process(
+        "sweep", *BASE, *QUICK, "--target", "phantom", "--seed", "0,1", "--scheduler", cluster.address
     )
-    cache = tmp_path / "afar"
-    environment = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "XDG_CACHE_HOME": str(cache)}
-    with running(tmp_path, **environment) as cluster:
-        done = ncatool("sweep", *flags, "--out", "there", "--scheduler", cluster.address)
-    assert done.returncode == 0, done.stderr
-    assert weights("there") == weights("here")
-    assert {path.name for path in Path("there").iterdir()} == {path.name for path in Path("here").iterdir()}
-    assert list(cache.glob("ncatool/rollout-*.so")), "they were other places"
-    assert not list(cache.glob("ncatool/sweeps/*")), "nothing is left there"
-
-
-def test_everything_dies_and_nothing_is_lost(twelve, tmp_path):  # noqa: F811
-    """A worker is killed, then the scheduler, then the command; it is all started again."""
-    command = ["sweep", *TWELVE, "--iterations", 400, "--no-compare", "--checkpoint-every", 20]
-    with running(tmp_path) as cluster:
-        process = begin(*command, "--scheduler", cluster.address)
-        wait_until(lambda: checkpoints() >= 2, process)
-        cluster.kill(cluster.processes[1])
-        cluster.start_worker()
-        wait_until(lambda: len(list(Path("sweep").glob("*.png"))) >= 2, process)
-        cluster.kill(cluster.scheduler)
-        time.sleep(1)
-        cluster.start_scheduler()
-        cluster.start_worker()
-        cluster.start_worker()
-        count = len(list(Path("sweep").glob("*.png")))
-        wait_until(lambda: len(list(Path("sweep").glob("*.png"))) > count, process)
-        process.kill()
-        _, errors = process.communicate()
-        assert "has gone; waiting for it" in errors
-        assert "is there again" in errors
-        done = ncatool(*command, "--scheduler", cluster.address)
-    assert done.returncode == 0, done.stderr
-    assert weights() == twelve
-    for events in history().values():
-        assert events.count("started") == 1, "none twice"
-        assert events[-1] == "finished"
-
-
-def test_a_signal_stops_all_in_order(tmp_path):
-    command = ["sweep", *TWELVE, "--iterations", 10**5, "--no-compare"]
-    with running(tmp_path) as cluster:
-        process = begin(*command, "--scheduler", cluster.address)
-        wait_until(lambda: checkpoints() == 2, process)
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == 130, errors
-        assert [events[-1] for events in history().values()] == ["stopped"] * 2
-        assert checkpoints() == 2, "what waits does not begin"
-
-
-def test_a_worker_that_would_do_it_another_way_is_refused_before_anything_starts(tmp_path):
-    with running(tmp_path, workers=1, PYTHONPATH=str(another_version(tmp_path))) as cluster:
-        wait_until_workers(cluster)
-        command = ["sweep", *BASE, *QUICK, "--target", "phantom", "--seed", "0,1", "--scheduler", cluster.address]
-        other = ncatool(*command)
-        cluster.kill(cluster.processes[1])
-        cluster.start_worker(PYTHONPATH=str(broken(tmp_path)))
-        time.sleep(3)
-        wait_until_workers(cluster)
-        lacking = ncatool(*command)
-    for done in (other, lacking):
-        assert done.returncode == 2, done.stderr
-        assert len(done.stderr.splitlines()) == 3, done.stderr
-    assert "has ncatool 9.9.9, torch" in other.stderr
-    assert "install the same on all workers" in other.stderr
-    assert "has no ncatool that works" in lacking.stderr
+    cluster.kill(process)
+    wait_until(lambda: cluster.count_workers() == 2)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 3, done.stderr
+    assert what in done.stderr
+    assert hint in done.stderr
     assert not Path("sweep").exists()
 
 
-def broken(tmp_path):
-    folder = tmp_path / "broken"
-    (folder / "ncatool").mkdir(parents=True)
-    (folder / "ncatool" / "__init__.py").write_text("raise ImportError('this is no ncatool')")
-    return folder
-
-
-def another_version(tmp_path):
-    folder = tmp_path / "other"
-    (folder / "ncatool-9.9.9.dist-info").mkdir(parents=True)
-    (folder / "ncatool-9.9.9.dist-info" / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: ncatool\nVersion: 9.9.9\n"
-    )
+def write_package(folder, kind):
+    """Write a package `ncatool` that fails, or this one under another version number; return the folder it is in."""
+    if kind == "broken":
+        (folder / "ncatool").mkdir()
+        (folder / "ncatool" / "__init__.py").write_text("raise ImportError('this is no ncatool')")
+        return folder
+    facts = folder / "ncatool-9.9.9.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: ncatool\nVersion: 9.9.9\n")
     (folder / "ncatool").symlink_to(ROOT / "ncatool")
     return folder
 
 
-def wait_until_workers(cluster):
-    from distributed import Client
-
-    with Client(cluster.address, timeout=60, set_as_default=False) as client:
-        client.wait_for_workers(1, timeout=60)
-
-
-def test_a_dry_run_asks_the_cluster(tmp_path):
-    with running(tmp_path, workers=1) as cluster:
-        done = ncatool("sweep", *TWELVE, "--dry-run", "--scheduler", cluster.address)
+def test_workers_that_see_neither_the_folder_nor_the_target(tmp_path):
+    """The target travels with the job, and the files come back; here the token is hidden from the worker."""
+    Image.radial_gradient("L").save("mine.png")
+    flags = ["sweep", *BASE, "--target", "mine.png", "--filter", "sobel,mean"]
+    assert run_in_process(*flags, *IN_PROCESS, "--out", "here").returncode == 0
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pathlib\nreal = pathlib.Path.exists\n"
+        "pathlib.Path.exists = lambda self: '.sweep-' not in self.name and real(self)\n"
+    )
+    cache = tmp_path / "cache"
+    if (CACHE / "ncatool" / "engine").is_dir():  # spares the worker building it
+        shutil.copytree(CACHE / "ncatool" / "engine", cache / "ncatool" / "engine")
+    environment = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "XDG_CACHE_HOME": str(cache)}
+    with start_cluster(tmp_path, workers=1, **environment) as cluster:
+        done = run_in_process(*flags, *QUICK, "--out", "there", "--scheduler", cluster.address)
     assert done.returncode == 0, done.stderr
-    assert "12 runs, 12 of them to do: about" in done.stderr
+    assert weights("there") == weights("here")
+    assert {path.name for path in Path("there").iterdir()} == {path.name for path in Path("here").iterdir()}
+    assert (cache / "ncatool" / "sweeps").is_dir(), "the worker wrote into its own cache"
+    assert not list((cache / "ncatool" / "sweeps").iterdir()), "and has removed what it wrote"
 
 
-def test_without_dask_it_says_what_to_install(tmp_path):
-    (tmp_path / "distributed.py").write_text("raise ModuleNotFoundError('no distributed')")
-    paths = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
-    done = ncatool("sweep", "--target", "phantom", "--seed", "0,1", "--scheduler", "tcp://127.0.0.1:9", env=paths)
+def test_a_killed_worker_scheduler_and_command_lose_nothing(undisturbed, tmp_path):
+    command = [*DISTURBED, "--checkpoint-every", 20]
+    with start_cluster(tmp_path) as cluster:
+        process = begin(*command, "--scheduler", cluster.address)
+        wait_until(lambda: count_checkpoints() >= 2, process)
+        cluster.kill(cluster.processes[1])
+        wait_until(lambda: count_finished() >= 2, process)
+        cluster.kill(cluster.scheduler)
+        time.sleep(1)
+        cluster.start_scheduler()
+        cluster.start_worker()
+        count = count_finished()
+        assert count < 12
+        wait_until(lambda: count_finished() > count, process)
+        process.kill()
+        _, errors = process.communicate()
+        assert "does not answer any more; waiting for it" in errors
+        assert "answers again" in errors
+        done = run_in_process(*command, "--scheduler", cluster.address)
+    assert done.returncode == 0, done.stderr
+    assert weights() == weights(undisturbed)
+    for events in history().values():
+        assert events.count("started") == 1, "no run is trained twice"
+        assert events[-1] == "finished"
+
+
+def test_without_dask_it_says_what_to_install(monkeypatch):
+    for name in [name for name in sys.modules if name.split(".")[0] == "distributed"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    done = run_in_process("sweep", "--target", "phantom", "--seed", "0,1", "--scheduler", "tcp://127.0.0.1:9")
     assert done.returncode == 1
     assert "pip install 'ncatool[cluster]'" in done.stderr

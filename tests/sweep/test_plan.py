@@ -1,4 +1,4 @@
-"""Plans: what they mean, and what cannot be meant."""
+"""Plans of sweeps: which runs they ask for, and which plans are refused."""
 
 import tomllib
 
@@ -9,28 +9,28 @@ from ncatool.errors import UsageError
 from ncatool.sweep.plan import parse_flags, plan_to_tables, read_plan
 
 
-def planned(text="", most=1000, **flags):
-    return read_plan(tomllib.loads(text), "plan.toml", parse_flags(flags), most)
+def make_plan(text="", max_runs=1000, **flags):
+    return read_plan(tomllib.loads(text), "plan.toml", parse_flags(flags), max_runs)
 
 
 def names(*args, **flags):
-    return [plan.name for plan in planned(*args, **flags)]
+    return [plan.name for plan in make_plan(*args, **flags)]
 
 
 def test_a_grid_is_the_product_of_its_lists():
-    plans = planned('[base]\nhidden = 64\n[grid]\nfilter = ["sobel", "mean"]\ndamage = [false, true]\n')
+    plans = make_plan('[base]\nhidden = 64\n[grid]\nfilter = ["sobel", "mean"]\ndamage = [false, true]\n')
     assert [plan.name for plan in plans] == ["sobel-no-damage", "sobel-damage", "mean-no-damage", "mean-damage"]
     assert {plan.config.model.hidden for plan in plans} == {64}
     assert plans[3].config.model.filter is Filter.MEAN
     assert plans[3].config.train.regime is Regime.REGENERATING
-    assert plans[3].config.train.iterations > plans[2].config.train.iterations, "healing takes more"
+    assert plans[3].config.train.iterations > plans[2].config.train.iterations, "regeneration takes more"
 
 
 def test_single_runs_and_replicates():
-    singles = '[[runs]]\nname = "large"\nsize = 40\n[[runs]]\nhidden = 8\nseed = 5\n'
-    text = f'[grid]\nloss = ["l1"]\n{singles}[replicates]\nseeds = 2'
+    runs = '[[runs]]\nname = "large"\nsize = 40\n[[runs]]\nhidden = 8\nseed = 5\n'
+    text = f'[grid]\nloss = ["l1"]\n{runs}[replicates]\nseeds = 2'
     assert names(text) == ["l1-seed0", "l1-seed1", "large-seed0", "large-seed1", "hidden8-seed5"]
-    assert [plan.config.train.seed for plan in planned(text)] == [0, 1, 0, 1, 5]
+    assert [plan.config.train.seed for plan in make_plan(text)] == [0, 1, 0, 1, 5]
     assert names("[replicates]\nseeds = [7, 9]\n") == ["seed7", "seed9"]
 
 
@@ -38,16 +38,16 @@ def test_flags_alone():
     assert names(filter="sobel,scharr", damage="both", hidden="8,16", size="12")[:3] == [
         "hidden8-sobel-no-damage", "hidden8-sobel-damage", "hidden8-scharr-no-damage",
     ]  # fmt: skip
-    (one, other) = planned(learning_rate="1e-3,0.002", checkpoint=False)
+    one, other = make_plan(learning_rate="1e-3,0.002", checkpoint=False)
     assert (one.config.train.learning_rate, other.config.train.learning_rate) == (1e-3, 2e-3)
     assert not one.config.train.checkpoint
 
 
-def test_flags_beat_the_plan():
+def test_flags_override_the_plan():
     base = "[base]\niterations = 9\ndamage = true\n"
     text = f'{base}[grid]\nfilter = ["sobel", "mean"]\n[[runs]]\nname = "x"\niterations = 5\n'
-    assert {plan.config.train.iterations for plan in planned(text, iterations="3")} == {3}
-    assert {plan.config.train.regime for plan in planned(text, regime="growing")} == {Regime.GROWING}
+    assert {plan.config.train.iterations for plan in make_plan(text, iterations="3")} == {3}
+    assert {plan.config.train.regime for plan in make_plan(text, regime="growing")} == {Regime.GROWING}
     assert names(text, filter="mean,gaussian") == ["mean", "gaussian", "x"]
 
 
@@ -68,7 +68,7 @@ def test_long_names_are_cut_and_stay_different():
 
 
 def test_a_written_plan_is_the_same_plan():
-    plans = planned(filter="sobel,mean", damage="both", steps="4-9", target="phantom,chest.png")
+    plans = make_plan(filter="sobel,mean", damage="both", steps="4-9", target="phantom,chest.png")
     again = read_plan(plan_to_tables(plans), "sweep.toml", {}, 1000)
     assert [(plan.name, plan.config) for plan in again] == [(plan.name, plan.config) for plan in plans]
 
@@ -118,7 +118,7 @@ BAD = [
 @pytest.mark.parametrize(("text", "what", "hint"), BAD)
 def test_bad_plans(text, what, hint):
     with pytest.raises(UsageError) as caught:
-        planned(text)
+        make_plan(text)
     assert what in caught.value.what
     assert hint in caught.value.hint
     assert len(caught.value.what.splitlines()) == 1
@@ -136,5 +136,5 @@ def test_bad_plans(text, what, hint):
 )
 def test_bad_flags(flags, what):
     with pytest.raises(UsageError) as caught:
-        planned(**flags)
+        make_plan(**flags)
     assert what in caught.value.what

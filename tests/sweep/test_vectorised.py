@@ -1,4 +1,4 @@
-"""Many models' iterations in step: each does what it would do alone."""
+"""Many runs trained in step: each gives the numbers that it gives alone."""
 
 import dataclasses
 import signal
@@ -19,67 +19,66 @@ from ncatool.sweep.job import Ending, Job, Outcome, Progress
 from ncatool.sweep.vectorised import VectorisedWorkers
 from ncatool.training.lockstep import iterate_together
 from ncatool.training.trainer import Trainer
-from tests.conftest import SMALL, ncatool, small_run
+from tests.conftest import ncatool, small_run
 from tests.engine.test_rollout import make_case
-from tests.sweep.test_sweep import begin, history, wait_until, weights
+from tests.sweep.runs import DISTURBED, begin, curves, history, wait_until, weights
 
 TARGET = TargetConfig(size=10, padding=1)
-PLAN = [*SMALL, "--target", "phantom", "--filter", "sobel,mean", "--damage", "both", "--no-compare"]
 
 
-def trainers(target=TARGET, **settings):
-    """Of different seeds, losses, regimes and filters."""
-    made = []
+def make_trainers(target=TARGET, **settings):
+    """Trainers of different seeds, losses, regimes and filters."""
+    trainers = []
     for number, (loss, regime, name) in enumerate(
         [(Loss.L2, Regime.PERSISTENT, Filter.SOBEL), (Loss.L1, Regime.REGENERATING, Filter.MEAN)]
     ):
         config = small_run(loss=loss, regime=regime, seed=number, **settings)
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, filter=name), target=target)
-        made.append(Trainer(config, targets.load_target(config.target)))
-    return made
+        trainers.append(Trainer(config, targets.load_target(config.target)))
+    return trainers
 
 
-def same(one, other):
-    a, b = one.tensors(), other.tensors()
-    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+def is_same(one, other):
+    own, others = one.state_tensors(), other.state_tensors()
+    return own.keys() == others.keys() and all(torch.equal(own[name], others[name]) for name in own)
 
 
-def test_each_does_what_it_would_do_alone():
-    alone, together = trainers(), trainers()
-    reports = [list(trainer.run()) for trainer in alone]
-    found = [iterate_together(together) for _ in range(6)]
-    assert [list(column) for column in zip(*found, strict=True)] == reports
-    assert all(map(same, alone, together))
+def test_each_gives_the_numbers_that_it_gives_alone():
+    alone, together = make_trainers(), make_trainers()
+    reports = [list(trainer.train()) for trainer in alone]
+    iterations = [iterate_together(together) for _ in range(6)]
+    assert [list(column) for column in zip(*iterations, strict=True)] == reports
+    assert all(map(is_same, alone, together))
 
 
-def test_the_same_as_one_batch_of_a_gpus_kernels(monkeypatch):
+def test_the_same_in_one_batch_of_a_gpus_kernels(monkeypatch):
     gpu = pytest.importorskip("ncatool.engine.gpu", reason="Triton is not installed: there is none for this system")
-    place = Device.CUDA
+    device = Device.CUDA
     if not torch.cuda.is_available():  # through the interpreter
-        place = Device.CPU
+        device = Device.CPU
         monkeypatch.setattr(gpu, "PARTIAL_SUMS", 2)
         monkeypatch.setattr(choose, "engine_name", lambda *_: "triton")
         for module in (choose, batch):
             monkeypatch.setattr(module, "has_kernels", lambda *_: True)
-    batches = []
-    whole = gpu.BatchEngine.__init__
+    batch_sizes = []
+    initialise = gpu.BatchEngine.__init__
 
-    def counted(self, models, *rest):
-        batches.append(len(models))
-        whole(self, models, *rest)
+    def record_size(self, models, *rest):
+        batch_sizes.append(len(models))
+        initialise(self, models, *rest)
 
-    monkeypatch.setattr(gpu.BatchEngine, "__init__", counted)
-    short = {"target": TargetConfig(size=5), "min_steps": 1, "max_steps": 2, "iterations": 2, "device": place}
-    alone, together = trainers(**short), trainers(**short)
-    reports = [list(trainer.run()) for trainer in alone]
-    assert set(batches) == {1}
-    batches.clear()
+    monkeypatch.setattr(gpu.BatchEngine, "__init__", record_size)
+    short = {"target": TargetConfig(size=5), "min_steps": 1, "max_steps": 2, "iterations": 2, "device": device}
+    alone, together = make_trainers(**short), make_trainers(**short)
+    reports = [list(trainer.train()) for trainer in alone]
+    assert set(batch_sizes) == {1}
+    batch_sizes.clear()
     assert [list(column) for column in zip(*[iterate_together(together) for _ in range(2)], strict=True)] == reports
-    assert 2 in batches
-    assert all(map(same, alone, together))
+    assert 2 in batch_sizes
+    assert all(map(is_same, alone, together))
 
 
-def test_what_is_of_another_kind_or_does_not_fit_is_another_batch(monkeypatch):
+def test_rollouts_of_another_kind_or_too_many_for_memory_are_another_batch(monkeypatch):
     tasks = []
     for model, shape, precision in (
         (ModelConfig(channels=5, hidden=7), (2, 4, 4), Precision.FLOAT32),
@@ -103,30 +102,30 @@ def test_what_is_of_another_kind_or_does_not_fit_is_another_batch(monkeypatch):
 
 
 def test_one_whose_training_fails_leaves_the_others_alone():
-    alone, together = trainers(iterations=40), trainers(iterations=40)
-    list(alone[0].run())
+    alone, together = make_trainers(iterations=40), make_trainers(iterations=40)
+    list(alone[0].train())
     with torch.no_grad():
         together[1].weights.output_weight.fill_(torch.nan)
-    together[1].guard.snapshots[0].tensors["weights.2"].fill_(torch.nan)  # what it goes back to is no better
-    going, failed = list(together), []
+    together[1].guard.snapshots[0].tensors["weights.2"].fill_(torch.nan)  # the state it is reset to is no better
+    running, failed = list(together), []
     for _ in range(40):
-        for trainer, report in zip(list(going), iterate_together(going), strict=True):
+        for trainer, report in zip(list(running), iterate_together(running), strict=True):
             if isinstance(report, NcatoolError):
                 failed.append(report.what)
-                going.remove(trainer)
+                running.remove(trainer)
     assert len(failed) == 1
     assert "training failed" in failed[0]
-    assert same(alone[0], together[0])
+    assert is_same(alone[0], together[0])
 
 
-def job(name, folder, **settings):
+def make_job(name, folder, **settings):
     config = small_run(**settings)
     return Job(name, config, targets.load_target(config.target), None, folder, "token", 1)
 
 
-def test_runs_begin_end_and_fail_each_for_itself(tmp_path, monkeypatch):
-    """More runs than may go on at once; one of them cannot even begin."""
-    jobs = [job("a", tmp_path), job("b", tmp_path, seed=1, iterations=3), job("c", tmp_path, seed=2)]
+def test_runs_start_end_and_fail_independently(tmp_path, monkeypatch):
+    """More runs than may train at the same time, of which one cannot start."""
+    jobs = [make_job("a", tmp_path), make_job("b", tmp_path, seed=1, iterations=3), make_job("c", tmp_path, seed=2)]
     (tmp_path / "c.safetensors").mkdir()
     workers = VectorisedWorkers(2, 1)
     assert workers.count_slots() == workers.count_free() == 2
@@ -140,45 +139,42 @@ def test_runs_begin_end_and_fail_each_for_itself(tmp_path, monkeypatch):
     assert last == {"a": 6, "b": 3}
 
 
-def test_too_little_memory_for_all_is_a_failure_of_each(tmp_path, monkeypatch):
+def test_too_little_memory_for_all_is_a_failure_of_each_run(tmp_path, monkeypatch):
     def exhausted(trainers):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("ncatool.sweep.vectorised.iterate_together", exhausted)
     workers = VectorisedWorkers(2, 1)
-    events = list(run_jobs([job("a", tmp_path), job("b", tmp_path)], workers, lambda: False))
+    events = list(run_jobs([make_job("a", tmp_path), make_job("b", tmp_path)], workers, lambda: False))
     assert {event.name for event in events if event.final} == {"a", "b"}
     assert "out of memory" in events[-1].what
     assert "--jobs" in events[-1].hint
 
 
-def test_a_vectorised_sweep_survives_kills_and_gives_the_bytes_of_any_other():
-    command = ["sweep", *PLAN, "--iterations", 300, "--checkpoint-every", 10, "--out"]
-    assert ncatool(*command, "apart", "--jobs", 1).returncode == 0
-    for end, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
-        process = begin(*command, "together", "--vectorise")
-        before = iterations()
-        wait_until(lambda before=before: len(iterations()) == 4 and min(iterations()) > max([0, *before]), process)
-        process.send_signal(end)
+def test_a_vectorised_sweep_survives_kills_and_gives_the_bytes_of_any_other(undisturbed):
+    command = [*DISTURBED, "--checkpoint-every", 20, "--vectorise"]
+    for number, code in ((signal.SIGKILL, -9), (signal.SIGINT, 130)):
+        process = begin(*command)
+        before = read_iterations()
+        wait_until(lambda before=before: has_advanced(before), process)
+        process.send_signal(number)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == code, errors
-    assert [events[-1] for events in history("together").values()] == ["stopped"] * 4
-    done = ncatool(*command, "together", "--vectorise")
+    assert [events[-1] for events in history().values()] == ["stopped"] * 12
+    done = ncatool(*command)
     assert done.returncode == 0, done.stderr
     assert "--vectorise is for a CUDA GPU" in done.stderr
-    assert weights("together") == weights("apart")
-    for name in weights("apart"):
-        curve = Path(name).with_suffix(".csv")
-        assert (Path("together") / curve).read_bytes() == (Path("apart") / curve).read_bytes()
+    assert weights() == weights(undisturbed)
+    assert curves() == curves(undisturbed)
 
 
-def iterations():
-    """What each run's record says that it has done."""
-    records = [path for path in Path("together").glob("*-*.toml") if not path.name.startswith(".")]
+def has_advanced(before):
+    """Whether all twelve runs have saved more iterations than any had `before`."""
+    iterations = read_iterations()
+    return len(iterations) == 12 and min(iterations) > max([0, *before])
+
+
+def read_iterations():
+    """The iterations in each run's record."""
+    records = [path for path in Path("sweep").glob("*-*.toml") if not path.name.startswith(".")]
     return [tomllib.loads(path.read_text())["result"]["iterations"] for path in records]
-
-
-def test_a_cluster_is_no_gpu():
-    done = ncatool("sweep", *PLAN, "--vectorise", "--scheduler", "tcp://127.0.0.1:1")
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: --vectorise is for one GPU, --scheduler for a cluster\n\nhint: give one")

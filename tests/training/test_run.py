@@ -44,7 +44,7 @@ def completed(name="m", **train):
 def test_files():
     run = completed()
     assert all(path.exists() for path in run.files.list_paths())
-    rows = list(csv.DictReader(run.files.curve.open()))
+    rows = list(csv.DictReader(run.files.csv.open()))
     assert [int(row["iteration"]) for row in rows] == [1, 2, 3, 4, 5, 6]
     assert list(rows[0]) == ["iteration", "loss", "mse", "learning_rate", "events"]
     record = tomllib.loads(run.files.record.read_text())
@@ -55,7 +55,7 @@ def test_files():
     assert record["result"]["iterations"] == 6
     assert record["result"]["loss"] == float(rows[-1]["loss"])
     assert record["environment"]["threads"] == compiled.thread_count()
-    with Image.open(run.files.picture) as image:
+    with Image.open(run.files.plot) as image:
         assert image.width > 500
     model = load_model(run.files.model)
     assert torch.equal(model.weights.hidden_weight, run.trainer.weights.hidden_weight.detach())
@@ -119,7 +119,7 @@ def test_failed_training_keeps_the_last_good_model(monkeypatch):
         list(run.train(never))
     model = load_model(run.files.model)
     assert all(torch.isfinite(tensor).all() for tensor in model.weights if tensor is not None)
-    assert "restored" in run.files.curve.read_text()
+    assert "restored" in run.files.csv.read_text()
 
 
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO, errno.EACCES])
@@ -151,7 +151,7 @@ def test_a_fault_while_writing_leaves_the_previous_files(monkeypatch, fault, whe
 
 
 def stopped_after(run, iteration):
-    list(run.reports(lambda: run.trainer.iteration == iteration))
+    list(run.train(lambda: run.trainer.iteration == iteration))
     return run
 
 

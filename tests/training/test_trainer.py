@@ -58,7 +58,7 @@ def test_every_loss_and_regime_learns(loss, regime):
 
 
 def digest(trainer):
-    tensors = trainer.tensors()
+    tensors = trainer.state_tensors()
     return hashlib.sha256(b"".join(tensors[name].detach().numpy().tobytes() for name in sorted(tensors))).hexdigest()
 
 
@@ -118,7 +118,7 @@ def dying():
 
 
 def test_steps_lived(dying):
-    start = dying._seeds(1)
+    start = dying._make_seeds(1)
     fire = torch.ones(8, 1, *start.shape[1:3], dtype=torch.bool)
     assert count_living_steps(start, dying.weights, dying.config.model, fire) == 2
     last = step(step(start, dying.weights, dying.config.model, fire[0]), dying.weights, dying.config.model, fire[1])
@@ -128,11 +128,11 @@ def test_steps_lived(dying):
 
 def test_what_died_teaches_to_live(dying):
     """Its loss is that of its nine cells one step before death, and its gradient says: more alpha."""
-    start = dying._seeds(2)
+    start = dying._make_seeds(2)
     fire = torch.ones(8, 2, *start.shape[1:3], dtype=torch.bool)
-    losses = dying._of_the_living(torch.tensor([0.5, 0.7]), torch.tensor([False, True]), start, fire)
+    losses = dying._replace_dead_losses(torch.tensor([0.5, 0.7]), torch.tensor([False, True]), start, fire)
     y, x = start.shape[1] // 2, start.shape[2] // 2
-    wanted = dying.wanted[y - 1 : y + 2, x - 1 : x + 2]
+    wanted = dying.target_values[y - 1 : y + 2, x - 1 : x + 2]
     expected = wanted.clone()
     expected[..., 3] += 0.7  # what the neighbours of the seed have lost in two steps
     expected[1, 1, 3] = wanted[1, 1, 3] - 0.3

@@ -16,7 +16,7 @@ function base64(array) {
   return btoa(text);
 }
 
-// A model's numbers as both engines want them: four hidden units a block, all lanes of one after another.
+// The weights in the layout that both engines use: blocks of four hidden units, each with all its lanes in a row.
 class Model {
   constructor(given) {
     Object.assign(this, given);
@@ -69,7 +69,7 @@ class Model {
     return state;
   }
 
-  // [cell][channel], without the lanes that only fill up.
+  // [cell][channel], without the lanes of padding.
   compact(state) {
     const { cells, channels, lanes } = this;
     const found = new Float32Array(cells * channels);
@@ -85,7 +85,7 @@ class Plain {
   constructor(model) {
     this.name = "JavaScript";
     this.model = model;
-    const size = (model.cells + 1) * model.lanes; // one cell more, always empty: what lies beyond the edge
+    const size = (model.cells + 1) * model.lanes; // one more cell, always empty, stands for what lies beyond the edge
     this.state = new Float32Array(size);
     this.next = new Float32Array(size);
     this.pre = new Uint8Array(model.cells + 1);
@@ -134,7 +134,7 @@ class Plain {
     [this.state, this.next] = [next, state];
   }
 
-  // Which cells are alive: those with an alpha above the threshold and their neighbours.
+  // Finds the living cells: those with an alpha above the threshold and their neighbours.
   spread(state, alive) {
     const { cells, lanes, threshold } = this.model;
     alive.fill(0);
@@ -144,7 +144,7 @@ class Plain {
     }
   }
 
-  // A dead cell's update is masked away, but its alpha counts when the rule asks who lives on.
+  // A dead cell's update is masked, but its alpha counts in the second alive mask.
   savedByTheDead(cell, fire) {
     for (let k = 9 * cell; k < 9 * cell + 9; k++) {
       const other = this.neighbours[k];
@@ -156,15 +156,15 @@ class Plain {
   }
 
   perceive(cell) {
-    const { cells, lanes, kernels } = this.model;
+    const { cells, lanes, filters } = this.model;
     const { state, sight } = this;
     const own = cell * lanes;
     sight.fill(0);
     for (let lane = 0; lane < lanes; lane++) sight[lane] = state[own + lane];
     for (let k = 0; k < 9; k++) {
       const other = this.neighbours[cell * 9 + k];
-      const a = kernels[0][k];
-      const b = kernels[1][k];
+      const a = filters[0][k];
+      const b = filters[1][k];
       if (other === cells || (a === 0 && b === 0)) continue;
       for (let lane = 0; lane < lanes; lane++) {
         const value = state[other * lanes + lane];
@@ -214,7 +214,7 @@ function real(value) {
   return Number.isInteger(value) ? `${value}.` : `${value}`;
 }
 
-// What both shaders begin with: textures, and cells looked up with the boundary in mind.
+// The beginning of both shaders: textures, and the lookup of cells across the boundary.
 function shaderHead(model, count) {
   const { width, height, wrap, threshold } = model;
   const outputs = Array.from({ length: count }, (_, k) => `layout(location = ${k}) out vec4 new${k};`);
@@ -244,14 +244,14 @@ bool opaqueWithin(sampler2DArray from, ivec2 p, int reach) {
 `;
 }
 
-// Every cell that can matter: the dead ones beside the living, too, for their alpha counts in the second mask.
+// Computes all cells that can matter, also dead ones beside the living, as their alpha counts in the second mask.
 function updateShader(model, from, count) {
-  const { groups, kernels } = model;
+  const { groups, filters } = model;
   const lines = [];
   for (let g = 0; g < groups; g++) {
     lines.push(`see[${g}] = at(state, p, ${g}); see[${groups + g}] = vec4(0); see[${2 * groups + g}] = vec4(0);`);
     for (let k = 0; k < 9; k++) {
-      const [a, b] = [kernels[0][k], kernels[1][k]];
+      const [a, b] = [filters[0][k], filters[1][k]];
       if (a === 0 && b === 0) continue;
       lines.push(`v = at(state, p + ivec2(${(k % 3) - 1}, ${Math.floor(k / 3) - 1}), ${g});`);
       lines.push(`see[${groups + g}] += ${real(a)} * v; see[${2 * groups + g}] += ${real(b)} * v;`);
@@ -442,7 +442,7 @@ class WebGL {
 
 const ENGINES = { plain: Plain, webgl: WebGL };
 
-// The seed after steps with these masks, [step][cell] as packed bits, lowest first.
+// Returns the state that the seed reaches with these masks, [step][cell] as packed bits, lowest first.
 function replay(model, backend, steps, masks) {
   const engine = new ENGINES[backend](model);
   engine.write(model.seed());
@@ -457,7 +457,7 @@ function replay(model, backend, steps, masks) {
   return model.compact(engine.read());
 }
 
-// A small generator of random numbers (xorshift, Marsaglia 2003), so that every visit grows the same.
+// A random number generator (xorshift, Marsaglia 2003), so that every visit shows the same growth.
 function masks(model, start) {
   let word = start;
   const limit = model.fireRate * 2 ** 32;
@@ -473,7 +473,7 @@ function masks(model, start) {
   };
 }
 
-// By 60 ms of steps; a slow first one, which prepares the others, is measure enough.
+// Measures 60 ms of steps; if the first step, which prepares the others, is slow, it alone is measured.
 function secondsAStep(engine, state, draw) {
   engine.write(state);
   const begin = performance.now();
@@ -485,13 +485,13 @@ function secondsAStep(engine, state, draw) {
   do {
     engine.step(draw());
     steps++;
-    if (steps % 4 === 0) engine.read(1); // a frame's worth: the device must have finished it
+    if (steps % 4 === 0) engine.read(1); // as for a frame: waits until the device has finished
   } while (performance.now() - start < 60);
   engine.read(1);
   return (performance.now() - start) / steps / 1000;
 }
 
-// One step of a young picture must be the same in both.
+// Compares one step of a young picture in both engines, which must agree.
 function agree(model, engine, plain, draw) {
   plain.write(model.seed());
   for (let i = 0; i < 12; i++) plain.step(draw());
@@ -505,7 +505,7 @@ function agree(model, engine, plain, draw) {
 
 const PLENTY = 120;
 
-// The faster of the engines that work, timed on a grown picture; and why. A device that makes plenty of
+// Returns the faster of the engines that work, timed on a grown picture, and the reason. A device that makes plenty of
 // steps a second is not compared: on a large grid that would take seconds.
 function choose(model, grown) {
   const plain = new Plain(model);
@@ -516,7 +516,7 @@ function choose(model, grown) {
     const rounded = (rate) => Number(rate.toPrecision(2));
     const device = rounded(1 / secondsAStep(engine, grown, draw));
     if (device >= PLENTY) return { engine, why: `timed at the start: ${device} steps a second` };
-    const share = Math.min(1, 8192 / model.cells); // what is dead costs the script nothing
+    const share = Math.min(1, 8192 / model.cells); // dead cells cost the script nothing
     const script = rounded(share / secondsAStep(plain, grown.fill(0, share * grown.length), draw));
     const why = `timed at the start: WebGL2 ${device}, JavaScript ${script} steps a second`;
     if (device > script) return { engine, why };

@@ -1,4 +1,4 @@
-// The page: what visitors see and do. The engines are in the part above.
+// The page: display and controls. The engines are in the part above.
 
 const SPEEDS = [1, 2, 5, 15, 30, 60, 120, 240];
 const $ = (id) => document.getElementById(id);
@@ -92,7 +92,7 @@ class Player {
     this.count++;
   }
 
-  // Erases what visitors have marked since the last step, all at once: a device's state is slow to fetch.
+  // Erases what visitors have marked since the last step, all at once: reading a state back from the device is slow.
   heed() {
     if (!this.wounds.length) return;
     const { width, height, cells, lanes } = this.model;
@@ -110,7 +110,7 @@ class Player {
     this.touched();
   }
 
-  // Something is to be seen at once, also where steps are slow or none.
+  // Shows the change at once, also where steps are slow or paused.
   touched() {
     if (this.playing) this.dirty = true;
     else this.show();
@@ -263,7 +263,7 @@ class Player {
   }
 }
 
-// For screen readers and all others: sparse, or nobody would listen.
+// Announces changes to screen readers, but seldom, so that they stay useful.
 function tell(what) {
   $("said").textContent = what;
 }
@@ -426,7 +426,7 @@ function showTarget(player) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-// A state that is as costly to step as a grown picture.
+// Returns a state whose step takes as long as that of a grown picture.
 function grown(player) {
   const { cells, lanes } = player.model;
   const state = player.model.empty();
@@ -450,7 +450,7 @@ function start(model) {
   });
 }
 
-// A page with fire masks in it steps just these, and leaves the state for whoever compares.
+// A page that contains fire masks runs these steps only, and leaves the state in the document for a comparison.
 function parity(model, given) {
   const found = document.createElement("pre");
   try {

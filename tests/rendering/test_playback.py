@@ -13,7 +13,7 @@ from ncatool.nca.rule import step
 from ncatool.nca.state import make_seed
 from ncatool.nca.weights import draw_weights, rotate_weights
 from ncatool.rendering.damage_script import DamageEvent, repeat_random
-from ncatool.rendering.film import Playback, play_frames
+from ncatool.rendering.playback import Playback, play_frames
 from ncatool.rendering.timeline import RenderSettings, plan_moments
 from tests.training.test_checkpoint import make_model
 

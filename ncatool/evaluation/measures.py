@@ -1,0 +1,104 @@
+"""The measures of one model: growth, persistence, settling, regeneration and health, summed up over rollouts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ncatool.config.names import Damage
+from ncatool.evaluation.protocol import (
+    GROWN_MSE,
+    GROWTH_STEP,
+    PERSISTENCE_STEP,
+    SETTLED_CHANGE,
+    Protocol,
+    StepCallback,
+)
+from ncatool.evaluation.quartiles import Quartiles, compute_quartiles, find_end, find_first
+from ncatool.evaluation.trajectory import DamageResult, Trajectory, measure_damage, run_trajectory
+from ncatool.nca.model_file import ModelData
+
+_MAX_STATE_VALUES = 2**26
+"""Float32 values of the states that are advanced together: 256 MB."""
+
+T = TypeVar("T", Trajectory, DamageResult)
+
+
+@dataclass(frozen=True)
+class Measures:
+    """The measures of a model."""
+
+    growth: Quartiles
+    """MSE at step 96."""
+    grown_step: Quartiles
+    """First step with an MSE under 1e-3."""
+    persistence: Quartiles
+    """Median MSE of a rollout from step 200 on."""
+    worst: Quartiles
+    """Highest MSE of a rollout from step 200 on."""
+    settling: Quartiles
+    """Step from which on the mean change of RGBA stays under 1e-3 a step."""
+    ssim_grown: Quartiles
+    """SSIM, RGB on white, at step 96."""
+    ssim_final: Quartiles
+    """SSIM at the last step."""
+    damage: dict[Damage, DamageResult]
+    """The course of the error after damage of each shape."""
+    dead: float
+    """Share of rollouts without a living cell at the end."""
+    exploded: float
+    """Share of rollouts that exploded."""
+    trajectory: Trajectory
+    """All rollouts step by step."""
+
+
+def measure_model(model: ModelData, protocol: Protocol, on_step: StepCallback = lambda: None) -> Measures:
+    """Measure a model over independent rollouts, as many at once as memory allows.
+
+    `on_step` is called `protocol.total_steps` times.
+    """
+    height, width = model.target.shape
+    batch_size = max(1, _MAX_STATE_VALUES // (height * width * model.config.channels))
+    batches = []
+    for start in range(0, protocol.rollouts, batch_size):
+        count = min(batch_size, protocol.rollouts - start)
+        # Only the first batch reports progress, so that the number of calls does not depend on the batch size.
+        batches.append(_measure_batch(model, protocol, start, count, on_step if start == 0 else lambda: None))
+    trajectory = _concatenate([trajectory for trajectory, _ in batches])
+    return _summarise(trajectory, {shape: _concatenate([damage[shape] for _, damage in batches]) for shape in Damage})
+
+
+def _measure_batch(
+    model: ModelData, protocol: Protocol, start: int, count: int, on_step: StepCallback
+) -> tuple[Trajectory, dict[Damage, DamageResult]]:
+    trajectory, intact = run_trajectory(model, protocol, start, count, on_step)
+    return trajectory, {shape: measure_damage(model, intact, shape, protocol.seed + start, on_step) for shape in Damage}
+
+
+def _concatenate(batches: Sequence[T]) -> T:
+    """Return several batches as one; snapshots are those of the first."""
+    arrays = {field.name: [getattr(batch, field.name) for batch in batches] for field in dataclasses.fields(batches[0])}
+    joined: dict[str, Any] = {name: np.concatenate(values) for name, values in arrays.items() if name != "snapshots"}
+    return dataclasses.replace(batches[0], **joined)
+
+
+def _summarise(trajectory: Trajectory, damage: dict[Damage, DamageResult]) -> Measures:
+    late = trajectory.mse[:, PERSISTENCE_STEP:]
+    return Measures(
+        growth=compute_quartiles(trajectory.mse[:, GROWTH_STEP]),
+        grown_step=compute_quartiles(find_first(trajectory.mse < GROWN_MSE)),
+        persistence=compute_quartiles([compute_quartiles(errors).median for errors in late]),
+        worst=compute_quartiles(late.max(axis=1)),
+        # Negated, because NaN counts as moving.
+        settling=compute_quartiles(find_end(~(trajectory.change < SETTLED_CHANGE))),
+        ssim_grown=compute_quartiles(trajectory.ssim_grown),
+        ssim_final=compute_quartiles(trajectory.ssim_final),
+        damage=damage,
+        dead=float(trajectory.dead.mean()),
+        exploded=float(trajectory.exploded.mean()),
+        trajectory=trajectory,
+    )
