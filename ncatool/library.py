@@ -28,9 +28,9 @@ from ncatool.files.atomic import check_writable
 from ncatool.nca.model_file import ModelData, load_model, read_record
 from ncatool.nca.picture import enlarge, parse_background
 from ncatool.rendering.damage_script import parse_script
-from ncatool.rendering.playback import Playback, play_frames
 from ncatool.rendering.gif import Gif
 from ncatool.rendering.layout import Layout
+from ncatool.rendering.playback import Playback, play_frames
 from ncatool.rendering.render import check_outputs, render
 from ncatool.rendering.timeline import RenderSettings
 from ncatool.training.run import Run

@@ -93,7 +93,12 @@ def weights_of(model):
 
 def state_of(run):
     tensors = run.trainer.state_tensors()
-    return {name: tensor.tolist() for name, tensor in tensors.items()}, run.trainer.state_numbers(), run.config, str(run.rows)
+    return (
+        {name: tensor.tolist() for name, tensor in tensors.items()},
+        run.trainer.state_numbers(),
+        run.config,
+        str(run.rows),
+    )
 
 
 def resumed(folder):

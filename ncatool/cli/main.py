@@ -18,6 +18,7 @@ from ncatool.errors import ExitCode, NcatoolError, UsageError, shorten
 from ncatool.cli import fetch, train, resume, sweep_command, render, compare, export, import_model  # noqa: F401
 # isort: on
 
+
 def main() -> None:
     """Run the command line: every failure that a user can fix is one line and a hint."""
     signal.signal(signal.SIGTERM, _terminate)

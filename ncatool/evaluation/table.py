@@ -15,7 +15,6 @@ from ncatool.evaluation.models import MEASURES, Evaluation
 from ncatool.evaluation.protocol import GROWTH_STEP
 from ncatool.evaluation.quartiles import Quartiles
 
-
 HIGHER_IS_BETTER = ("psnr", "ssim", "regeneration")
 """Prefixes of the names of measures of which a higher value is better."""
 

@@ -1,9 +1,8 @@
-"""TODO."""
+"""The pictures of a comparison: a strip of stages for each model, and all models in one animation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from PIL import Image
@@ -13,45 +12,47 @@ from ncatool.evaluation.models import Candidate, Evaluation
 from ncatool.nca.damage import DEFAULT_SIZES
 from ncatool.nca.picture import WHITE, Picture, compose, enlarge
 from ncatool.rendering.damage_script import DamageEvent
-from ncatool.rendering.playback import Playback
+from ncatool.rendering.playback import Frame, Playback
 from ncatool.rendering.render import render
-from ncatool.rendering.sheet import arrange_sheet, default_scale
+from ncatool.rendering.sheet import arrange_sheet, choose_scale
 from ncatool.rendering.timeline import RenderSettings
 from ncatool.rendering.views import VIEWS, Scene
 
 TILE_PIXELS = 84
-"""Pixels that the longer side of a picture takes on a sheet, about."""
-
+"""Approximate length of a picture's longer side in a strip."""
 
 ANIMATION = RenderSettings(steps=400, every=4, damage=(DamageEvent(200, Damage.CIRCLE, DEFAULT_SIZES[Damage.CIRCLE]),))
-"""All models grow side by side, and are wounded together."""
+"""Settings of the animation: 200 steps of growth, the same circle erased from all models, 200 more steps."""
 
 
-def draw_strip(entry: Evaluation) -> Image.Image:
-    """Target, stages, wound, what became of it, and where the last step is wrong; the first rollout's."""
-    model, measures = entry.candidate.model, entry.measures
-    wanted = model.target.premultiply()
-    scale = default_scale(wanted.shape[0], wanted.shape[1], TILE_PIXELS)
+def draw_strip(evaluation: Evaluation) -> Image.Image:
+    """Draw the first rollout in a row: target, growth, damage by a circle, recovery, and the error at the end."""
+    measures = evaluation.measures
+    snapshots = measures.trajectory.snapshots
+    target = evaluation.candidate.model.target.premultiply()
+    scale = choose_scale(target.shape[0], target.shape[1], TILE_PIXELS)
     damaged, healed = measures.damage[Damage.CIRCLE].snapshots
-    moments = {f"step {step}": shot for step, shot in sorted(measures.trajectory.snapshots.items())}
+    growth = {f"step {step}": snapshots[step] for step in sorted(snapshots)}
     pictures: dict[str, Picture] = {
         label: compose(visible, WHITE, scale)
-        for label, visible in {"target": wanted, **moments, "damaged": damaged, "healed": healed}.items()
+        for label, visible in {"target": target, **growth, "damaged": damaged, "healed": healed}.items()
     }
-    final = measures.trajectory.snapshots[max(measures.trajectory.snapshots)]
-    (error,) = VIEWS[View.ERROR](Scene(final, final, wanted), WHITE, scale)
+    final = snapshots[max(snapshots)]
+    (error,) = VIEWS[View.ERROR](Scene(final, final, target), WHITE, scale)
     pictures["error at the end"] = error.picture
-    enlarged_ = [enlarge(picture, scale) for picture in pictures.values()]
-    return arrange_sheet(enlarged_, list(pictures), len(pictures), WHITE)
+    enlarged = [enlarge(picture, scale) for picture in pictures.values()]
+    return arrange_sheet(enlarged, list(pictures), len(pictures), WHITE)
 
 
-def draw_sheet(entries: Sequence[Evaluation]) -> Image.Image:
-    """A strip a model, its name below."""
-    strips = [np.asarray(draw_strip(entry)) for entry in entries]
-    return arrange_sheet(strips, [entry.candidate.name for entry in entries], 1, WHITE)
+def draw_sheet(evaluations: Sequence[Evaluation]) -> Image.Image:
+    """Draw a strip for each model, with its name below."""
+    strips = [np.asarray(draw_strip(evaluation)) for evaluation in evaluations]
+    return arrange_sheet(strips, [evaluation.candidate.name for evaluation in evaluations], 1, WHITE)
 
 
-def save_animation(contenders: Sequence[Candidate], out: str, watch: Callable[[Any], Any]) -> None:
-    """All models side by side, from the seed, wounded together half-way."""
-    films = [Playback(contender.model, ANIMATION, contender.name) for contender in contenders]
-    render(films, [out], ANIMATION, watch)
+def save_animation(
+    candidates: Sequence[Candidate], output: str, track: Callable[[Iterator[Frame]], Iterator[Frame]]
+) -> None:
+    """Write an animation of all models side by side; `track` wraps the iterator of frames, for a progress bar."""
+    playbacks = [Playback(candidate.model, ANIMATION, candidate.name) for candidate in candidates]
+    render(playbacks, [output], ANIMATION, track)

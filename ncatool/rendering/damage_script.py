@@ -1,4 +1,4 @@
-"""A script of damage: `left@300,square:0.4@500` says what is erased, and when."""
+"""Scripts of damage: `left@300,square:0.4@500` erases the left half after step 300 and a square after step 500."""
 
 from __future__ import annotations
 
@@ -17,36 +17,41 @@ from ncatool.nca.types import Mask
 
 RANDOM = "random"
 REPEATED_RANDOM = (RANDOM, "1", "true", "yes", "on")
-"""What plain `--damage` is, also as an environment variable says yes."""
+"""Scripts that mean ten random circles: plain `--damage`, and the values of an environment variable that mean yes."""
 NO_DAMAGE = ("0", "false", "no", "off")
+"""Values of an environment variable that mean no damage."""
 REPETITIONS = 10
+"""Random circles of plain `--damage`."""
 _GRAMMAR = "write SHAPE@STEP, such as circle@200, square:0.4@500 or circle:0.2:10:14@300"
 
 
 @dataclass(frozen=True)
 class DamageEvent:
-    """Something that is erased after a step."""
+    """Cells that are erased after a step."""
 
     step: int
-    what: Damage | Path | None = None
-    """A shape, an image whose light pixels are erased, or (None) a random circle."""
+    shape: Damage | Path | None = None
+    """A shape, an image whose light pixels are erased, or None for a random circle."""
     size: float = 0
+    """Radius of a circle or half the side of a square, as a share of the picture's shorter side."""
     centre: Centre | None = None
-    """Row and column of the grid, where it is not the middle of the picture."""
+    """Row and column of the grid; None: the middle of the picture."""
 
 
 def parse_script(texts: Iterable[str], steps: int) -> tuple[DamageEvent, ...]:
-    """The events of scripts, in the order of their steps; UsageError for what cannot be meant."""
+    """Return the events of scripts, in the order of their steps.
+
+    Raises UsageError for an unknown shape, a step after the last one, and sizes or positions that make no sense.
+    """
     parts = [part.strip() for text in texts for part in text.split(",")]
     events = [event for part in parts for event in _parse_part(part, steps)]
     return tuple(sorted(events, key=lambda event: event.step))
 
 
 def repeat_random(steps: int) -> tuple[DamageEvent, ...]:
-    """Ten random circles, at equal distances from start, end and each other."""
-    return tuple(
-        DamageEvent(step) for step in sorted({round(steps * i / (REPETITIONS + 1)) for i in range(1, REPETITIONS + 1)})
-    )
+    """Return ten random circles, at equal intervals between the first and the last step; fewer in under ten steps."""
+    damage_steps = {round(steps * i / (REPETITIONS + 1)) for i in range(1, REPETITIONS + 1)}
+    return tuple(DamageEvent(step) for step in sorted(damage_steps))
 
 
 def _parse_part(part: str, steps: int) -> tuple[DamageEvent, ...]:
@@ -54,10 +59,10 @@ def _parse_part(part: str, steps: int) -> tuple[DamageEvent, ...]:
         return repeat_random(steps)
     if part in NO_DAMAGE:
         return ()
-    shape, at, when = part.rpartition("@")
-    if not at or not when.isdecimal() or len(when) > 9:
+    shape, separator, digits = part.rpartition("@")
+    if not separator or not digits.isdecimal() or len(digits) > 9:
         raise UsageError(f"damage {shorten(part)} does not say after which step", _GRAMMAR)
-    step = int(when)
+    step = int(digits)
     if step > steps:
         raise UsageError(
             f"damage {shorten(part)} comes after the end: the last step is {steps}",
@@ -92,27 +97,29 @@ def _parse_shape(step: int, text: str) -> DamageEvent:
 
 
 def make_mask(event: DamageEvent, box: tuple[slice, slice], grid: tuple[int, int], side: int) -> Mask:
-    """Cells of the grid that an event erases; `box` is where the picture lies, `side` its shorter side.
+    """Return the cells of the grid that an event erases.
 
-    Raises UsageError for a position outside the grid, NcatoolError for a file that is no image.
+    `box` holds the rows and columns of the picture in the grid, `side` is the side to which sizes are relative. The
+    event must not be random. Raises UsageError for a position outside the grid, NcatoolError for a file that is not an
+    image.
     """
     if event.centre is not None:
         box = slice(0, grid[0]), slice(0, grid[1])
     top, left = box[0].start, box[1].start
     height, width = box[0].stop - top, box[1].stop - left
-    if isinstance(event.what, Path):
-        inside = _read_mask(event.what, height, width)
+    if isinstance(event.shape, Path):
+        erased = _read_mask(event.shape, height, width)
     else:
-        assert event.what is not None
-        share = event.size * side / min(height, width)
-        inside = DAMAGE_SHAPES[event.what](height, width, share, _check_centre(event, grid))
+        assert event.shape is not None
+        size = event.size * side / min(height, width)
+        erased = DAMAGE_SHAPES[event.shape](height, width, size, _check_centre(event, grid))
     mask = torch.zeros(grid, dtype=torch.bool)
-    mask[box] = inside
+    mask[box] = erased
     return mask
 
 
 def _check_centre(event: DamageEvent, grid: tuple[int, int]) -> Centre | None:
-    """The centre, if there is one and it lies in the grid."""
+    """Return the centre, or None where none is set; raise UsageError where it lies outside the grid."""
     if event.centre is None:
         return None
     y, x = event.centre

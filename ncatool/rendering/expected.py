@@ -1,4 +1,4 @@
-"""TODO."""
+"""The picture that a state should show: the target at each seed, possibly rotated."""
 
 from __future__ import annotations
 
@@ -14,41 +14,46 @@ from ncatool.nca.model_file import ModelData
 from ncatool.nca.state import middle_cell
 
 ExpectedImage = Float[np.ndarray, "height width 4"]
+"""RGBA premultiplied by alpha, from 0 to 1, one pixel a cell."""
 
 
 def draw_expected(
     model: ModelData, grid: tuple[int, int], seeds: Sequence[tuple[int, int]], degrees: float = 0
 ) -> ExpectedImage:
-    """The target around each seed of the grid, rotated about it; premultiplied RGBA, what comes later on top."""
-    stamp, centre = model.target.premultiply(), middle_cell(*model.target.shape)
+    """Return the target around each seed of the grid, rotated counter-clockwise; later seeds cover earlier ones.
+
+    Where the grid wraps, so does the target; otherwise it is cut at the edge.
+    """
+    picture, centre = model.target.premultiply(), middle_cell(*model.target.shape)
     if degrees:
-        stamp, centre = _rotate(stamp, centre, degrees)
-    whole = np.zeros((*grid, 4), np.float32)
-    for seed_cell in seeds:
-        _paste(whole, stamp, seed_cell[0] - centre[0], seed_cell[1] - centre[1], model.config.boundary)
-    return whole
+        picture, centre = _rotate(picture, centre, degrees)
+    canvas = np.zeros((*grid, 4), np.float32)
+    for row, column in seeds:
+        _paste(canvas, picture, row - centre[0], column - centre[1], model.config.boundary)
+    return canvas
 
 
 def _paste(
-    whole: ExpectedImage, stamp: Float[np.ndarray, "tall wide 4"], top: int, left: int, boundary: Boundary
+    canvas: ExpectedImage, picture: Float[np.ndarray, "tall wide 4"], top: int, left: int, boundary: Boundary
 ) -> None:
-    rows, columns = np.nonzero(stamp[..., 3] > 0)
+    """Copy the pixels that are not transparent to row `top` and column `left` of the canvas, in place."""
+    rows, columns = np.nonzero(picture[..., 3] > 0)
     y, x = rows + top, columns + left
     if boundary is Boundary.WRAP:
-        y, x = y % whole.shape[0], x % whole.shape[1]
-    inside = (y >= 0) & (y < whole.shape[0]) & (x >= 0) & (x < whole.shape[1])
-    whole[y[inside], x[inside]] = stamp[rows[inside], columns[inside]]
+        y, x = y % canvas.shape[0], x % canvas.shape[1]
+    inside = (y >= 0) & (y < canvas.shape[0]) & (x >= 0) & (x < canvas.shape[1])
+    canvas[y[inside], x[inside]] = picture[rows[inside], columns[inside]]
 
 
 def _rotate(
-    stamp: Float[np.ndarray, "height width 4"], centre: tuple[int, int], degrees: float
+    picture: Float[np.ndarray, "height width 4"], centre: tuple[int, int], degrees: float
 ) -> tuple[Float[np.ndarray, "tall wide 4"], tuple[int, int]]:
-    """A picture rotated about its seed cell, with room for its corners, and where that cell then is."""
-    room = math.ceil(max(stamp.shape[:2]) / 2)
-    padded = np.pad(stamp, ((room, room), (room, room), (0, 0)))
-    y, x = centre[0] + room, centre[1] + room
-    turned = [
+    """Return the picture rotated about its centre cell, padded to fit its corners, and the new place of that cell."""
+    padding = math.ceil(max(picture.shape[:2]) / 2)
+    padded = np.pad(picture, ((padding, padding), (padding, padding), (0, 0)))
+    y, x = centre[0] + padding, centre[1] + padding
+    rotated = [
         Image.fromarray(channel).rotate(degrees, Image.Resampling.BICUBIC, center=(x + 0.5, y + 0.5))
         for channel in np.moveaxis(padded, -1, 0)
     ]
-    return np.clip(np.stack([np.asarray(channel) for channel in turned], axis=-1), 0, 1), (y, x)
+    return np.clip(np.stack([np.asarray(channel) for channel in rotated], axis=-1), 0, 1), (y, x)

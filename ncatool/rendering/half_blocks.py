@@ -1,4 +1,4 @@
-"""Pictures drawn with characters of the terminal."""
+"""Pictures in the terminal, two pixels a character."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def draw_half_blocks(picture: UInt8[np.ndarray, "height width 3"], width: int, height: int = 1000) -> Text:
-    """A picture [height, width, 3] of uint8, two pixels a character, averaged to fit so many columns and lines."""
+    """Return a picture as text of half blocks, reduced to fit into `width` columns and `height` lines.
+
+    The upper pixel of a character is its foreground colour, the lower one its background colour.
+    """
     from rich.text import Text
 
     stride = max(1, -(-picture.shape[1] // width), -(-picture.shape[0] // (2 * height)))

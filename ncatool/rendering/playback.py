@@ -1,4 +1,4 @@
-"""Rollouts as frames: what grows where, what is erased when, and which steps are shown."""
+"""Rollouts as frames: models grow on their grids, damage is done on schedule, and the planned steps are captured."""
 
 from __future__ import annotations
 
@@ -23,78 +23,83 @@ from ncatool.rendering.views import Scene
 
 
 class Frame(NamedTuple):
-    """A moment, and what every model looks like in it."""
+    """A moment, and the scene of each model in it."""
 
     moment: Moment
     scenes: list[Scene]
 
 
 class Playback:
-    """One model's rollout, where it has got to."""
+    """The rollout of one model: its state at a step, which can be advanced, damaged and captured.
 
-    def __init__(self, model: ModelData, how: RenderSettings, name: str = "") -> None:
+    Raises UsageError for a seed cell or damage outside the grid, and for a rotation with a symmetric filter.
+    """
+
+    def __init__(self, model: ModelData, settings: RenderSettings, name: str = "") -> None:
         self.model, self.name = model, name
-        if how.rotate:
-            self.model = dataclasses.replace(model, weights=rotate_weights(model.weights, model.config, how.rotate))
-        self.grid = how.grid or model.target.shape
-        self.seeds = how.at or (middle_cell(*self.grid),)
+        if settings.rotate:
+            weights = rotate_weights(model.weights, model.config, settings.rotate)
+            self.model = dataclasses.replace(model, weights=weights)
+        self.grid = settings.grid or model.target.shape
+        self.seeds = settings.at or (middle_cell(*self.grid),)
         _check_seeds(self.seeds, self.grid)
-        self.expected = draw_expected(model, self.grid, self.seeds, how.rotate)
-        """What the state should look like."""
+        self.expected = draw_expected(model, self.grid, self.seeds, settings.rotate)
+        """The picture that the state should show."""
         self.state: State = make_seed(1, *self.grid, model.config.channels, self.seeds).to(model.device)
         self.step = 0
-        self._picture = self._target_box() if self.grid == model.target.shape else _whole_grid(self.grid)
-        self._box = _visible_box(self.expected) if how.trim else _whole_grid(self.grid)
-        self._before = self.state
+        self._picture_box = self._locate_target() if self.grid == model.target.shape else _select_all(self.grid)
+        self._shown_box = _locate_visible(self.expected) if settings.trim else _select_all(self.grid)
+        self._captured = self.state
         self._side = min(model.target.pixels.shape[:2])
-        self._masks = {event: self._make_mask(event) for event in how.damage if event.what is not None}
-        self._fire = torch.Generator().manual_seed(how.seed)
-        self._draws = torch.Generator().manual_seed(how.seed + 1)
+        self._masks = {event: self._make_mask(event) for event in settings.damage if event.shape is not None}
+        self._fire_generator = torch.Generator().manual_seed(settings.seed)
+        self._damage_generator = torch.Generator().manual_seed(settings.seed + 1)
 
     def advance_to(self, step: int) -> None:
-        """Lets the state grow up to a step."""
-        self.state, self.step = advance(self.model, self.state, step - self.step, self._fire), step
+        """Advance the state to a step, which must not be before the current one."""
+        self.state, self.step = advance(self.model, self.state, step - self.step, self._fire_generator), step
 
     def erase(self, event: DamageEvent) -> None:
-        """Sets the cells of an event to zero."""
-        mask = self._masks[event] if event.what is not None else self._draw_circle()
+        """Set the cells of an event to zero."""
+        mask = self._masks[event] if event.shape is not None else self._draw_circle()
         self.state = self.state.clone()
         self.state[:, mask.to(self.state.device)] = 0
 
     def capture(self) -> Scene:
-        """What there is to see, and what there was when it was last asked."""
-        before, self._before = self._before, self.state
+        """Return the scene of the current state; `before` in it is the state of the last capture."""
+        before, self._captured = self._captured, self.state
         cells = self.state[0].cpu().numpy()
         mse = float(np.square(cells[..., :4] - self.expected).mean())
-        return Scene(cells[self._box], before[0].cpu().numpy()[self._box], self.expected[self._box], mse)
+        box = self._shown_box
+        return Scene(cells[box], before[0].cpu().numpy()[box], self.expected[box], mse)
 
-    def _target_box(self) -> tuple[slice, slice]:
+    def _locate_target(self) -> tuple[slice, slice]:
         padding = self.model.target.padding
         height, width = self.grid
         return slice(padding, height - padding), slice(padding, width - padding)
 
     def _make_mask(self, event: DamageEvent) -> Mask:
-        return make_mask(event, self._picture, self.grid, self._side)
+        return make_mask(event, self._picture_box, self.grid, self._side)
 
     def _draw_circle(self) -> Mask:
-        """Around a cell where the target shows something."""
+        """Draw a random circle around a cell where the target is not transparent."""
         mask = torch.zeros(self.grid, dtype=torch.bool)
-        visible = torch.from_numpy(self.expected[self._picture][..., 3] > 0)
-        mask[self._picture] = draw_circle(visible, self._draws, self._side)
+        visible = torch.from_numpy(self.expected[self._picture_box][..., 3] > 0)
+        mask[self._picture_box] = draw_circle(visible, self._damage_generator, self._side)
         return mask
 
 
-def play_frames(films: Sequence[Playback], how: RenderSettings) -> Iterator[Frame]:
-    """Every moment of the plan; all models grow, and are damaged, together."""
-    hits: dict[int, list[DamageEvent]] = {}
-    for event in how.damage:
-        hits.setdefault(event.step, []).append(event)
-    for moment in plan_moments(how):
-        for film in films:
-            film.advance_to(moment.step)
-            for event in hits[moment.step] if moment.damaged else []:
-                film.erase(event)
-        yield Frame(moment, [film.capture() for film in films])
+def play_frames(playbacks: Sequence[Playback], settings: RenderSettings) -> Iterator[Frame]:
+    """Yield a frame for each planned moment; all models are advanced and damaged together."""
+    events: dict[int, list[DamageEvent]] = {}
+    for event in settings.damage:
+        events.setdefault(event.step, []).append(event)
+    for moment in plan_moments(settings):
+        for playback in playbacks:
+            playback.advance_to(moment.step)
+            for event in events[moment.step] if moment.damaged else []:
+                playback.erase(event)
+        yield Frame(moment, [playback.capture() for playback in playbacks])
 
 
 def _check_seeds(seeds: Sequence[tuple[int, int]], grid: tuple[int, int]) -> None:
@@ -106,13 +111,13 @@ def _check_seeds(seeds: Sequence[tuple[int, int]], grid: tuple[int, int]) -> Non
             )
 
 
-def _whole_grid(grid: tuple[int, int]) -> tuple[slice, slice]:
+def _select_all(grid: tuple[int, int]) -> tuple[slice, slice]:
     return slice(0, grid[0]), slice(0, grid[1])
 
 
-def _visible_box(picture: ExpectedImage) -> tuple[slice, slice]:
-    """The smallest rectangle that holds everything that is not transparent."""
+def _locate_visible(picture: ExpectedImage) -> tuple[slice, slice]:
+    """Return the smallest rectangle that holds every pixel that is not transparent."""
     rows, columns = np.nonzero(picture[..., 3] > 0)
     if not len(rows):
-        return _whole_grid(picture.shape[:2])
+        return _select_all(picture.shape[:2])
     return slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)

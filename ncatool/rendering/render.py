@@ -17,9 +17,9 @@ from ncatool.files.atomic import check_writable, describe_write_error, replace_a
 from ncatool.nca.picture import Picture, enlarge
 from ncatool.rendering import video
 from ncatool.rendering.apng import Apng
-from ncatool.rendering.playback import Frame, Playback, play_frames
 from ncatool.rendering.gif import Gif
 from ncatool.rendering.layout import Layout
+from ncatool.rendering.playback import Frame, Playback, play_frames
 from ncatool.rendering.sheet import arrange_sheet
 from ncatool.rendering.timeline import Moment, RenderSettings
 from ncatool.rendering.video import Mp4, WebM

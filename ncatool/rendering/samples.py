@@ -1,4 +1,4 @@
-"""Samples of a MedMNIST set to choose a target from."""
+"""Pictures of MedMNIST samples, from which a user chooses a target."""
 
 from __future__ import annotations
 
@@ -18,31 +18,38 @@ from ncatool.nca.picture import WHITE, Picture, enlarge
 from ncatool.rendering.sheet import arrange_sheet
 
 TILE_PIXELS = 84
-"""Pixels a side that a sample takes on a sheet, about."""
+"""Approximate side of a sample on a sheet."""
 
 
-def choose_samples(of: DataSet, split: str, count: int, seed: int | None, root: Path | None) -> list[int]:
-    """Ascending indices: the first `count` of a split, or with a seed any."""
-    there = medmnist.check_file(medmnist.require_file(of, root), of)[split]
-    if not 1 <= count <= there:
-        raise UsageError(f"{of.flag} has {there:,} samples here in {split}, but {count} are asked for", "ask for fewer")
-    return list(range(count)) if seed is None else sorted(random.Random(seed).sample(range(there), count))
+def choose_samples(dataset: DataSet, split: str, count: int, seed: int | None, root: Path | None) -> list[int]:
+    """Return ascending indices: the first `count` of a split, or random ones where a seed is given.
+
+    Raises UsageError for more samples than the split has.
+    """
+    available = medmnist.check_file(medmnist.require_file(dataset, root), dataset)[split]
+    if not 1 <= count <= available:
+        raise UsageError(
+            f"{dataset.flag} has {available:,} samples here in {split}, but {count} are asked for", "ask for fewer"
+        )
+    return list(range(count)) if seed is None else sorted(random.Random(seed).sample(range(available), count))
 
 
-def draw_samples(of: DataSet, split: str, indices: list[int], colormap: Colormap, root: Path | None) -> Image.Image:
-    """Samples in rows, each with its index below; of volumes the middle axial slice."""
-    scale = max(1, round(TILE_PIXELS / of.size))
-    volumes = (image for image, _ in medmnist.read_samples(of, split, indices, root))
-    flat = (volume[of.size // 2] if of.is_volume else volume for volume in volumes)
-    pictures = [enlarge(_to_rgb(image, colormap), scale) for image in flat]
+def draw_samples(
+    dataset: DataSet, split: str, indices: list[int], colormap: Colormap, root: Path | None
+) -> Image.Image:
+    """Draw samples in rows, each with its index below; a volume is shown as its middle axial slice."""
+    scale = max(1, round(TILE_PIXELS / dataset.size))
+    samples = (sample for sample, _ in medmnist.read_samples(dataset, split, indices, root))
+    images = (sample[dataset.size // 2] if dataset.is_volume else sample for sample in samples)
+    pictures = [enlarge(_convert_to_rgb(image, colormap), scale) for image in images]
     columns = min(10, max(1, round(len(pictures) ** 0.5)))
     return arrange_sheet(pictures, [str(index) for index in indices], columns, WHITE)
 
 
-def _to_rgb(image: np.ndarray, colormap: Colormap) -> Picture:
+def _convert_to_rgb(image: np.ndarray, colormap: Colormap) -> Picture:
     return convert_sample(image, max(image.shape[:2]), colormap)[..., :3]
 
 
 def draw_sample(spec: SampleSpec, colormap: Colormap, root: Path | None) -> Image.Image:
-    """One sample, a pixel a pixel."""
-    return Image.fromarray(_to_rgb(medmnist.read_sample(spec, root)[0], colormap))
+    """Draw one sample at its own size."""
+    return Image.fromarray(_convert_to_rgb(medmnist.read_sample(spec, root)[0], colormap))

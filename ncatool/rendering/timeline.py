@@ -1,4 +1,4 @@
-"""TODO."""
+"""The settings of a rendering, and the steps and durations of its frames."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from ncatool.nca.picture import WHITE, Background
 from ncatool.rendering.damage_script import DamageEvent
 
 DAMAGE_PAUSE = 400.0
-"""Milliseconds that a wound is shown before it heals."""
+"""Milliseconds that a frame with fresh damage is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RenderSettings:
-    """How models are shown."""
+    """Settings of a rendering; `ncatool render` has an option for each."""
 
     steps: int = 500
     """Steps from the seed."""
     every: int = 2
-    """Steps between two frames."""
+    """Steps between frames."""
     fps: float = 25
-    """Frames a second."""
+    """Frames per second."""
     hold: float = 2
-    """Seconds that the last frame stays."""
+    """Seconds that the last frame is shown."""
     scale: int = 0
-    """Pixels a cell and side; 0: chosen for comfort."""
+    """Side of a cell in pixels; 0 chooses one that suits the size of the grid."""
     damage: tuple[DamageEvent, ...] = ()
-    """What is erased, and when."""
+    """What is erased at which step, in the order of the steps."""
     seed: int = 0
-    """Of the random generators."""
+    """Seed of the fire masks and of random damage."""
     background: Background = WHITE
     """What shows through transparent cells."""
     view: View = View.RGBA
-    """What of the states is shown."""
+    """Which channels or differences are shown."""
     overlay: bool = False
-    """Step counter and curve of the error below the picture."""
+    """Draw the step and the curve of the error below the picture."""
     trim: bool = False
-    """Cut off what lies around the target."""
+    """Cut off the cells around the target."""
     grid: tuple[int, int] | None = None
-    """Height and width in cells, where they are not those of training."""
+    """Height and width in cells; None: those of the target with its padding."""
     at: tuple[tuple[int, int], ...] = ()
-    """Seed cells, row and column; none: the middle."""
+    """Row and column of each seed cell; empty: one in the middle."""
     rotate: float = 0
-    """Degrees, counter-clockwise, by which the cells' sense of direction is turned."""
+    """Degrees, counter-clockwise, by which the weights, and thus the picture, are rotated."""
 
     def __post_init__(self) -> None:
         check_range("fps", self.fps, 0.1, 50)
@@ -55,22 +55,23 @@ class RenderSettings:
 
 
 class Moment(NamedTuple):
-    """When a frame is, and how long it stays."""
+    """The step and the duration of a frame."""
 
     step: int
     damaged: bool
+    """Whether it shows the state after the damage of this step, instead of before."""
     pause: float
-    """Milliseconds."""
+    """Duration in milliseconds."""
 
 
-def plan_moments(how: RenderSettings) -> list[Moment]:
-    """The seed, every so many steps, every damage (once before, once after), and the last step."""
-    hits = {event.step for event in how.damage}
-    pause = 1000 / how.fps
+def plan_moments(settings: RenderSettings) -> list[Moment]:
+    """Return the moments of all frames: step 0, every `every` steps, before and after each damage, the last step."""
+    damage_steps = {event.step for event in settings.damage}
+    pause = 1000 / settings.fps
     moments = []
-    for step in sorted({*range(0, how.steps, how.every), *hits, how.steps}):
+    for step in sorted({*range(0, settings.steps, settings.every), *damage_steps, settings.steps}):
         moments.append(Moment(step, False, pause))
-        if step in hits:
+        if step in damage_steps:
             moments.append(Moment(step, True, max(pause, DAMAGE_PAUSE)))
-    moments[-1] = moments[-1]._replace(pause=max(pause, 1000 * how.hold))
+    moments[-1] = moments[-1]._replace(pause=max(pause, 1000 * settings.hold))
     return moments

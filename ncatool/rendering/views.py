@@ -1,4 +1,4 @@
-"""States as pictures: colours on a background, views of what carries no colour, labels."""
+"""Views: a state, or its difference from another one, as labelled pictures of one pixel a cell."""
 
 from __future__ import annotations
 
@@ -15,62 +15,59 @@ from ncatool.nca.picture import Background, Picture, compose
 
 Values = Float[np.ndarray, "height width"]
 
-
 _MAX_HIDDEN = 1.0
-"""Of a hidden channel: what is above is drawn like this; 98 % of a trained model's values are below."""
-
-
+"""Absolute value of hidden channels that has the strongest colour; 98 % of a trained model's values are below."""
 _DECADES = 3
-"""Powers of ten, up to 1, that changes and errors are drawn on."""
+"""Powers of ten, up to 1, that the logarithmic colours of changes and errors span."""
 
 
 @cache
 def _load_colormap(name: str) -> UInt8[np.ndarray, "256 3"]:
-    """A map of matplotlib's."""
+    """Return the 256 colours of one of matplotlib's colormaps."""
     from matplotlib import colormaps
 
     return colormaps[name](np.arange(256), bytes=True)[:, :3]
 
 
 def _apply_colormap(values: Values, name: str) -> Picture:
-    """Values in [0, 1] through a map; what is no number as the top."""
+    """Map values from 0 to 1 to colours; NaN gets the colour of 1."""
     return _load_colormap(name)[np.round(np.clip(np.nan_to_num(values, nan=1), 0, 1) * 255).astype(np.uint8)]
 
 
 def _apply_log_colormap(values: Values) -> Picture:
-    """Values in [0.001, 1], logarithmically."""
+    """Map values from 0.001 to 1 to colours, logarithmically."""
     with np.errstate(divide="ignore"):
         return _apply_colormap(1 + np.log10(values) / _DECADES, "inferno")
 
 
 class Scene(NamedTuple):
-    """What there is to see of a model."""
+    """The cells of one model in one frame, and what they should show."""
 
     cells: Float[np.ndarray, "height width channels"]
     before: Float[np.ndarray, "height width channels"]
-    """The cells one frame before."""
+    """The cells in the frame before."""
     expected: Float[np.ndarray, "height width 4"]
-    """What the first four channels should be."""
+    """The target: RGBA premultiplied by alpha."""
     mse: float = 0
-    """Of the whole grid, over RGBA."""
+    """MSE over RGBA of the whole grid, also where `cells` are only a part of it."""
 
 
 class Panel(NamedTuple):
-    """A labelled picture, a pixel a cell."""
+    """A labelled picture of one pixel a cell."""
 
     label: str
     picture: Picture
 
 
-def _view_rgba(scene: Scene, ground: Background, scale: int) -> list[Panel]:
-    return [Panel("RGBA", compose(scene.cells[..., :4], ground, scale))]
+def _view_rgba(scene: Scene, background: Background, scale: int) -> list[Panel]:
+    return [Panel("RGBA", compose(scene.cells[..., :4], background, scale))]
 
 
-def _view_alpha(scene: Scene, ground: Background, scale: int) -> list[Panel]:
+def _view_alpha(scene: Scene, background: Background, scale: int) -> list[Panel]:
     return [Panel("alpha, 0 to 1", _apply_colormap(scene.cells[..., 3], "gray"))]
 
 
-def _view_hidden(scene: Scene, ground: Background, scale: int) -> list[Panel]:
+def _view_hidden(scene: Scene, background: Background, scale: int) -> list[Panel]:
     hidden = np.moveaxis(scene.cells[..., 4:], -1, 0)
     if not len(hidden):
         raise UsageError("this model has no hidden channels to show", "choose another --view")
@@ -78,20 +75,20 @@ def _view_hidden(scene: Scene, ground: Background, scale: int) -> list[Panel]:
     return [Panel(f"channel {i}, -1 to 1" if i == 4 else f"{i}", picture) for i, picture in enumerate(pictures, 4)]
 
 
-def _view_change(scene: Scene, ground: Background, scale: int) -> list[Panel]:
+def _view_change(scene: Scene, background: Background, scale: int) -> list[Panel]:
     return [Panel("change, 0.001 to 1", _apply_log_colormap(np.abs(scene.cells - scene.before).mean(-1)))]
 
 
-def _view_error(scene: Scene, ground: Background, scale: int) -> list[Panel]:
+def _view_error(scene: Scene, background: Background, scale: int) -> list[Panel]:
     return [Panel("error, 0.001 to 1", _apply_log_colormap(np.abs(scene.cells[..., :4] - scene.expected).mean(-1)))]
 
 
-def _view_all(scene: Scene, ground: Background, scale: int) -> list[Panel]:
+def _view_all(scene: Scene, background: Background, scale: int) -> list[Panel]:
     hidden = [_view_hidden] if scene.cells.shape[-1] > 4 else []
     return [
         panel
         for view in (_view_rgba, _view_alpha, _view_change, _view_error, *hidden)
-        for panel in view(scene, ground, scale)
+        for panel in view(scene, background, scale)
     ]
 
 
@@ -103,10 +100,13 @@ VIEWS: dict[View, Callable[[Scene, Background, int], list[Panel]]] = {
     View.ERROR: _view_error,
     View.ALL: _view_all,
 }
-"""Panels that each view shows of a scene, over a background, drawn with so many pixels a cell."""
+"""For each view a function that draws its panels of a scene.
+
+`scale` is the side in pixels with which a cell will be shown; it sets the size of the checkerboard.
+"""
 
 
-def view_palette(view: View) -> list[Picture]:
-    """The colour maps that a view draws with, as pictures."""
+def list_view_colours(view: View) -> list[Picture]:
+    """Return the colormaps of a view as pictures of 16 × 16 pixels."""
     maps = {View.ALPHA: ["gray"], View.HIDDEN: ["RdBu_r"], View.CHANGE: ["inferno"], View.ERROR: ["inferno"]}
     return [_load_colormap(name).reshape(16, 16, 3) for name in maps.get(view, ["gray", "inferno", "RdBu_r"])]

@@ -11,13 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-from ncatool.cli.compare import Wish
+from ncatool.cli.compare import ComparisonOutputs
 from ncatool.config.names import Filter, Metric
 from ncatool.data.target import Target
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluation import models, svg_plot, table
-from ncatool.evaluation.models import Candidate, Evaluation, find_models, load_candidates
 from ncatool.evaluation.measures import measure_model
+from ncatool.evaluation.models import Candidate, Evaluation, find_models, load_candidates
 from ncatool.evaluation.protocol import Protocol
 from ncatool.evaluation.report import split_settings
 from ncatool.evaluation.table import Column, find_best, format_number, sort_evaluations
@@ -208,7 +208,7 @@ def test_targets_that_differ_are_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wish", "what"),
+    ("outputs", "what"),
     [
         ({"sort": "speed"}, "no column 'speed'"),
         ({"csv": Path("a.txt")}, "a.txt does not end in .csv"),
@@ -219,10 +219,10 @@ def test_targets_that_differ_are_told(tmp_path):
         ({"csv": Path("nowhere/a.csv")}, "nowhere cannot be written"),
     ],
 )
-def test_wishes_that_cannot_be_granted(wish, what):
+def test_outputs_that_cannot_be_written(outputs, what):
     nothing = {"metric": Metric.MSE, "sort": None, "csv": None, "picture": None, "animation": None, "report": None}
     with pytest.raises(NcatoolError) as caught:
-        Wish(**(nothing | wish)).check(False)
+        ComparisonOutputs(**(nothing | outputs)).check(False)
     assert what in caught.value.what
     assert caught.value.hint
 
@@ -304,12 +304,12 @@ def test_charts_thin_out_long_curves_and_survive_explosions():
     line = svg_plot.compute_band(values)
     assert len(line.x) < 400
     assert line.x[-1] == 5000
-    assert (line.low[0], line.middle[0], line.high[0]) == pytest.approx((0.15, 0.2, 0.3))
-    assert line.high[-1] == 1000
+    assert (line.lower[0], line.median[0], line.upper[0]) == pytest.approx((0.15, 0.2, 0.3))
+    assert line.upper[-1] == 1000
     drawn = svg_plot.draw_svg([line, None], "step", "MSE")
     assert drawn.startswith("<svg")
     assert drawn == svg_plot.draw_svg([line, None], "step", "MSE")
-    assert len({(svg_plot.curve_colour(i), svg_plot.line_style(i)) for i in range(40)}) == 40
+    assert len({(svg_plot.get_curve_colour(i), svg_plot.get_line_style(i)) for i in range(40)}) == 40
 
 
 def test_a_model_that_explodes_has_its_row(runs):

@@ -12,16 +12,12 @@ from skimage.metrics import structural_similarity
 
 from ncatool.config.names import Damage
 from ncatool.errors import UsageError
-from ncatool.evaluation import protocol as trials
-from ncatool.evaluation.protocol import (
-    DamageResult,
-    Protocol,
-    Quartiles,
-    compute_quartiles,
-    measure_model,
-    measure_ssim,
-    run_trajectory,
-)
+from ncatool.evaluation import measures
+from ncatool.evaluation.measures import measure_model
+from ncatool.evaluation.protocol import Protocol
+from ncatool.evaluation.quartiles import Quartiles, compute_quartiles, find_end, find_first
+from ncatool.evaluation.ssim import measure_ssim
+from ncatool.evaluation.trajectory import DamageResult, make_damage_mask, run_trajectory
 from ncatool.nca.model_file import load_model
 from ncatool.nca.rule import step
 from tests.rendering.test_playback import lively
@@ -40,8 +36,8 @@ def test_quartiles_by_hand():
 
 def test_first_and_last_by_hand():
     true = np.array([[0, 0, 1, 0], [0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1]], bool)
-    assert trials._find_first(true).tolist() == [2, math.inf, 0, 3]
-    assert trials._find_last(true).tolist() == [3, 0, 2, math.inf]
+    assert find_first(true).tolist() == [2, math.inf, 0, 3]
+    assert find_end(true).tolist() == [3, 0, 2, math.inf]
 
 
 def wound(before, *errors):
@@ -138,12 +134,12 @@ def test_all_measures_agree_with_a_second_computation(rollouts):
     start = torch.zeros(rollouts, 28, 28, 16)
     start[:, 14, 14, 3:] = 1
     states = dense(model, start, masks(5, 230))
-    expected = {name: [] for name in ("growth", "first_good", "persistence", "worst", "settling")}
+    expected = {name: [] for name in ("growth", "grown_step", "persistence", "worst", "settling")}
     for i in range(rollouts):
         errors = [mse(state[i : i + 1]) for state in states]
         moves = [(b[i, ..., :4] - a[i, ..., :4]).abs().mean().item() for a, b in pairwise(states)]
         expected["growth"].append(errors[96])
-        expected["first_good"].append(next(n for n, value in enumerate(errors) if value < 1e-3))
+        expected["grown_step"].append(next(n for n, value in enumerate(errors) if value < 1e-3))
         expected["persistence"].append(statistics.median(errors[200:]))
         expected["worst"].append(max(errors[200:]))
         moving = [n for n, value in enumerate(moves) if value >= 1e-3]
@@ -168,14 +164,14 @@ def test_all_measures_agree_with_a_second_computation(rollouts):
         assert tuple(found.damage[shape].regeneration) == pytest.approx(quartiles(undone), rel=0.02, abs=0.02), shape
         if all(map(math.isfinite, steps)):
             assert tuple(found.damage[shape].healing_steps) == pytest.approx(quartiles(steps), abs=1)
-    circle = trials.damage_mask(model, Damage.CIRCLE)
+    circle = make_damage_mask(model, Damage.CIRCLE)
     assert circle.sum() == sum((y - 13.5) ** 2 + (x - 13.5) ** 2 <= 8.4**2 for y in range(28) for x in range(28))
     assert found.dead == found.exploded == 0
 
 
 def test_rollouts_that_do_not_fit_into_memory_at_once(monkeypatch):
     """Batches are trials of their own, with seeds that go on counting."""
-    monkeypatch.setattr(trials, "_MAX_STATE_VALUES", 2 * 13 * 13 * 6)
+    monkeypatch.setattr(measures, "_MAX_STATE_VALUES", 2 * 13 * 13 * 6)
     ticks = []
     trial = Protocol(rollouts=3, steps=200, seed=7)
     joined = measure_model(lively(), trial, lambda: ticks.append(1))

@@ -21,9 +21,9 @@ from ncatool.data.target import Target
 from ncatool.engine import build
 from ncatool.engine.rollout import draw_fire_masks
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.formats import c_header, distill, page
+from ncatool.formats import browser, c_header, distill
 from ncatool.formats import exporting as exporting
-from ncatool.formats.common import run_dense, seed_state
+from ncatool.formats.common import run_dense, make_seed_state
 from ncatool.formats.exporting import check_parity, choose_format, export_model
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.model_file import ModelData, load_model
@@ -124,7 +124,7 @@ def test_an_onnx_rollout_grows_the_picture_and_draws_its_own_masks(tmp_path):
     model = golden()
     export_model(model, {}, "phantom", tmp_path / "m.onnx", ExportFormat.ONNX, rollout=300)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
-    state = seed_state(model).repeat(4, 1, 1, 1).numpy()
+    state = make_seed_state(model).repeat(4, 1, 1, 1).numpy()
     (final,) = session.run(None, {"start": state})
     errors = ((final[..., :4] - model.target.premultiply()) ** 2).mean(axis=(1, 2, 3))
     assert np.median(errors) < 1e-3
@@ -257,8 +257,8 @@ def test_identifiers():
 def test_a_page_is_followed_in_a_browser_or_written_unchecked(tmp_path, monkeypatch):
     found = export_model(golden(), {}, "m", tmp_path / "m.html", ExportFormat.HTML)
     assert found.difference is None or found.difference < 1e-4
-    assert (found.difference is None) == (not any(map(shutil.which, page.BROWSERS)))
-    monkeypatch.setattr(page, "BROWSERS", ())
+    assert (found.difference is None) == (not any(map(shutil.which, browser.BROWSERS)))
+    monkeypatch.setattr(browser, "BROWSERS", ())
     assert export_model(golden(), {}, "m", tmp_path / "unchecked.html", ExportFormat.HTML).difference is None
     assert (tmp_path / "unchecked.html").read_bytes() == (tmp_path / "m.html").read_bytes()
 
@@ -306,6 +306,6 @@ def test_the_reference_is_the_dense_rule():
     """Which the engine's own tests compare with everything else; here: it follows the masks it is given."""
     model = golden()
     generator = torch.Generator().manual_seed(0)
-    fire = draw_fire_masks(5, seed_state(model), 0.5, generator)
+    fire = draw_fire_masks(5, make_seed_state(model), 0.5, generator)
     assert not torch.equal(run_dense(model, fire), run_dense(model, ~fire))
-    assert torch.equal(run_dense(model, fire[:0]), seed_state(model))
+    assert torch.equal(run_dense(model, fire[:0]), make_seed_state(model))

@@ -15,6 +15,7 @@ from ncatool.config.schema import ModelConfig
 from ncatool.data.target import Target
 from ncatool.errors import NcatoolError
 from ncatool.formats import page as pages
+from ncatool.formats.browser import run as run_page
 from ncatool.nca.model_file import ModelData, load_model
 from ncatool.nca.rule import step
 from ncatool.nca.state import make_seed
@@ -335,7 +336,7 @@ def test_hostile_names_and_records(visit, value):
     assert page.inner_text("h1") == pages.clean_text(value)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     if value == HOSTILE:
-        assert pages.run(model, Path("hostile.html"), fire_masks(model, 2)) is not None, "the true body is found"
+        assert run_page(model, Path("hostile.html"), fire_masks(model, 2)) is not None, "the true body is found"
 
 
 @pytest.mark.parametrize("record", [{}, {"train": 3, "target": [], "model": "x"}, {"train": {"loss": None}}])
@@ -425,7 +426,7 @@ def test_both_engines_compute_the_rule(visit, path, backend):
         model = make()
         fire = fire_masks(model, 64)
         packed = base64.b64encode(np.packbits(fire.numpy().reshape(-1), bitorder="little").tobytes()).decode()
-        found = page.evaluate(REPLAY, [pages.page_data(model, name), backend, 64, packed])
+        found = page.evaluate(REPLAY, [pages.make_page_data(model, name), backend, 64, packed])
         expected = stepped(model, fire).flatten()
         error = (torch.from_numpy(decoded(found)) - expected).abs().max().item()
         living = (expected != 0).float().mean().item()
@@ -438,51 +439,26 @@ def test_both_engines_compute_the_rule(visit, path, backend):
 def test_the_exported_page_itself_is_stepped(browser, path, backend):
     model = load_model(GOLDEN)
     fire = fire_masks(model, 64)
-    found = pages.run(model, path, fire, backend=backend)
+    found = run_page(model, path, fire, engine=backend)
     assert found is not None
     assert (found - stepped(model, fire)).abs().max() < 1e-3
     if backend == "plain":
-        assert torch.equal(found, pages.run(model, path, fire))
+        assert torch.equal(found, run_page(model, path, fire))
 
 
 def test_without_a_browser_there_is_nothing_to_compare(path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     model = load_model(GOLDEN)
-    assert pages.run(model, path, fire_masks(model, 1)) is None
+    assert run_page(model, path, fire_masks(model, 1)) is None
 
 
-def test_a_page_that_does_not_work_is_told(browser, path):
+def test_a_page_that_does_not_work_is_an_error(browser, path):
     Path("broken.html").write_text(path.read_text().replace("class Plain", "class Broken"))
     model = load_model(GOLDEN)
-    with pytest.raises(NcatoolError, match="could not be stepped"):
-        pages.run(model, Path("broken.html"), fire_masks(model, 1))
+    with pytest.raises(NcatoolError, match="could not be run in a browser"):
+        run_page(model, Path("broken.html"), fire_masks(model, 1))
 
 
 def test_json_ends_no_script():
-    assert json.loads(pages._to_script_json("</script>&\u2028")) == "</script>&\u2028"
-    assert not set("<>&\u2028") & set(pages._to_script_json("</script>&\u2028"))
-
-
-SPEED = """([given, backend]) => {
-  const model = new ncatool.Model(given);
-  const grown = model.empty();
-  for (let cell = 0; cell < model.cells; cell++) {
-    const [y, x] = [Math.floor(cell / model.width), cell % model.width];
-    const inside = Math.min(y, x, model.height - 1 - y, model.width - 1 - x) >= model.padding;
-    if (inside) grown.fill(0.5, cell * model.lanes, cell * model.lanes + model.channels);
-  }
-  const engine = new ncatool.ENGINES[backend](model);
-  const times = Array.from({ length: 8 }, () => ncatool.secondsAStep(engine, grown, ncatool.masks(model, 77)));
-  return 1 / Math.min(...times);
-}"""
-
-
-def test_speed(visit, path):
-    """A low bar: this is for the eye, on a machine that may be busy."""
-    page = visit(path)
-    page.click("#pause")
-    model = random_model(height=40, width=40, padding=16, channels=16, hidden=128, scale=0.001)
-    for backend in ("plain", "webgl"):
-        rate = page.evaluate(SPEED, [pages.page_data(model, "speed"), backend])
-        print(f"{backend}: {rate:.0f} steps a second on 72x72 cells, 40x40 alive")
-        assert rate > (10 if backend == "plain" else 0)
+    assert json.loads(pages.to_script_json("</script>&\u2028")) == "</script>&\u2028"
+    assert not set("<>&\u2028") & set(pages.to_script_json("</script>&\u2028"))

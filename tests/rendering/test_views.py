@@ -7,7 +7,7 @@ from PIL import Image
 from ncatool.config.names import View
 from ncatool.errors import UsageError
 from ncatool.nca.picture import WHITE, Background, compose, enlarge, parse_background
-from ncatool.rendering.sheet import arrange_sheet, default_scale
+from ncatool.rendering.sheet import arrange_sheet, choose_scale
 from ncatool.rendering.views import VIEWS, Scene
 
 
@@ -17,7 +17,7 @@ def test_colours_by_hand():
     assert picture[0, 0].tolist() == [128, 128, 0]
     assert picture[0, 1].tolist() == [255, 0, 0]
     assert enlarge(picture, 2).shape == (2, 4, 3)
-    assert (default_scale(28, 28), default_scale(72, 40), default_scale(900, 900)) == (10, 3, 1)
+    assert (choose_scale(28, 28), choose_scale(72, 40), choose_scale(900, 900)) == (10, 3, 1)
 
 
 def test_transparent_and_checkered_grounds():
