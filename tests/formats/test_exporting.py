@@ -23,7 +23,7 @@ from ncatool.engine.rollout import draw_fire_masks
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.formats import browser, c_header, distill
 from ncatool.formats import exporting as exporting
-from ncatool.formats.common import run_dense, make_seed_state
+from ncatool.formats.common import make_seed_state, run_dense
 from ncatool.formats.exporting import check_parity, choose_format, export_model
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.model_file import ModelData, load_model
@@ -88,7 +88,7 @@ def test_an_artefact_that_strays_is_not_let_out(form, tmp_path, monkeypatch):
         monkeypatch.setattr(
             distill, "read_weights", lambda path: golden().weights._replace(output_weight=torch.ones(16, 128))
         )
-        with pytest.raises(NcatoolError, match="with weights of 8 bits the picture's error is"):
+        with pytest.raises(NcatoolError, match="with 8-bit weights the MSE at step 500 is"):
             export_model(golden(), {}, "m", tmp_path / "out", form)
         return
     with pytest.raises(NcatoolError, match=r"differs from the model by 0\.01"):
@@ -167,7 +167,7 @@ def test_bytes_of_the_article_by_hand():
 @pytest.mark.parametrize(
     ("settings", "what"),
     [
-        ({"filter": Filter.MEAN}, "knows only sobel"),
+        ({"filter": Filter.MEAN}, "supports only sobel"),
         ({"channels": 6}, "packs four channels"),
         ({"hidden": 9}, "packs four"),
     ],
