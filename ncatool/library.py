@@ -188,7 +188,7 @@ def train(
                 progress(report)
         if run.trainer.iteration < config.train.iterations:
             raise KeyboardInterrupt
-        run.finish()
+        run.write_results()
     return load(out, config.train.device)
 
 

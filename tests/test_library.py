@@ -81,6 +81,10 @@ def test_training_reports_and_leaves_a_runs_files():
     assert model.record["train"]["batch_size"] == 2
     for ending in (".safetensors", ".toml", ".csv", ".png", ".checkpoint.safetensors"):
         assert Path(f"a{ending}").exists()
+    flags = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", value)]
+    assert run_in_process("train", "--target", "phantom", *flags, "--out", "c.safetensors").returncode == 0
+    for ending in (".safetensors", ".csv", ".png"):
+        assert Path(f"a{ending}").read_bytes() == Path(f"c{ending}").read_bytes(), ending
     tuned = ncatool.train("phantom", "b.safetensors", **{**TINY, "from_": "a.safetensors", "iterations": 1})
     assert tuned.record["train"]["initial"] == "a.safetensors"
 

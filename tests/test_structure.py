@@ -177,5 +177,5 @@ def test_functions_stay_short():
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef)
     )
-    assert lengths[len(lengths) // 2] <= 9
+    assert lengths[len(lengths) // 2] <= 6
     assert lengths[len(lengths) * 9 // 10] < 30

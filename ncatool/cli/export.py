@@ -52,7 +52,7 @@ def export(
 
 
 def _describe_check(parity: Parity, form: ExportFormat) -> dict[str, Any]:
-    from ncatool.formats.exporting import EXPORT_KINDS, PARITY_STEPS, TOLERANCE
+    from ncatool.formats.exporting import EXPORT_KINDS, PARITY_STEPS, PARITY_TOLERANCE
 
     if parity.difference is None:
         return {"checked": False}
@@ -60,6 +60,6 @@ def _describe_check(parity: Parity, form: ExportFormat) -> dict[str, Any]:
         "checked": True,
         "steps": PARITY_STEPS,
         "largest_difference": parity.difference,
-        **({"tolerance": TOLERANCE} if EXPORT_KINDS[form].exact else {}),
+        **({"tolerance": PARITY_TOLERANCE} if EXPORT_KINDS[form].exact else {}),
         **{name: value for name, value in parity.facts.items() if name != "player_differs"},
     }

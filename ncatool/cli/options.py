@@ -23,7 +23,7 @@ from ncatool.config.names import (
 )
 from ncatool.files.toml import read_toml
 
-TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE, DOWNLOAD, SAMPLES, MEASURES = (
+TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE, DOWNLOAD, SAMPLES, MEASURES_PANEL = (
     "Target", "Training", "The rule", "Output", "Running", "Picture", "Download", "Samples", "Measures",
 )  # fmt: skip
 
@@ -170,13 +170,16 @@ Rotate = Annotated[
     float, make_option(PICTURE, "rotate", "Turn the cells' sense of direction, counter-clockwise.", metavar="DEGREES")
 ]
 
-Rollouts = Annotated[int, make_option(MEASURES, "rollouts", "Independent rollouts of each model.", min=1, max=4096)]
-EvaluationSteps = Annotated[int, make_option(MEASURES, "steps", "Steps of each rollout.", min=200, max=1_000_000)]
-MetricOption = Annotated[Metric, make_option(MEASURES, "metric", "How the table tells errors.")]
+Rollouts = Annotated[
+    int, make_option(MEASURES_PANEL, "rollouts", "Independent rollouts of each model.", min=1, max=4096)
+]
+EvaluationSteps = Annotated[int, make_option(MEASURES_PANEL, "steps", "Steps of each rollout.", min=200, max=1_000_000)]
+MetricOption = Annotated[Metric, make_option(MEASURES_PANEL, "metric", "How the table tells errors.")]
 Sort = Annotated[
     str | None,
     typer.Option(
-        "--sort", help="Measure or column to sort by, the best first.", rich_help_panel=MEASURES, metavar="COLUMN",
+        "--sort", help="Measure or column to sort by, the best first.", rich_help_panel=MEASURES_PANEL,
+        metavar="COLUMN",
         show_default="filter, loss, damage, target",
     ),
 ]  # fmt: skip
@@ -188,10 +191,10 @@ def _written(name: str, text: str, metavar: str) -> Any:
 
 Csv = Annotated[Path | None, _written("csv", "Write all measures, a row a model.", "OUT.csv")]
 ComparePicture = Annotated[
-    Path | None, _written("picture", "Write stages, wound and error of each model as a sheet.", "OUT.png")
+    Path | None, _written("picture", "Write stages, damage and error of each model as a sheet.", "OUT.png")
 ]
 Animation = Annotated[
-    Path | None, _written("animation", "Write all models growing side by side, wounded together.", "OUT.gif")
+    Path | None, _written("animation", "Write all models growing side by side, damaged together.", "OUT.gif")
 ]
 Report = Annotated[Path | None, _written("report", "Write one page of numbers, curves and pictures.", "OUT.html")]
 

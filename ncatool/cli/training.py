@@ -50,7 +50,7 @@ def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:
         advice = f"go on: ncatool resume {run.files.model}" if run.config.train.checkpoint else "without a checkpoint"
         terminal.print_note(f"stopped after iteration {done}, everything saved; {advice}")
         raise typer.Exit(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
-    terminal.print_result({"wrote": str(run.files.model), **run.finish()})
+    terminal.print_result({"wrote": str(run.files.model), **run.write_results()})
 
 
 def train_with_progress(run: Run, preview: bool, log: Callable[[Report], None] | None = None) -> int | None:
@@ -81,7 +81,7 @@ def _draw_preview(run: Run) -> RenderableType:
     from ncatool.rendering.half_blocks import draw_half_blocks
 
     width = max(1, terminal.stderr_console().width // 2 - 2)
-    pictures = (run.trainer.target.premultiply(), run.trainer.last[0, ..., :4].cpu().numpy())
+    pictures = (run.trainer.target.premultiply(), run.trainer.last_state[0, ..., :4].cpu().numpy())
     table = Table.grid(padding=(0, 2))
     table.add_row("target", f"iteration {run.trainer.iteration}")
     table.add_row(*(draw_half_blocks(compose(visible, BLACK), width) for visible in pictures))

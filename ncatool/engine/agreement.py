@@ -14,7 +14,7 @@ from ncatool.nca.weights import draw_weights
 
 DEFAULT_MODEL = ModelConfig()
 
-TOLERANCE = {Precision.FLOAT32: 1e-4, Precision.BFLOAT16: 2e-2}
+ENGINE_TOLERANCE = {Precision.FLOAT32: 1e-4, Precision.BFLOAT16: 2e-2}
 """Largest difference from the dense rule in an engine that is trusted, as a share of the largest value."""
 
 
@@ -41,4 +41,6 @@ def agrees_with_dense(
         tape = one.record(state, fire)
         first, gradients = one.reverse(tape, state)
         outcomes.append((tape.final.detach(), first, *gradients))
-    return all((a - b).abs().max() <= TOLERANCE[precision] * b.abs().max() for a, b in zip(*outcomes, strict=True))
+    return all(
+        (a - b).abs().max() <= ENGINE_TOLERANCE[precision] * b.abs().max() for a, b in zip(*outcomes, strict=True)
+    )

@@ -20,14 +20,14 @@ from ncatool.engine import build
 from ncatool.engine.agreement import DEFAULT_MODEL, agrees_with_dense
 from ncatool.engine.interface import Tape
 from ncatool.engine.structures import Gradient, Grid, Log, Net, declare_functions
-from ncatool.engine.workers import BufferPool, Workers
+from ncatool.engine.workers import BufferPool, ThreadWorkers
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.types import Fire, Parameters, State
 
 _CHECKED_MODELS = (DEFAULT_MODEL, ModelConfig(channels=5, hidden=7, boundary=Boundary.WRAP))
 """Models that a new library is compared with the dense rule for: whole vectors, and padded ones on a wrapping grid."""
 
-_logs, _scratch, _workers = BufferPool(), BufferPool(), Workers()
+_logs, _scratch, _workers = BufferPool(), BufferPool(), ThreadWorkers()
 _threads: int | None = None
 
 

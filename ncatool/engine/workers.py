@@ -31,7 +31,7 @@ class BufferPool:
             self._free.append(buffer)
 
 
-class Workers:
+class ThreadWorkers:
     """One pool of threads, replaced when another number of threads is asked for."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ from ncatool.nca.types import Fire, State
 
 PARITY_STEPS = 64
 """Steps of the rollout that the exported file and the dense rule are compared over."""
-TOLERANCE = 1e-3
+PARITY_TOLERANCE = 1e-3
 """Largest difference allowed in any channel after these steps: rounding errors, which grow from step to step."""
 
 Run = Callable[[ModelData, Path, Fire], State | None]
@@ -109,10 +109,10 @@ def check_parity(model: ModelData, path: Path, form: ExportFormat) -> Parity:
     difference = (actual - expected).abs().max().item()
     if not kind.exact:
         return Parity(difference, distill.measure_quantisation(model, path))
-    if not difference <= TOLERANCE:
+    if not difference <= PARITY_TOLERANCE:
         raise NcatoolError(
             f"the .{form} differs from the model by {difference:.2g} after {PARITY_STEPS} steps, "
-            f"more than {TOLERANCE:g}",
+            f"more than {PARITY_TOLERANCE:g}",
             "nothing was written; please report this with the model file",
         )
     return Parity(difference)

@@ -87,7 +87,7 @@ def _is_folder(path: Path, text: str) -> bool:
 
 @contextmanager
 def _name_output_in_errors(text: str) -> Iterator[None]:
-    """An output's failure is told in its name: not in that of another one, which it would reach next."""
+    """Name the output that failed in the error, not another one that is open, too."""
     try:
         yield
     except BrokenPipeError:

@@ -17,7 +17,7 @@ from ncatool.errors import UsageError
 from ncatool.nca.picture import WHITE, Picture, enlarge
 from ncatool.rendering.sheet import arrange_sheet
 
-TILE_PIXELS = 84
+SAMPLE_TILE_PIXELS = 84
 """Approximate side of a sample on a sheet."""
 
 
@@ -38,7 +38,7 @@ def draw_samples(
     dataset: DataSet, split: str, indices: list[int], colormap: Colormap, root: Path | None
 ) -> Image.Image:
     """Draw samples in rows, each with its index below; a volume is shown as its middle axial slice."""
-    scale = max(1, round(TILE_PIXELS / dataset.size))
+    scale = max(1, round(SAMPLE_TILE_PIXELS / dataset.size))
     samples = (sample for sample, _ in medmnist.read_samples(dataset, split, indices, root))
     images = (sample[dataset.size // 2] if dataset.is_volume else sample for sample in samples)
     pictures = [enlarge(_convert_to_rgb(image, colormap), scale) for image in images]

@@ -15,7 +15,7 @@ from ncatool.rendering.timeline import Moment
 if TYPE_CHECKING:
     from av import VideoStream
 
-INSTALL_HINT = "pip install 'ncatool[video]'"
+VIDEO_INSTALL_HINT = "pip install 'ncatool[video]'"
 
 
 def check_available() -> None:
@@ -23,7 +23,7 @@ def check_available() -> None:
     try:
         import av  # noqa: F401
     except ImportError:
-        raise NcatoolError("videos need the package av, which is not installed", INSTALL_HINT) from None
+        raise NcatoolError("videos need the package av, which is not installed", VIDEO_INSTALL_HINT) from None
 
 
 class _Video:

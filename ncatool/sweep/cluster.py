@@ -30,7 +30,7 @@ RECONNECT_TIMEOUT = 120.0
 QUEUED_JOBS = 16
 """Jobs queued at the scheduler beyond two for each thread, so that an adaptive cluster sees that it should grow."""
 NOT_INSTALLED = "a cluster needs Dask, which is not installed"
-INSTALL_HINT = "run: pip install 'ncatool[cluster]'"
+CLUSTER_INSTALL_HINT = "run: pip install 'ncatool[cluster]'"
 
 _stopping: set[str] = set()
 """In a worker: tokens of the sweeps whose runs should save everything and end."""
@@ -86,7 +86,7 @@ class ClusterWorkers:
             from distributed.comm.addressing import parse_address
             from distributed.comm.registry import get_backend
         except ModuleNotFoundError:
-            raise NcatoolError(NOT_INSTALLED, INSTALL_HINT) from None
+            raise NcatoolError(NOT_INSTALLED, CLUSTER_INSTALL_HINT) from None
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # `note` says what matters
         warnings.filterwarnings("ignore", "Sending large graph", UserWarning)  # a job may hold a checkpoint
         options = {"scheduler_file": self._address} if self._address.endswith(".json") else {"address": self._address}

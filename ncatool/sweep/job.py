@@ -198,7 +198,7 @@ def _run_in_folder(
                 last_progress = now
         if run.trainer.iteration < job.config.train.iterations:
             return Ending.STOPPED
-        run.finish()
+        run.write_results()
         return Ending.FINISHED
 
 

@@ -104,12 +104,12 @@ class VectorisedWorkers:
         if is_done:
             yield from self._finish(active)
         else:
-            active.run.share = CHECKPOINT_SHARE / len(self._active)  # the limit holds for all together
+            active.run.checkpoint_share = CHECKPOINT_SHARE / len(self._active)  # the limit holds for all together
             active.run.save_if_due()
 
     def _finish(self, active: _ActiveRun) -> Iterator[Message]:
         active.run.end_session()
-        active.run.finish()
+        active.run.write_results()
         yield self._remove(active.job.name, Ending.FINISHED)
 
     def _stop_all(self) -> Iterator[Message]:

@@ -51,10 +51,10 @@ def load_checkpoint(
     with open_tensors(path) as file:
         facts = read_header_table(path, file, "facts")
         target = read_target(path, file)
-        wanted = expected(facts, target)
-        strange = set(file.keys()) - set(wanted) - {"target"}
-        if strange:
-            raise NcatoolError(f"{path} holds the unknown tensor {min(strange)}", WHOLE_FILE_HINT)
-        tensors = {name: read_tensor(path, file, name, *wanted[name]) for name in wanted}
+        kinds = expected(facts, target)
+        unknown = set(file.keys()) - set(kinds) - {"target"}
+        if unknown:
+            raise NcatoolError(f"{path} holds the unknown tensor {min(unknown)}", WHOLE_FILE_HINT)
+        tensors = {name: read_tensor(path, file, name, *kind) for name, kind in kinds.items()}
         check_checksum(path, file)
         return tensors, target, facts

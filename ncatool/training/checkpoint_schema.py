@@ -43,19 +43,19 @@ def _check_number(facts: Mapping[str, Any], name: str, kind: type[int] | type[fl
 
 def check_numbers(facts: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
     """Return the trainer's numbers; raise UsageError for one that is out of range."""
-    told = _get_table(facts, "trainer")
-    guard = _get_table(told, "guard")
-    done = _check_number(told, "iteration", int, 0, config.train.iterations)
+    trainer = _get_table(facts, "trainer")
+    guard = _get_table(trainer, "guard")
+    iteration = _check_number(trainer, "iteration", int, 0, config.train.iterations)
     snapshots = guard.get("snapshots")
     if not isinstance(snapshots, list) or len(snapshots) not in (1, 2) or not all(type(i) is int for i in snapshots):
         raise UsageError(f"snapshots is {shorten(snapshots)}", "expected one or two iterations")
     return {
-        "iteration": done,
-        "bias": told.get("bias") is True,
-        "fire_bytes": _check_number({"fire_bytes": _GENERATOR_BYTES, **told}, "fire_bytes", int, 1, 2**16),
+        "iteration": iteration,
+        "bias": trainer.get("bias") is True,
+        "fire_bytes": _check_number({"fire_bytes": _GENERATOR_BYTES, **trainer}, "fire_bytes", int, 1, 2**16),
         "guard": {
             "failures": _check_number(guard, "failures", int, 0, 100),
-            "good": _check_number(guard, "good", int, 0, done),
+            "good": _check_number(guard, "good", int, 0, iteration),
             "caution": _check_number(guard, "caution", float, 0, 1),
             "snapshots": snapshots,
         },
@@ -67,7 +67,7 @@ def check_seconds(facts: Mapping[str, Any]) -> float:
     return float(_check_number(facts, "seconds", float, 0, math.inf))
 
 
-def list_tensors(config: RunConfig, target: Target, told: Mapping[str, Any]) -> ExpectedTensors:
+def list_tensors(config: RunConfig, target: Target, numbers: Mapping[str, Any]) -> ExpectedTensors:
     """Return shape and dtype of every tensor that a checkpoint of this run must hold."""
     model, train = config.model, config.train
     weights: dict[str, tuple[int, ...]] = {
@@ -75,31 +75,30 @@ def list_tensors(config: RunConfig, target: Target, told: Mapping[str, Any]) -> 
         "hidden.bias": (model.hidden,),
         "output.weight": (model.channels, model.hidden),
     }
-    if told["bias"]:
+    if numbers["bias"]:
         weights["output.bias"] = (model.channels,)
     shapes = list(weights.values())
     pool = 0 if train.regime is Regime.GROWING else train.pool_size
-    iteration, guard = told["iteration"], told["guard"]
+    iteration, guard = numbers["iteration"], numbers["guard"]
     # Adam has no state before its first step, and none is taken while the first batches are bad.
-    stepped = iteration > 0 and (guard["failures"] == 0 or guard["good"] > 0 or guard["snapshots"][0] > 0)
+    has_stepped = iteration > 0 and (guard["failures"] == 0 or guard["good"] > 0 or guard["snapshots"][0] > 0)
     expected: dict[str, tuple[tuple[int, ...], str]] = {
         **{f"weights.{name}": (shape, "F32") for name, shape in weights.items()},
-        **(_list_optimiser_tensors("optimiser", shapes) if stepped else {}),
+        **(_list_optimiser_tensors("optimiser", shapes) if has_stepped else {}),
         "pool": ((pool, *target.shape, model.channels), "F32"),
         "generator.draws": ((_GENERATOR_BYTES,), "U8"),
-        "generator.fire": ((told["fire_bytes"],), "U8"),
+        "generator.fire": ((numbers["fire_bytes"],), "U8"),
         "rows": ((iteration, 4), "F64"),
     }
-    for j, at in enumerate(guard["snapshots"]):
+    for j, snapshot in enumerate(guard["snapshots"]):
         expected |= {f"guard.{j}.weights.{i}": (shape, "F32") for i, shape in enumerate(shapes)}
-        expected |= _list_optimiser_tensors(f"guard.{j}.optimiser", shapes) if at > 0 else {}
+        expected |= _list_optimiser_tensors(f"guard.{j}.optimiser", shapes) if snapshot > 0 else {}
     return expected
 
 
 def _list_optimiser_tensors(name: str, shapes: list[tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], str]]:
-    each = {"step": None, "exp_avg": shapes, "exp_avg_sq": shapes}
     return {
-        f"{name}.{i}.{what}": (() if like is None else like[i], "F32")
-        for i in range(len(shapes))
-        for what, like in each.items()
+        f"{name}.{i}.{part}": (() if part == "step" else shape, "F32")
+        for i, shape in enumerate(shapes)
+        for part in ("step", "exp_avg", "exp_avg_sq")
     }

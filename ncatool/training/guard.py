@@ -15,7 +15,7 @@ from ncatool.nca.state import has_living_cells
 from ncatool.nca.tensor_file import select_prefix
 from ncatool.training.adam import Adam
 
-MAX_ABS_STATE = 100.0
+MAX_ABS_TRAINING_STATE = 100.0
 """Largest magnitude of any channel of a state that has not exploded."""
 
 
@@ -42,6 +42,7 @@ class BatchCheck:
 
     @property
     def usable(self) -> bool:
+        """Whether the batch can be learnt from."""
         return not self.problem
 
 
@@ -50,17 +51,17 @@ def check_batch(
 ) -> BatchCheck:
     """Check the final states of a batch and their losses, with one device synchronisation."""
     # Values that are not finite compare as false, and count as exploded.
-    exploding = ~(states.abs().amax(dim=(1, 2, 3)) <= MAX_ABS_STATE)
-    looked_at = torch.stack([~has_living_cells(states, threshold), exploding, torch.isfinite(losses)])
-    dead, exploded, finite = looked_at.cpu()
-    trouble = ""
+    exploding = ~(states.abs().amax(dim=(1, 2, 3)) <= MAX_ABS_TRAINING_STATE)
+    flags = torch.stack([~has_living_cells(states, threshold), exploding, torch.isfinite(losses)])
+    dead, exploded, finite = flags.cpu()
+    problem = ""
     if not finite.all():
-        trouble = "loss is not finite"
+        problem = "loss is not finite"
     elif exploded.any():
-        trouble = f"{int(exploded.sum())} of {len(states)} states exploded"
+        problem = f"{int(exploded.sum())} of {len(states)} states exploded"
     elif dead.all():
-        trouble = "every cell died"
-    return BatchCheck(dead | exploded, trouble)
+        problem = "every cell died"
+    return BatchCheck(dead | exploded, problem)
 
 
 class Snapshot(NamedTuple):
@@ -86,22 +87,22 @@ class Guard:
         optimiser = {f"optimiser.{name}": tensor for name, tensor in self._optimiser.state_tensors().items()}
         return Snapshot(iteration, {**weights, **optimiser})
 
-    def handle(self, verdict: BatchCheck, iteration: int) -> tuple[str, ...]:
+    def handle(self, check: BatchCheck, iteration: int) -> tuple[str, ...]:
         """Take a snapshot or restore one, and return the events for the report.
 
         Raises NcatoolError after repeated failures, the last good weights restored.
         """
-        if verdict.usable:
+        if check.usable:
             self._record_success(iteration)
-            bad = int(verdict.rejected.sum())
-            return (f"{bad} dead state{'s' * (bad > 1)} replaced by the seed",) if bad else ()
+            dead = int(check.rejected.sum())
+            return (f"{dead} dead state{'s' * (dead > 1)} replaced by the seed",) if dead else ()
         self._roll_back()
         if self.failures > MAX_RESTORATIONS:
             raise NcatoolError(
-                f"training failed {self.failures} times, at last in iteration {iteration + 1}: {verdict.problem}",
+                f"training failed {self.failures} times, at last in iteration {iteration + 1}: {check.problem}",
                 "the last good model is saved; try a lower --learning-rate or another --seed",
             )
-        return (f"{verdict.problem}: weights of iteration {self.snapshots[0].iteration} restored",)
+        return (f"{check.problem}: weights of iteration {self.snapshots[0].iteration} restored",)
 
     def _record_success(self, iteration: int) -> None:
         self.good_iterations += 1
@@ -125,7 +126,7 @@ class Guard:
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Return the snapshots' tensors, named `snapshot.name`."""
-        return {f"{i}.{name}": tensor for i, kept in enumerate(self.snapshots) for name, tensor in kept.tensors.items()}
+        return {f"{i}.{name}": tensor for i, one in enumerate(self.snapshots) for name, tensor in one.tensors.items()}
 
     def state_numbers(self) -> dict[str, Any]:
         """Return all other state of the guard."""

@@ -16,16 +16,16 @@ def iterate_together(trainers: Sequence[Trainer]) -> list[Report | NcatoolError]
 
     Each gives the same bits as it would alone.
     """
-    attempts = [trainer.begin() for trainer in trainers]
+    attempts = [trainer.begin_iteration() for trainer in trainers]
     tasks = [_make_task(trainer, attempt) for trainer, attempt in zip(trainers, attempts, strict=True)]
-    done: dict[int, Report | NcatoolError] = {}
-    for places in group_tasks(tasks):  # one after the other, so that only one tape is in memory
-        ends = run_batch([tasks[place] for place in places])
-        assessed = [trainers[place].assess(attempts[place], end) for place, end in zip(places, ends, strict=True)]
-        torch.autograd.backward([one.objective for one in assessed if one.objective is not None])
-        for place, assessment in zip(places, assessed, strict=True):
-            done[place] = _conclude(trainers[place], attempts[place], assessment)
-    return [done[place] for place in range(len(trainers))]
+    results: dict[int, Report | NcatoolError] = {}
+    for group in group_tasks(tasks):  # one after the other, so that only one tape is in memory
+        ends = run_batch([tasks[i] for i in group])
+        assessments = [trainers[i].assess(attempts[i], end) for i, end in zip(group, ends, strict=True)]
+        torch.autograd.backward([one.objective for one in assessments if one.objective is not None])
+        for i, assessment in zip(group, assessments, strict=True):
+            results[i] = _end_iteration(trainers[i], attempts[i], assessment)
+    return [results[i] for i in range(len(trainers))]
 
 
 def _make_task(trainer: Trainer, attempt: Attempt) -> RolloutTask:
@@ -33,8 +33,8 @@ def _make_task(trainer: Trainer, attempt: Attempt) -> RolloutTask:
     return RolloutTask(attempt.start, trainer.weights, config.model, attempt.fire, config.train.precision)
 
 
-def _conclude(trainer: Trainer, attempt: Attempt, assessment: Assessment) -> Report | NcatoolError:
+def _end_iteration(trainer: Trainer, attempt: Attempt, assessment: Assessment) -> Report | NcatoolError:
     try:
-        return trainer.conclude(attempt, assessment)
+        return trainer.end_iteration(attempt, assessment)
     except NcatoolError as error:
         return error

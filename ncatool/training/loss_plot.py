@@ -16,6 +16,7 @@ from ncatool.nca.picture import WHITE, compose
 from ncatool.nca.state import make_seed
 
 PLOTTED_STEP = 500
+"""Step of the grown image."""
 
 
 def draw_loss_plot(path: Path, model: ModelData, rows: Sequence[tuple[Any, ...]], generator: torch.Generator) -> None:
@@ -29,8 +30,8 @@ def draw_loss_plot(path: Path, model: ModelData, rows: Sequence[tuple[Any, ...]]
     curve.set(xlabel="iteration", ylabel="MSE over RGBA")
     curve.grid(alpha=0.3)
     pictures = ((target, model.target.premultiply(), "target"), (image, grown, f"grown, step {PLOTTED_STEP}"))
-    for axes, visible, title in pictures:
-        axes.imshow(compose(visible, WHITE), interpolation="nearest")
+    for axes, picture, title in pictures:
+        axes.imshow(compose(picture, WHITE), interpolation="nearest")
         axes.set_title(title)
         axes.set_axis_off()
     FigureCanvasAgg(figure).print_png(str(path))

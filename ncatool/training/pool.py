@@ -16,7 +16,7 @@ class Pool:
         self.states = states
 
     def draw(self, batch: int, generator: torch.Generator) -> tuple[Int[Tensor, "batch"], State]:
-        """Return the indices of different entries, and copies of their states."""
+        """Return `batch` indices of entries, each different, and copies of their states."""
         index = torch.randperm(len(self.states), generator=generator)[:batch]
         return index, self.states[index.to(self.states.device)]
 

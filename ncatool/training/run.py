@@ -30,12 +30,16 @@ from ncatool.training.run_files import RunFiles, write_record
 from ncatool.training.trainer import Report, Trainer
 
 CSV_COLUMNS = ("iteration", "loss", "mse", "learning_rate", "events")
+
 CHECKPOINT_INTERVAL = 200
 """Iterations between two checkpoints by default."""
+
 CHECKPOINT_SHARE = 0.02
-"""Share of the time that checkpoints may then take."""
+"""Share of the time that checkpoints may take, where their interval is the default one."""
+
 MEASURED_STEPS = (96, 500)
 """Steps from the seed at which a finished model is measured."""
+
 MEASURED_ROLLOUTS = 8
 
 
@@ -47,10 +51,10 @@ class Run:
         self.trainer = Trainer(config, target, initial)
         self.rows: list[tuple[Any, ...]] = []
         self.history: list[dict[str, Any]] = []
-        self.share = CHECKPOINT_SHARE
-        """Share of the time that checkpoints may take by default; runs that train in lockstep divide it."""
-        self._before = 0.0
-        self._started = self._not_before = time.monotonic()
+        self.checkpoint_share = CHECKPOINT_SHARE
+        """See `CHECKPOINT_SHARE`; runs that train in lockstep divide it among them."""
+        self._earlier_seconds = 0.0
+        self._started = self._next_save = time.monotonic()
 
     @classmethod
     def resume(cls, files: RunFiles, **changed: Any) -> Run:
@@ -83,18 +87,21 @@ class Run:
         events = {int(iteration): str(text) for iteration, text in facts.get("events", [])}
         for iteration, *values in tensors["rows"].tolist():
             self.rows.append((int(iteration), *values, events.get(int(iteration), "")))
-        self._before = checkpoint_schema.check_seconds(facts)
+        self._earlier_seconds = checkpoint_schema.check_seconds(facts)
         self.history = [dict(entry) for entry in facts.get("history", []) if isinstance(entry, dict)]
         return self
 
     def find_differences(self) -> list[str]:
         """Return what has changed since the run was last active and may change its numbers, a line for each."""
         before, now = self.history[-1] if self.history else {}, self._describe_environment()
-        matters = ["ncatool", "torch", "platform", "device", "engine", "triton"]
+        names = ["ncatool", "torch", "platform", "device", "engine", "triton"]
         if now["engine"] == "dense":  # other engines give the same numbers for any number of threads
-            matters.append("threads")
-        then = [(name, before.get(name), now.get(name)) for name in matters]
-        return [f"{name} {earlier} then, {later} now" for name, earlier, later in then if earlier != later]
+            names.append("threads")
+        return [
+            f"{name} {before.get(name)} then, {now.get(name)} now"
+            for name in names
+            if before.get(name) != now.get(name)
+        ]
 
     def _log_event(self, event: str) -> None:
         moment = datetime.now(UTC).isoformat(timespec="seconds")
@@ -105,7 +112,7 @@ class Run:
     @property
     def seconds(self) -> float:
         """Training time so far in seconds, over all sessions."""
-        return self._before + time.monotonic() - self._started
+        return self._earlier_seconds + time.monotonic() - self._started
 
     def train(self, stopped: Callable[[], bool]) -> Iterator[Report]:
         """Train to the end or until `stopped` returns true, yield a report after each iteration, then save everything.
@@ -141,14 +148,16 @@ class Run:
 
     def end_session(self, failed: bool = False) -> None:
         """Record how the session ended, and save everything."""
-        done = self.trainer.iteration >= self.config.train.iterations
-        self._log_event("failed" if failed else "finished" if done else "stopped")
+        finished = self.trainer.iteration >= self.config.train.iterations
+        self._log_event("failed" if failed else "finished" if finished else "stopped")
         self.save()
 
     def _is_due(self, iteration: int) -> bool:
-        """Return whether to save now, which has no influence on the run's numbers."""
-        every = self.config.train.checkpoint_every
-        return iteration % (every or CHECKPOINT_INTERVAL) == 0 and (every > 0 or time.monotonic() >= self._not_before)
+        """Return whether to save now; the run's numbers do not depend on it."""
+        interval = self.config.train.checkpoint_every
+        if interval > 0:
+            return iteration % interval == 0
+        return iteration % CHECKPOINT_INTERVAL == 0 and time.monotonic() >= self._next_save
 
     def save(self) -> None:
         """Write checkpoint, model, CSV and record, each whole or not at all."""
@@ -158,7 +167,7 @@ class Run:
         write_bytes(self.files.csv, self._format_csv().encode())
         write_record(self.files.record, self.make_record({}))
         now = time.monotonic()
-        self._not_before = now + (now - start) / self.share
+        self._next_save = now + (now - start) / self.checkpoint_share
 
     def _save_checkpoint(self) -> None:
         if not self.config.train.checkpoint:
@@ -175,13 +184,13 @@ class Run:
         tensors = {**self.trainer.state_tensors(), "rows": rows}
         save_checkpoint(self.files.checkpoint, tensors, self.trainer.target, facts)
 
-    def finish(self) -> dict[str, Any]:
+    def write_results(self) -> dict[str, Any]:
         """Measure the model, write the final record and the plot, and return the `[result]` table."""
         model = self.trainer.copy_model().move_to(self.trainer.device)
         generator = torch.Generator().manual_seed(self.config.train.seed + 2)
-        at = measure_mse(model, MEASURED_STEPS, MEASURED_ROLLOUTS, generator).median(dim=1).values.tolist()
-        measures = {f"mse_at_{step}": value for step, value in zip(MEASURED_STEPS, at, strict=True)}
-        record = self.make_record({**measures, f"psnr_at_{MEASURED_STEPS[-1]}": round(compute_psnr(at[-1]), 3)})
+        medians = measure_mse(model, MEASURED_STEPS, MEASURED_ROLLOUTS, generator).median(dim=1).values.tolist()
+        measures = {f"mse_at_{step}": median for step, median in zip(MEASURED_STEPS, medians, strict=True)}
+        record = self.make_record({**measures, f"psnr_at_{MEASURED_STEPS[-1]}": round(compute_psnr(medians[-1]), 3)})
         write_record(self.files.record, record)
         with replace_atomically(self.files.plot) as partial:
             loss_plot.draw_loss_plot(partial, model, self.rows, generator)
@@ -202,16 +211,16 @@ class Run:
         }
 
     def _describe_environment(self) -> dict[str, Any]:
-        place, train = self.trainer.device, self.config.train
-        made_by = choose.engine_name(place, self.config.model, train.precision)
+        device = self.trainer.device
+        engine = choose.engine_name(device, self.config.model, self.config.train.precision)
         return {
             **{name: version(name) for name in ("ncatool", "torch", "numpy")},
-            **({"triton": version("triton")} if made_by == "triton" else {}),
+            **({"triton": version("triton")} if engine == "triton" else {}),
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "device": place.type if place.type != "cuda" else f"cuda, {torch.cuda.get_device_name(place)}",
+            "device": device.type if device.type != "cuda" else f"cuda, {torch.cuda.get_device_name(device)}",
             "threads": compiled.thread_count(),
-            "engine": made_by,
+            "engine": engine,
         }
 
     def _format_csv(self) -> str:

@@ -28,21 +28,26 @@ class RunFiles:
 
     @property
     def record(self) -> Path:
+        """Settings, result, environment and history, as TOML."""
         return self.model.with_suffix(".toml")
 
     @property
     def checkpoint(self) -> Path:
+        """What `resume` needs."""
         return self.model.with_suffix(".checkpoint" + MODEL_SUFFIX)
 
     @property
     def csv(self) -> Path:
+        """A row for each iteration."""
         return self.model.with_suffix(".csv")
 
     @property
     def plot(self) -> Path:
+        """The loss plot, as PNG."""
         return self.model.with_suffix(".png")
 
     def list_paths(self) -> list[Path]:
+        """Return the paths of all files that a run may leave, the model first."""
         return [self.model, self.record, self.checkpoint, self.csv, self.plot]
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""How the learning rate falls over a run."""
+"""Schedules: how the learning rate falls over a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ncatool.config.names import Schedule
 
 WARM_UP = 0.1
-"""Share of the iterations over which the learning rate rises to its peak; less, and padded targets explode."""
+"""Share of the iterations over which the learning rate rises to its peak; with less, padded targets explode."""
 
 
 def _constant_schedule(progress: float) -> float:

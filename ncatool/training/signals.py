@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: it ends after the iteration at hand, so that everything can be saved."""
+"""Signals that ask a run to stop: the run ends after the current iteration, so that everything can be saved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from types import FrameType
 
 @contextmanager
 def catch_signals() -> Iterator[Callable[[], int | None]]:
-    """Yield a function that returns the signal that has asked to stop, or None; a second signal ends at once.
+    """Yield a function that returns the first signal received, or None; a second signal has its usual effect.
 
     Handles SIGINT and SIGTERM while the context lasts, but only in the main thread, as Python allows no other.
     """
@@ -19,10 +19,10 @@ def catch_signals() -> Iterator[Callable[[], int | None]]:
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def restore() -> None:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
 
     def catch(number: int, frame: FrameType | None) -> None:
@@ -30,7 +30,7 @@ def catch_signals() -> Iterator[Callable[[], int | None]]:
         caught = number
         restore()
 
-    for number in before:
+    for number in handlers:
         signal.signal(number, catch)
     try:
         yield lambda: caught

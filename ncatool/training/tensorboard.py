@@ -19,6 +19,7 @@ from ncatool.training.trainer import Report
 
 IMAGE_COUNT = 40
 """Grown images that are logged over a run."""
+
 _PIXELS_PER_CELL = 4
 
 
@@ -38,17 +39,17 @@ def open_log(folder: Path | None, run: Run) -> Iterator[Callable[[Report], None]
             "--tensorboard needs the package tensorboard, which is not installed", "pip install 'ncatool[tensorboard]'"
         ) from None
     try:
-        # Drops what an earlier process logged after the checkpoint from which the run goes on.
+        # A resumed run repeats the iterations since its checkpoint, so what was logged of them is dropped.
         writer = SummaryWriter(str(folder), purge_step=run.trainer.iteration + 1)
     except OSError as error:
         raise describe_write_error(folder, error) from None
-    every = max(1, run.config.train.iterations // IMAGE_COUNT)
+    image_interval = max(1, run.config.train.iterations // IMAGE_COUNT)
 
     def log(report: Report) -> None:
         writer.add_scalar("loss", report.loss, report.iteration)
         writer.add_scalar("psnr", compute_psnr(report.mse), report.iteration)
         writer.add_scalar("learning rate", report.learning_rate, report.iteration)
-        if report.iteration % every == 0 or report.iteration == run.config.train.iterations:
+        if report.iteration % image_interval == 0 or report.iteration == run.config.train.iterations:
             writer.add_image("grown", _draw_grown(run), report.iteration, dataformats="HWC")
 
     with writer:
@@ -56,7 +57,7 @@ def open_log(folder: Path | None, run: Run) -> Iterator[Callable[[Report], None]
 
 
 def _draw_grown(run: Run) -> object:
-    """Draw what the current weights grow in 96 steps, with a random generator of its own."""
+    """Return the image that the current weights grow; its own random generator leaves those of training unchanged."""
     model = run.trainer.copy_model()
     state = make_seed(1, *model.target.shape, model.config.channels)
     grown = advance(model, state, MEASURED_STEPS[0], torch.Generator().manual_seed(run.config.train.seed))

@@ -19,28 +19,26 @@ from ncatool.config.names import Regime
 from ncatool.config.schema import RunConfig
 from ncatool.data.target import Target
 from ncatool.engine.device import memory_limit, resolve_device
-from ncatool.engine.rollout import count_living_steps, draw_fire_masks, rollout
+from ncatool.engine.rollout import draw_fire_masks, rollout
 from ncatool.nca.damage import draw_circle, pad_mask
-from ncatool.nca.loss import LOSSES, compute_error, compute_mse
+from ncatool.nca.loss import PerSample, compute_error, compute_mse
 from ncatool.nca.model_file import ModelData, weights_to_tensors
 from ncatool.nca.state import make_seed
 from ncatool.nca.tensor_file import select_prefix
-from ncatool.nca.types import State
+from ncatool.nca.types import Fire, State
 from ncatool.nca.weights import Weights, draw_weights
 from ncatool.training.adam import Adam
 from ncatool.training.guard import BatchCheck, Guard, check_batch
+from ncatool.training.objective import FINAL_LOSS_POWER, combine_losses, compute_losses, replace_dead_losses
 from ncatool.training.pool import Pool
 from ncatool.training.schedule import SCHEDULES, WARM_UP
 
 REPLACEMENT_INTERVAL = 8
+"""States drawn from the pool for each one that the seed replaces."""
 
 
 MIN_POOLS_IN_MEMORY = 32
 """Pools for which a quarter of a GPU's memory must have room, for the pool to be kept there."""
-
-
-FINAL_LOSS_POWER = {Regime.GROWING: 0.5, Regime.PERSISTENT: 0.5, Regime.REGENERATING: 0.8}
-"""Power of the samples' losses at the end of a run, see `combine_losses`; at 0.5 damage heals badly."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Report:
     """MSE over RGBA, mean over the batch."""
     learning_rate: float
     events: tuple[str, ...]
-    """What the guard has found and done."""
+    """What the guard found and what it did."""
     restored: bool
     """Whether earlier weights were restored."""
 
@@ -66,29 +64,19 @@ class Attempt(NamedTuple):
     entries: Int[Tensor, "batch"] | None
     """Entries of the pool from which the states come; None if there is no pool."""
     start: State
-    fire: Bool[Tensor, "steps batch height width"]
+    fire: Fire
     rate: float
     """The learning rate."""
 
 
 class Assessment(NamedTuple):
-    """The final states of an iteration, and what is learnt from them."""
+    """The final states of an iteration, their losses, and the value to minimise."""
 
     end: State
-    losses: Float[Tensor, "batch"]
-    verdict: BatchCheck
+    losses: PerSample
+    check: BatchCheck
     objective: Float[Tensor, ""] | None
     """The value to minimise; None if nothing can be learnt from this batch."""
-
-
-def combine_losses(losses: Float[Tensor, "batch"], progress: float, last: float) -> Float[Tensor, ""]:
-    """Return the mean of the samples' losses, each raised to a power that goes from 1 to `last` over the run.
-
-    The gradient of a squared error grows with the error, so a sample that is still growing outweighs those that
-    refine details. At a power of 0.5 every sample has the same weight, which made the phantom's final MSE four
-    times smaller. At the start of a run growth is what has to be learnt, so the power is 1.
-    """
-    return (losses + 1e-8).pow(1 - (1 - last) * progress).mean()
 
 
 class Trainer:
@@ -102,7 +90,7 @@ class Trainer:
         self.draw_generator = torch.Generator().manual_seed(train.seed)
         self.fire_generator = torch.Generator(self.device).manual_seed(train.seed + 1)
         self.target_values = torch.from_numpy(target.premultiply()).to(self.device)
-        fresh = draw_weights(model, self.draw_generator)
+        fresh = draw_weights(model, self.draw_generator)  # always, so that later draws do not depend on `weights`
         self.weights = self._move_weights(weights or fresh)
         parameters = [tensor for tensor in self.weights if tensor is not None]
         self.optimiser = Adam(parameters)
@@ -110,7 +98,7 @@ class Trainer:
         self.pool = self._place_pool(make_seed(pool_size, *target.shape, model.channels))
         self.guard = Guard(parameters, self.optimiser)
         self.iteration = 0
-        self.last: State = self._make_seeds(1)
+        self.last_state: State = self._make_seeds(1)
 
     def _move_weights(self, weights: Weights) -> Weights:
         moved = (tensor.to(self.device, copy=True).requires_grad_() for tensor in weights if tensor is not None)
@@ -121,8 +109,8 @@ class Trainer:
 
     def _place_pool(self, states: State) -> Pool:
         """Return a pool on the device if it leaves room for rollouts and other models there, else on the CPU."""
-        here = MIN_POOLS_IN_MEMORY * states.nbytes <= memory_limit(self.device, 0)
-        return Pool(states.to(self.device if here else "cpu", copy=True))
+        fits = MIN_POOLS_IN_MEMORY * states.nbytes <= memory_limit(self.device, 0)
+        return Pool(states.to(self.device if fits else "cpu", copy=True))
 
     def copy_model(self) -> ModelData:
         """Return a copy of the model as it is now, on the CPU."""
@@ -137,7 +125,7 @@ class Trainer:
         while self.iteration < self.config.train.iterations:
             yield self._iterate()
 
-    def learning_rate(self) -> float:
+    def compute_learning_rate(self) -> float:
         """Return the learning rate of the next iteration."""
         train, done = self.config.train, self.iteration
         warm_up = max(1, round(WARM_UP * train.iterations))
@@ -147,92 +135,71 @@ class Trainer:
         return train.learning_rate * self.guard.rate_factor * SCHEDULES[train.schedule](progress)
 
     def _iterate(self) -> Report:
-        attempt = self.begin()
+        attempt = self.begin_iteration()
         end = rollout(attempt.start, self.weights, self.config.model, attempt.fire, self.config.train.precision)
         assessment = self.assess(attempt, end)
         if assessment.objective is not None:
             assessment.objective.backward()
-        return self.conclude(attempt, assessment)
+        return self.end_iteration(attempt, assessment)
 
-    def begin(self) -> Attempt:
+    def begin_iteration(self) -> Attempt:
         """Do the first part of an iteration, before the rollout: draw its states and fire masks."""
         train = self.config.train
-        rate = self.learning_rate()
-        index, start = self._draw_batch()
+        rate = self.compute_learning_rate()
+        entries, start = self._draw_batch()
         steps = int(torch.randint(train.min_steps, train.max_steps + 1, (), generator=self.draw_generator))
         fire = draw_fire_masks(steps, start, self.config.model.fire_rate, self.fire_generator)
         self.optimiser.zero_grad()
-        return Attempt(index, start, fire, rate)
+        return Attempt(entries, start, fire, rate)
 
     def assess(self, attempt: Attempt, end: State) -> Assessment:
         """Do the second part, after the rollout: compute the value to minimise."""
         train = self.config.train
         losses = self._compute_losses(end)
-        verdict = check_batch(end.detach(), losses.detach(), self.config.model.threshold)
+        check = check_batch(end.detach(), losses.detach(), self.config.model.threshold)
         objective = None
-        if verdict.usable:
-            instructive = self._replace_dead_losses(losses, verdict.rejected, attempt.start, attempt.fire)
-            objective = combine_losses(instructive, self.iteration / train.iterations, FINAL_LOSS_POWER[train.regime])
-        return Assessment(end.detach(), losses.detach(), verdict, objective)
+        if check.usable:
+            living = replace_dead_losses(
+                losses, check.rejected, attempt.start, attempt.fire, self.weights, self.target_values, self.config
+            )
+            objective = combine_losses(living, self.iteration / train.iterations, FINAL_LOSS_POWER[train.regime])
+        return Assessment(end.detach(), losses.detach(), check, objective)
 
-    def conclude(self, attempt: Attempt, assessment: Assessment) -> Report:
+    def end_iteration(self, attempt: Attempt, assessment: Assessment) -> Report:
         """Do the last part, after the backward pass: take an optimiser step, check, write back to the pool.
 
         Raises NcatoolError when training has failed; the weights are then the last good ones.
         """
-        end, losses, verdict, objective = assessment
+        end, losses, check, objective = assessment
         if objective is not None:
-            self._descend(attempt.rate)
-        events = self.guard.handle(verdict, self.iteration)
-        self._write_back(attempt.entries, end, verdict)
+            self._update_weights(attempt.rate)
+        events = self.guard.handle(check, self.iteration)
+        self._write_back(attempt.entries, end, check.rejected)
         self.iteration += 1
-        self.last = end[:1]
-        counted = self.last if verdict.rejected.all() else end[~verdict.rejected] if verdict.rejected.any() else end
-        loss, squared = torch.stack(
-            [losses.mean(), compute_mse(compute_error(counted, self.target_values)).mean()]
-        ).tolist()
-        return Report(self.iteration, loss, squared, attempt.rate, events, not verdict.usable)
+        self.last_state = end[:1]
+        kept = self.last_state if check.rejected.all() else end[~check.rejected] if check.rejected.any() else end
+        mse = compute_mse(compute_error(kept, self.target_values)).mean()
+        mean_loss, mean_mse = torch.stack([losses.mean(), mse]).tolist()  # one device synchronisation
+        return Report(self.iteration, mean_loss, mean_mse, attempt.rate, events, not check.usable)
 
-    def _compute_losses(self, state: State) -> Float[Tensor, "batch"]:
-        return LOSSES[self.config.train.loss](compute_error(state, self.target_values), self.config.train.margin)
-
-    def _replace_dead_losses(
-        self,
-        losses: Float[Tensor, "batch"],
-        dead: Bool[Tensor, "batch"],
-        start: State,
-        fire: Bool[Tensor, "steps batch height width"],
-    ) -> Float[Tensor, "batch"]:
-        """Return the losses, where a state that died has the loss of its cells one step before its death.
-
-        Dead cells have no gradient, as the alive mask zeroes them. Without this, weights under which the seed dies
-        would never be corrected, and the states in the pool, which live on, would hide it.
-        """
-        each, precision = list(losses.unbind()), self.config.train.precision
-        for i in dead.nonzero().flatten().tolist():
-            one = slice(i, i + 1)
-            steps = count_living_steps(start[one], self.weights, self.config.model, fire[:, one], precision)
-            if steps > 0:
-                last = rollout(start[one], self.weights, self.config.model, fire[:steps, one], precision)
-                cells = compute_error(last, self.target_values)[last.detach().any(dim=-1)]
-                each[i] = LOSSES[self.config.train.loss](cells[None, None], self.config.train.margin)[0]
-        return torch.stack(each)
+    def _compute_losses(self, states: State) -> PerSample:
+        return compute_losses(compute_error(states, self.target_values), self.config.train)
 
     def _draw_batch(self) -> tuple[Int[Tensor, "batch"] | None, State]:
         """Draw the states that rollouts start from: the worst are replaced by the seed, the best are damaged."""
         train = self.config.train
         if train.regime is Regime.GROWING:
             return None, self._make_seeds(train.batch_size)
-        index, states = self.pool.draw(train.batch_size, self.draw_generator)
+        entries, states = self.pool.draw(train.batch_size, self.draw_generator)
         states = states.to(self.device)
         losses = self._compute_losses(states)
         replaced = self._count_replaced()
         order = losses.argsort(descending=True)
-        index, states, losses = index[order.cpu()], states[order], losses[order]
+        entries, states, losses = entries[order.cpu()], states[order], losses[order]
         states[:replaced] = self._make_seeds(1)
         if train.regime is Regime.REGENERATING:
             self._damage_best(states, losses)
-        return index, states
+        return entries, states
 
     def _count_replaced(self) -> int:
         """Return how many states of this batch the seed replaces: on average one in eight, as in the article.
@@ -242,8 +209,8 @@ class Trainer:
         size, done = self.config.train.batch_size, self.iteration
         return (done + 1) * size // REPLACEMENT_INTERVAL - done * size // REPLACEMENT_INTERVAL
 
-    def _damage_best(self, states: State, losses: Float[Tensor, "batch"]) -> None:
-        """Erase a circle of each of the best states that has grown; a damaged seed would only die."""
+    def _damage_best(self, states: State, losses: PerSample) -> None:
+        """Erase a circle of each of the best states that has grown, in place; a damaged seed would only die."""
         visible = torch.from_numpy(self.target.visible)
         grown = (losses < self._compute_losses(self._make_seeds(1)) / 2).tolist()
         for i in range(len(states) - self.config.train.damaged, len(states)):
@@ -251,7 +218,8 @@ class Trainer:
             if grown[i]:
                 states[i, pad_mask(circle, self.target.padding).to(self.device)] = 0
 
-    def _descend(self, rate: float) -> None:
+    def _update_weights(self, rate: float) -> None:
+        """Divide each gradient by its norm, and take an optimiser step."""
         for parameter in self.optimiser.parameters:
             if parameter.grad is not None:
                 # A copy: the norm must not depend on the memory layout of a gradient that is part of a batch.
@@ -259,13 +227,13 @@ class Trainer:
                 parameter.grad = gradient / (gradient.norm() + 1e-8)
         self.optimiser.step(rate)
 
-    def _write_back(self, index: Int[Tensor, "batch"] | None, states: State, verdict: BatchCheck) -> None:
-        if index is None:
+    def _write_back(self, entries: Int[Tensor, "batch"] | None, states: State, rejected: Bool[Tensor, "batch"]) -> None:
+        """Write the states back to the pool if there is one, the seed in place of rejected ones."""
+        if entries is None:
             return
-        if verdict.rejected.any():
-            bad = verdict.rejected.view(-1, 1, 1, 1).to(self.device)
-            states = torch.where(bad, self._make_seeds(1), states)
-        self.pool.write_back(index, states)
+        if rejected.any():
+            states = torch.where(rejected.view(-1, 1, 1, 1).to(self.device), self._make_seeds(1), states)
+        self.pool.write_back(entries, states)
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Return every tensor that the next iterations depend on, by name."""
@@ -280,12 +248,10 @@ class Trainer:
 
     def state_numbers(self) -> dict[str, Any]:
         """Return every number that the next iterations depend on."""
-        bias = self.weights.output_bias is not None
-        fire_bytes = self.fire_generator.get_state().numel()
         return {
             "iteration": self.iteration,
-            "bias": bias,
-            "fire_bytes": fire_bytes,
+            "bias": self.weights.output_bias is not None,
+            "fire_bytes": self.fire_generator.get_state().numel(),
             "guard": self.guard.state_numbers(),
         }
 
@@ -301,5 +267,5 @@ class Trainer:
         self.iteration = numbers["iteration"]
         if numbers["fire_bytes"] == self.fire_generator.get_state().numel():
             self.fire_generator.set_state(tensors["generator.fire"])
-        else:  # the generator of another kind of device, whose state cannot be used here
+        else:  # written on another kind of device, whose generator has a state of another size
             self.fire_generator.manual_seed(self.config.train.seed + 1 + self.iteration)

@@ -67,7 +67,7 @@ def test_a_resumed_run_ends_with_the_same_bytes(device, precision):
         assert Path(f"parts.{ending}").read_bytes() == Path(f"whole.{ending}").read_bytes()
     one, other = run.trainer.state_tensors(), whole.trainer.state_tensors()
     assert all(torch.equal(one[name].cpu(), other[name].cpu()) for name in other)
-    assert run.finish()["mse_at_500"] == whole.finish()["mse_at_500"]
+    assert run.write_results()["mse_at_500"] == whole.write_results()["mse_at_500"]
 
 
 def test_a_run_resumes_on_another_device():

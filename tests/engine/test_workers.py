@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ncatool.engine import compiled
-from ncatool.engine.workers import BufferPool, Workers
+from ncatool.engine.workers import BufferPool, ThreadWorkers
 
 
 def live_workers():
@@ -28,7 +28,7 @@ def run_together(workers, threads):
 
 def test_one_pool_is_replaced_when_the_number_of_threads_changes():
     before = live_workers()
-    workers = Workers()
+    workers = ThreadWorkers()
     first = run_together(workers, 3)
     pool = workers._pool
     assert len(first) == 3
@@ -48,7 +48,7 @@ def test_an_exception_in_a_thread_is_raised():
 
     for threads in (1, 2):
         with pytest.raises(ValueError, match="call 0"):
-            Workers().run_each(threads, 3, work)
+            ThreadWorkers().run_each(threads, 3, work)
 
 
 def test_buffers_are_reused_if_they_are_large_enough():

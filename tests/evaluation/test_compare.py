@@ -23,7 +23,7 @@ from ncatool.evaluation.report import split_settings
 from ncatool.evaluation.table import Column, find_best, format_number, sort_evaluations
 from ncatool.files.toml import write_toml
 from ncatool.nca.model_file import save_model
-from tests.conftest import ncatool
+from tests.conftest import ncatool, run_in_process
 from tests.rendering.test_playback import lively
 
 HOSTILE = "<script>window.hacked=1</script>"
@@ -182,7 +182,7 @@ def test_the_command(runs):
 
 
 def test_json_is_the_same_every_time_and_has_everything(runs):
-    first, again = (ncatool("compare", "runs", "--json", "-q", *SHORT) for _ in range(2))
+    first, again = (run_in_process("compare", "runs", "--json", "-q", *SHORT) for _ in range(2))
     assert first.stdout == again.stdout
     found = json.loads(first.stdout)
     assert found["trial"] == {"rollouts": 2, "steps": 200, "seed": 0}
@@ -200,7 +200,9 @@ def test_targets_that_differ_are_told(tmp_path):
     model = lively()
     other = Target(np.full((11, 8, 4), 255, np.uint8), 0)
     save_model(Path("b.safetensors"), type(model)(model.weights, model.config, other))
-    done = ncatool("compare", "a.safetensors", "b.safetensors", *SHORT, "--sort", "mse_later", "--metric", "psnr")
+    done = run_in_process(
+        "compare", "a.safetensors", "b.safetensors", *SHORT, "--sort", "mse_later", "--metric", "psnr"
+    )
     assert done.returncode == 0, done.stderr
     assert "the targets differ" in done.stderr
     assert "11x8" in done.stdout
@@ -236,7 +238,7 @@ def test_outputs_that_cannot_be_written(outputs, what):
     ],
 )
 def test_bad_usage(arguments, what):
-    done = ncatool(*arguments.split())
+    done = run_in_process(*arguments.split())
     assert done.returncode in (1, 2)
     assert what in done.stderr
     assert "hint: " in done.stderr
@@ -316,7 +318,7 @@ def test_a_model_that_explodes_has_its_row(runs):
     model = lively()
     weights = model.weights._replace(output_bias=torch.full((6,), 1e30))
     save_model(Path("wild.safetensors"), type(model)(weights, model.config, model.target))
-    done = ncatool("compare", "wild.safetensors", *SHORT, "--json", "-q", "--report", "r.html")
+    done = run_in_process("compare", "wild.safetensors", *SHORT, "--json", "-q", "--report", "r.html")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["models"][0]
     assert found["exploded"] == 1

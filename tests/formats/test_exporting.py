@@ -28,7 +28,7 @@ from ncatool.formats.exporting import check_parity, choose_format, export_model
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.model_file import ModelData, load_model
 from tests.benchmarks.parity import lively
-from tests.conftest import ncatool
+from tests.conftest import ncatool, run_in_process
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"
 RUNNABLE = [form for form in ExportFormat if form is not ExportFormat.HTML]
@@ -283,7 +283,7 @@ def test_without_the_extra_onnx_says_what_to_install(tmp_path, monkeypatch):
 
 def test_the_command():
     shutil.copy(GOLDEN, "m.safetensors")
-    done = ncatool("export", "m.safetensors", "m.json", "--json")
+    done = run_in_process("export", "m.safetensors", "m.json", "--json")
     found = json.loads(done.stdout)
     assert done.returncode == 0
     assert found["wrote"] == "m.json"
@@ -292,10 +292,10 @@ def test_the_command():
     assert "the article's player has boundary wrap, not zero" in done.stderr
     recorded = tomllib.loads(Path("m.json.toml").read_text())["export"]
     assert recorded["largest_difference"] == found["largest_difference"]
-    done = ncatool("export", "m.safetensors", "m.json")
+    done = run_in_process("export", "m.safetensors", "m.json")
     assert done.returncode == 2
     assert "m.json exists already" in done.stderr
-    done = ncatool("export", "m.safetensors", "m.onnx", "--rollout", 20, "-q")
+    done = run_in_process("export", "m.safetensors", "m.onnx", "--rollout", 20, "-q")
     assert done.returncode == 0, done.stderr
     assert tomllib.loads(Path("m.onnx.toml").read_text())["export"]["rollout"] == 20
     assert done.stderr == ""

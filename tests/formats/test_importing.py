@@ -20,7 +20,7 @@ from ncatool.formats import importing
 from ncatool.nca.damage import DAMAGE_SHAPES
 from ncatool.nca.model_file import load_model
 from ncatool.nca.rule import perceive, step
-from tests.conftest import DATA, GOLDEN, PUBLISHED, ncatool, run_in_process
+from tests.conftest import DATA, GOLDEN, PUBLISHED, run_in_process
 
 
 def network(channels=8, hidden=12):
@@ -32,7 +32,7 @@ def network(channels=8, hidden=12):
 @pytest.mark.parametrize(("expected", "name"), [(2.46e-4, "chest_sobel"), (3.4e-2, "chest_gaussian")])
 def test_the_seed_projects_models_grow_as_well_as_they_did(name, expected):
     reference = PUBLISHED
-    done = ncatool("import", reference / f"{name}.pt", "m.safetensors", "--target", reference / "chest.png")
+    done = run_in_process("import", reference / f"{name}.pt", "m.safetensors", "--target", reference / "chest.png")
     assert done.returncode == 0, done.stderr
     filter_ = name.removeprefix("chest_")
     assert f"--filter {filter_}, as the file's name says" in done.stderr
@@ -43,12 +43,12 @@ def test_the_seed_projects_models_grow_as_well_as_they_did(name, expected):
     origin = read_toml(Path("m.toml"))["origin"]
     assert origin["file"] == f"{name}.pt"
     assert origin["order"] == "interleaved"
-    assert ncatool("render", "m.safetensors", "m.gif", "--steps", 20, "-q").returncode == 0
+    assert run_in_process("render", "m.safetensors", "m.gif", "--steps", 20, "-q").returncode == 0
 
 
 def test_the_articles_lizard_grows_heals_and_goes_back_byte_for_byte():
     source = DATA / "lizard.json"
-    done = ncatool("import", source, "lizard.safetensors")
+    done = run_in_process("import", source, "lizard.safetensors")
     assert done.returncode == 0, done.stderr
     model = load_model(Path("lizard.safetensors"))
     assert model.target.shape == (72, 72)
@@ -65,7 +65,7 @@ def test_the_articles_lizard_grows_heals_and_goes_back_byte_for_byte():
     )
     assert damaged > 5 * before
     assert after < 0.3 * damaged
-    assert ncatool("export", "lizard.safetensors", "lizard.json", "-q").returncode == 0
+    assert run_in_process("export", "lizard.safetensors", "lizard.json", "-q").returncode == 0
     ours, theirs = (json.loads(Path(path).read_text()) for path in ("lizard.json", source))
     for mine, other in zip(ours, theirs, strict=True):
         assert mine == {**other, **{name: pytest.approx(other[name]) for name in ("weight_scale", "bias_scale")}}
@@ -184,34 +184,34 @@ def test_the_filter_by_name():
 
 def test_the_command_asks_for_what_the_file_does_not_say():
     torch.save(network().state_dict(), "m.pt")
-    done = ncatool("import", "m.pt", "out.safetensors")
+    done = run_in_process("import", "m.pt", "out.safetensors")
     assert done.returncode == 2
     assert "which filter it was trained with" in done.stderr
     assert "sobel, scharr, gaussian, laplacian, mean" in done.stderr
-    done = ncatool(
+    done = run_in_process(
         "import", "m.pt", "out.safetensors", "--filter", "mean", "--target", "phantom", "--size", 12, "--json"
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["filter"] == "mean"
     assert load_model(Path("out.safetensors")).target.shape == (12, 12)
-    done = ncatool("import", "m.pt", "out.safetensors", "--filter", "mean")
+    done = run_in_process("import", "m.pt", "out.safetensors", "--filter", "mean")
     assert "out.safetensors exists already" in done.stderr
     Path("out.csv").write_text("of another run")
     Image.new("RGB", (12, 12), "red").save("out.png")
-    done = ncatool("import", "m.pt", "out.safetensors", "--filter", "mean", "--force", "--target", "out.png")
+    done = run_in_process("import", "m.pt", "out.safetensors", "--filter", "mean", "--force", "--target", "out.png")
     assert done.returncode == 0, done.stderr
     assert Path("out.png").exists(), "a target may have the model's name"
     assert not Path("out.csv").exists(), "what a run has left is no part of this model"
     torch.save(network(channels=3).state_dict(), "three.pt")
-    done = ncatool("import", "three.pt", "three.safetensors", "--filter", "mean")
+    done = run_in_process("import", "three.pt", "three.safetensors", "--filter", "mean")
     assert "three.pt has 3 channels, but a model has 4 to 256" in done.stderr
     zero = {name: torch.zeros_like(tensor) for name, tensor in network().state_dict().items()}
     torch.save({**zero, "2.bias": torch.full((8,), -1.0)}, "dead.pt")
-    done = ncatool("import", "dead.pt", "dead.safetensors", "--filter", "mean")
+    done = run_in_process("import", "dead.pt", "dead.safetensors", "--filter", "mean")
     assert done.returncode == 2
     assert "nothing grows in 200 steps" in done.stderr
     assert not Path("dead.safetensors").exists()
     torch.save({name: tensor * float("nan") for name, tensor in network().state_dict().items()}, "nan.pt")
-    done = ncatool("import", "nan.pt", "nan.safetensors", "--filter", "mean")
+    done = run_in_process("import", "nan.pt", "nan.safetensors", "--filter", "mean")
     assert done.returncode == 1
     assert "not finite" in done.stderr

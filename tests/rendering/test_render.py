@@ -26,7 +26,7 @@ from ncatool.rendering.playback import Playback, play_frames
 from ncatool.rendering.render import render
 from ncatool.rendering.timeline import RenderSettings, plan_moments
 from ncatool.rendering.writer import find_changed_box
-from tests.conftest import ncatool
+from tests.conftest import ncatool, run_in_process
 from tests.rendering.test_playback import lively
 
 HURT = (DamageEvent(30, Damage.LEFT),)
@@ -396,14 +396,14 @@ def test_a_terminal_shows_no_gif(model_file):
 
 def test_plain_damage_may_stand_anywhere(model_file):
     for order in (["--damage", "a.gif"], ["a.gif", "--damage"], ["--damage", "random", "--force", "a.gif"]):
-        done = ncatool("render", model_file, *order, "--steps", 11, "--every", 11, "-q")
+        done = run_in_process("render", model_file, *order, "--steps", 11, "--every", 11, "-q")
         if order[1] == "random":
             assert "random ends in nothing" in done.stderr
         else:
             assert done.returncode == 0, done.stderr
             assert len(read("a.gif")[0]) == 22
             Path("a.gif").unlink()
-    done = ncatool(
+    done = run_in_process(
         "render", model_file, "a.gif", "--damage", "left@3,top@4", "--damage=right@3", "--every", 9, "--steps", 9
     )
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Adam is torch's own."""
+"""`Adam` against `torch.optim.Adam`."""
 
 import torch
 
@@ -7,57 +7,57 @@ from ncatool.training.adam import Adam
 SHAPES = [(7, 12), (7,), (4, 7)]
 
 
-def gradients(steps):
+def draw_gradients(steps):
     generator = torch.Generator().manual_seed(3)
     return [[torch.randn(shape, generator=generator) for shape in SHAPES] for _ in range(steps)]
 
 
-def fresh():
+def make_parameters():
     return [torch.ones(shape, requires_grad=True) for shape in SHAPES]
 
 
-def walk(parameters, step, gradients):
+def take_steps(parameters, step, gradients):
     for number, batch in enumerate(gradients):
         for parameter, gradient in zip(parameters, batch, strict=True):
             parameter.grad = gradient.clone()
         step(0.01 / (1 + number))
 
 
-def test_the_same_to_the_last_bit_as_torchs_class():
-    theirs, ours = fresh(), fresh()
-    optimiser = torch.optim.Adam(theirs, lr=1.0)
+def test_gives_the_same_bits_as_torchs_class():
+    expected, parameters = make_parameters(), make_parameters()
+    optimiser = torch.optim.Adam(expected, lr=1.0)
 
     def step(rate):
         optimiser.param_groups[0]["lr"] = rate
         optimiser.step()
 
-    adam = Adam(ours)
-    walk(theirs, step, gradients(9))
-    walk(ours, adam.step, gradients(9))
-    assert all(torch.equal(a, b) for a, b in zip(theirs, ours, strict=True))
+    adam = Adam(parameters)
+    take_steps(expected, step, draw_gradients(9))
+    take_steps(parameters, adam.step, draw_gradients(9))
+    assert all(torch.equal(a, b) for a, b in zip(expected, parameters, strict=True))
     state = optimiser.state_dict()["state"]
     assert adam.state_tensors().keys() == {f"{i}.{name}" for i in state for name in state[i]}
     assert all(torch.equal(adam.state_tensors()[f"{i}.{name}"], state[i][name]) for i in state for name in state[i])
 
 
-def test_what_is_remembered_can_be_put_back():
-    straight, parts = fresh(), fresh()
-    walk(straight, Adam(straight).step, gradients(6))
-    first = Adam(parts)
+def test_state_is_saved_and_restored():
+    uninterrupted, interrupted = make_parameters(), make_parameters()
+    take_steps(uninterrupted, Adam(uninterrupted).step, draw_gradients(6))
+    first = Adam(interrupted)
     assert first.state_tensors() == {}
-    walk(parts, first.step, gradients(3))
-    kept = first.state_tensors()
-    other = Adam(parts)
-    other.load_state(kept)
-    for tensor in kept.values():
-        tensor.fill_(torch.nan)  # what was put back is a copy
-    rest = gradients(6)[3:]
+    take_steps(interrupted, first.step, draw_gradients(3))
+    saved = first.state_tensors()
+    other = Adam(interrupted)
+    other.load_state(saved)
+    for tensor in saved.values():
+        tensor.fill_(torch.nan)  # the restored state is a copy
+    rest = draw_gradients(6)[3:]
     for number, batch in enumerate(rest, 3):
-        for parameter, gradient in zip(parts, batch, strict=True):
+        for parameter, gradient in zip(interrupted, batch, strict=True):
             parameter.grad = gradient.clone()
         other.step(0.01 / (1 + number))
-    assert all(torch.equal(a, b) for a, b in zip(straight, parts, strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(uninterrupted, interrupted, strict=True))
     other.load_state({})
     assert other.state_tensors() == {}
     other.zero_grad()
-    assert all(parameter.grad is None for parameter in parts)
+    assert all(parameter.grad is None for parameter in interrupted)

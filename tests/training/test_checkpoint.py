@@ -1,4 +1,4 @@
-"""The files of a run: round trips, what is refused, and that nothing is ever half-written."""
+"""Model files: round trips, what is refused, and that none is ever half-written."""
 
 import json
 import os
@@ -43,10 +43,10 @@ def test_round_trip(bias, channels, hidden, name, boundary, fire_rate):
     model = make_model(bias, channels=channels, hidden=hidden, filter=name, boundary=boundary, fire_rate=fire_rate)
     path = Path("round.safetensors")
     save_model(path, model)
-    found = load_model(path)
-    assert found.config == model.config
-    assert found.target.describe() == model.target.describe()
-    for a, b in zip(found.weights, model.weights, strict=True):
+    loaded = load_model(path)
+    assert loaded.config == model.config
+    assert loaded.target.describe() == model.target.describe()
+    for a, b in zip(loaded.weights, model.weights, strict=True):
         assert a is b is None or torch.equal(a, b)
 
 
@@ -72,22 +72,22 @@ def test_format_is_pinned():
 
 
 def test_same_bytes_from_every_process():
-    """safetensors orders its metadata differently in each process; ours must not depend on that."""
+    """safetensors orders its metadata differently in each process; the bytes of a model must not depend on that."""
     script = (
         "import sys; from pathlib import Path; from tests.training.test_checkpoint import make_model;"
         "from ncatool.nca.model_file import save_model; save_model(Path(sys.argv[1]), make_model())"
     )
-    root = Path(__file__).parents[2]
-    for name in "abc":
+    save_model(Path("a.safetensors"), make_model())
+    for name in "bc":
         path = Path(f"{name}.safetensors").absolute()
-        subprocess.run([sys.executable, "-c", script, path], check=True, cwd=root)
+        subprocess.run([sys.executable, "-c", script, path], check=True, cwd=Path(__file__).parents[2])
     assert (
         Path("a.safetensors").read_bytes() == Path("b.safetensors").read_bytes() == Path("c.safetensors").read_bytes()
     )
 
 
-def rewritten(path, change):
-    """The model file with its tensors and metadata changed."""
+def rewrite(path, change):
+    """Write the model file again with its tensors and metadata changed."""
     tensors = load_file(path)
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
@@ -102,7 +102,7 @@ def edit_header(metadata, table, **values):
 
 
 @pytest.mark.parametrize(
-    ("change", "what"),
+    ("change", "message"),
     [
         (lambda t, m: t.pop("output.weight"), r"lacks the tensor output.weight of shape \[5, 7\]"),
         (lambda t, m: t.pop("target"), "lacks the tensor target"),
@@ -127,11 +127,11 @@ def edit_header(metadata, table, **values):
         (lambda t, m: edit_header(m, "target", padding=-1), "padding is -1"),
     ],
 )
-def test_a_wrong_model_file(change, what):
+def test_model_files_with_wrong_content(change, message):
     path = Path("m.safetensors")
     save_model(path, make_model())
-    rewritten(path, change)
-    with pytest.raises(NcatoolError, match=what) as caught:
+    rewrite(path, change)
+    with pytest.raises(NcatoolError, match=message) as caught:
         load_model(path)
     assert "\n" not in caught.value.what
     assert "m.safetensors" in caught.value.what
@@ -190,8 +190,8 @@ def test_names_of_a_runs_files():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a file size limit")
-def test_a_disk_that_fills_up_for_real(tmp_path):
-    """A process that may write 4 kB in a file fails in one line and leaves the old model whole."""
+def test_a_full_disk(tmp_path):
+    """A process that may write 4 kB in a file fails in one line and leaves the old model unchanged."""
     script = (
         "import resource, signal, sys; from pathlib import Path; from tests.training.test_checkpoint import make_model;"
         "from ncatool.nca.model_file import save_model; from ncatool.errors import NcatoolError\n"

@@ -1,4 +1,4 @@
-"""The guard: what it notices, what it restores, when it gives up."""
+"""The guard: what it detects, what it restores, when it stops training."""
 
 import pytest
 import torch
@@ -8,38 +8,38 @@ from ncatool.nca.state import make_seed
 from ncatool.training.adam import Adam
 from ncatool.training.guard import MAX_RESTORATIONS, SNAPSHOT_INTERVAL, BatchCheck, Guard, check_batch
 
-OK = torch.zeros(2)
+FINITE_LOSSES = torch.zeros(2)
 
 
 def states(count=2):
     return make_seed(count, 4, 4, 5)
 
 
-def test_judges_healthy_states():
-    verdict = check_batch(states(), OK, 0.1)
-    assert verdict.usable
-    assert not verdict.rejected.any()
+def test_healthy_states_are_usable():
+    check = check_batch(states(), FINITE_LOSSES, 0.1)
+    assert check.usable
+    assert not check.rejected.any()
 
 
-def test_judges_one_dead_state():
+def test_one_dead_state_is_rejected():
     batch = states()
     batch[1] = 0
-    verdict = check_batch(batch, OK, 0.1)
-    assert verdict.usable, "one dead state is replaced, the batch still teaches"
-    assert verdict.rejected.tolist() == [False, True]
+    check = check_batch(batch, FINITE_LOSSES, 0.1)
+    assert check.usable, "the other state can be learnt from"
+    assert check.rejected.tolist() == [False, True]
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -1e6])
-def test_judges_explosions(value):
+def test_exploded_states_are_not_usable(value):
     batch = states()
     batch[0, 0, 0, 4] = value
-    verdict = check_batch(batch, OK, 0.1)
-    assert verdict.problem == "1 of 2 states exploded"
-    assert verdict.rejected.tolist() == [True, False]
+    check = check_batch(batch, FINITE_LOSSES, 0.1)
+    assert check.problem == "1 of 2 states exploded"
+    assert check.rejected.tolist() == [True, False]
 
 
-def test_judges_death_of_all_and_bad_losses():
-    assert check_batch(torch.zeros(2, 4, 4, 5), OK, 0.1).problem == "every cell died"
+def test_dead_batches_and_losses_that_are_not_finite():
+    assert check_batch(torch.zeros(2, 4, 4, 5), FINITE_LOSSES, 0.1).problem == "every cell died"
     assert check_batch(states(), torch.tensor([1.0, torch.nan]), 0.1).problem == "loss is not finite"
 
 
@@ -47,21 +47,21 @@ GOOD = BatchCheck(torch.zeros(2, dtype=torch.bool), "")
 BAD = BatchCheck(torch.tensor([True, False]), "every cell died")
 
 
-def make():
+def make_guard():
     parameter = torch.zeros(3, requires_grad=True)
     optimiser = Adam([parameter])
     return parameter, optimiser, Guard([parameter], optimiser)
 
 
-def learn(parameter, optimiser):
+def take_step(parameter, optimiser):
     parameter.grad = torch.ones(3)
     optimiser.step(1.0)
 
 
-def test_restores_weights_and_optimiser_from_before_the_trouble():
-    parameter, optimiser, guard = make()
+def test_restores_weights_and_optimiser_from_before_the_failure():
+    parameter, optimiser, guard = make_guard()
     for iteration in range(3 * SNAPSHOT_INTERVAL):
-        learn(parameter, optimiser)
+        take_step(parameter, optimiser)
         guard.handle(GOOD, iteration)
         if iteration + 1 == 2 * SNAPSHOT_INTERVAL:
             kept = parameter.detach().clone(), optimiser.state_tensors()["0.step"].item()
@@ -72,38 +72,38 @@ def test_restores_weights_and_optimiser_from_before_the_trouble():
     assert guard.rate_factor == 0.5
 
 
-def test_gives_up_after_repeated_failures():
-    parameter, optimiser, guard = make()
+def test_stops_after_repeated_failures():
+    parameter, optimiser, guard = make_guard()
     for _ in range(MAX_RESTORATIONS):
         guard.handle(BAD, 0)
-    learn(parameter, optimiser)
+    take_step(parameter, optimiser)
     with pytest.raises(NcatoolError, match=f"failed {MAX_RESTORATIONS + 1} times") as caught:
         guard.handle(BAD, 9)
     assert "last good model is saved" in caught.value.hint
     assert not parameter.any()
 
 
-def test_forgives_after_a_good_stretch():
-    parameter, optimiser, guard = make()
+def test_usable_iterations_reset_the_count_of_failures_and_the_rate():
+    parameter, optimiser, guard = make_guard()
     for _ in range(3):
         for _ in range(MAX_RESTORATIONS):
             guard.handle(BAD, 0)
         for iteration in range(2 * SNAPSHOT_INTERVAL):
-            learn(parameter, optimiser)
+            take_step(parameter, optimiser)
             guard.handle(GOOD, iteration)
     assert guard.failures == 0
     for iteration in range(2000):
         guard.handle(GOOD, iteration)
-    assert guard.rate_factor == 1.0, "the learning rate comes back"
+    assert guard.rate_factor == 1.0, "the full learning rate again"
 
 
-def test_remembers_across_a_checkpoint():
-    parameter, optimiser, guard = make()
+def test_state_is_saved_and_restored():
+    parameter, optimiser, guard = make_guard()
     for iteration in range(SNAPSHOT_INTERVAL + 3):
-        learn(parameter, optimiser)
+        take_step(parameter, optimiser)
         guard.handle(GOOD, iteration)
     guard.handle(BAD, SNAPSHOT_INTERVAL + 3)
-    other_parameter, _, other = make()
+    other_parameter, _, other = make_guard()
     other.restore(guard.state_tensors(), guard.state_numbers())
     assert other.state_numbers() == guard.state_numbers()
     other.handle(BAD, SNAPSHOT_INTERVAL + 4)

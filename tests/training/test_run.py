@@ -1,4 +1,4 @@
-"""A run's files: what they hold, that they repeat byte by byte, and that a run goes on."""
+"""A run's files: what they hold, that equal runs give equal bytes, and that a stopped run can be resumed."""
 
 import csv
 import dataclasses
@@ -6,7 +6,9 @@ import errno
 import json
 import os
 import tomllib
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -34,15 +36,35 @@ def start(name="m", **train):
     return Run(config, targets.load_target(config.target), RunFiles(Path(f"{name}.safetensors")))
 
 
-def completed(name="m", **train):
+def complete(name="m", **train):
     run = start(name, **train)
     list(run.train(never))
-    run.finish()
+    run.write_results()
     return run
 
 
+ENDINGS = (".safetensors", ".csv", ".png")
+"""Of the files whose bytes depend on the settings alone."""
+
+
+def read_bytes(run):
+    return {ending: run.files.model.with_suffix(ending).read_bytes() for ending in ENDINGS}
+
+
+class Uninterrupted(NamedTuple):
+    files: dict[str, bytes]
+    pool: torch.Tensor
+
+
+@cache
+def train_uninterrupted(**train):
+    """Train without a stop, once for each choice of settings: several tests compare with it."""
+    run = complete("uninterrupted", **train)
+    return Uninterrupted(read_bytes(run), Run.resume(run.files).trainer.pool.states)
+
+
 def test_files():
-    run = completed()
+    run = complete()
     assert all(path.exists() for path in run.files.list_paths())
     rows = list(csv.DictReader(run.files.csv.open()))
     assert [int(row["iteration"]) for row in rows] == [1, 2, 3, 4, 5, 6]
@@ -62,7 +84,7 @@ def test_files():
 
 
 def test_checkpoint_is_complete_and_named():
-    run = completed()
+    run = complete()
     with safe_open(run.files.checkpoint, "pt") as file:
         names = set(file.keys())
         facts = json.loads(file.metadata()["ncatool"])["facts"]
@@ -74,26 +96,11 @@ def test_checkpoint_is_complete_and_named():
 
 
 def test_same_run_same_bytes():
-    for name in "ab":
-        completed(name)
-    for ending in (".safetensors", ".csv", ".png"):
-        assert Path(f"a{ending}").read_bytes() == Path(f"b{ending}").read_bytes()
-
-
-def test_resumed_run_ends_with_the_same_bytes():
-    completed("straight")
-    run = start("broken")
-    list(run.train(lambda: run.trainer.iteration == 3))
-    assert run.trainer.iteration == 3
-    again = Run.resume(RunFiles(Path("broken.safetensors")))
-    list(again.train(never))
-    again.finish()
-    for ending in (".safetensors", ".csv"):
-        assert Path(f"straight{ending}").read_bytes() == Path(f"broken{ending}").read_bytes()
+    assert read_bytes(complete("a")) == read_bytes(complete("b"))
 
 
 def test_resume_refuses_what_it_cannot_do():
-    completed()
+    complete()
     files = RunFiles(Path("m.safetensors"))
     with pytest.raises(NcatoolError, match="has done 6 iterations, more than 5") as caught:
         Run.resume(files, iterations=5)
@@ -125,8 +132,7 @@ def test_failed_training_keeps_the_last_good_model(monkeypatch):
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO, errno.EACCES])
 @pytest.mark.parametrize("where", ["write", "fsync", "replace"])
 def test_a_fault_while_writing_leaves_the_previous_files(monkeypatch, fault, where):
-    """The second checkpoint fails; what the first one left goes on to the same end."""
-    completed("straight")
+    """The second checkpoint fails; the run resumes from the first one and ends with the same model."""
     run = start()
     owner, name = {"write": (Path, "write_bytes"), "fsync": (os, "fsync"), "replace": (Path, "replace")}[where]
 
@@ -147,42 +153,42 @@ def test_a_fault_while_writing_leaves_the_previous_files(monkeypatch, fault, whe
     again = Run.resume(run.files)
     assert again.trainer.iteration == 2
     list(again.train(never))
-    assert Path("straight.safetensors").read_bytes() == run.files.model.read_bytes()
+    assert run.files.model.read_bytes() == train_uninterrupted().files[".safetensors"]
 
 
-def stopped_after(run, iteration):
+def train_until(run, iteration):
     list(run.train(lambda: run.trainer.iteration == iteration))
     return run
 
 
-@pytest.mark.parametrize("stops", [[], [1], [3, 3], [1, 2, 3, 4, 5]])
+@pytest.mark.parametrize("stops", [[], [1], [3, 6], [1, 2, 3, 4, 5]])
 @pytest.mark.parametrize("regime", Regime)
 def test_any_number_of_stops_gives_the_same_bytes(stops, regime):
-    completed("straight", regime=regime)
-    run = start("broken", regime=regime)
+    run = start(regime=regime)
     for iteration in stops:
-        stopped_after(run, iteration)
+        train_until(run, iteration)
+        assert run.trainer.iteration == iteration
         run = Run.resume(run.files)
     list(run.train(never))
-    run.finish()
-    for ending in (".safetensors", ".csv", ".png"):
-        assert Path(f"straight{ending}").read_bytes() == Path(f"broken{ending}").read_bytes()
-    assert torch.equal(run.trainer.pool.states, Run.resume(RunFiles(Path("straight.safetensors"))).trainer.pool.states)
+    run.write_results()
+    expected = train_uninterrupted(regime=regime)
+    assert read_bytes(run) == expected.files
+    assert torch.equal(run.trainer.pool.states, expected.pool)
 
 
-def test_history_tells_what_happened():
-    stopped_after(start(), 2)
+def test_history_lists_the_events():
+    train_until(start(), 2)
     run = Run.resume(RunFiles(Path("m.safetensors")))
     list(run.train(never))
-    run.finish()
+    run.write_results()
     history = tomllib.loads(run.files.record.read_text())["history"]
-    told = [(entry["event"], entry["iteration"]) for entry in history]
-    assert told == [("started", 0), ("stopped", 2), ("resumed", 2), ("finished", 6)]
+    events = [(entry["event"], entry["iteration"]) for entry in history]
+    assert events == [("started", 0), ("stopped", 2), ("resumed", 2), ("finished", 6)]
     assert all(entry["device"] == "cpu" and entry["at"].endswith("+00:00") for entry in history)
 
 
 def test_settings_that_change_on_resume():
-    run = stopped_after(start(schedule=Schedule.CONSTANT), 3)
+    run = train_until(start(schedule=Schedule.CONSTANT), 3)
     run = Run.resume(run.files, iterations=9, learning_rate=5e-3, checkpoint_every=4)
     list(run.train(never))
     assert [row[0] for row in run.rows] == list(range(1, 10))
@@ -190,18 +196,18 @@ def test_settings_that_change_on_resume():
     assert tomllib.loads(run.files.record.read_text())["train"]["checkpoint_every"] == 4
 
 
-def test_another_machine_is_told(monkeypatch):
-    run = stopped_after(start(), 3)
+def test_another_machine_is_reported(monkeypatch):
+    run = train_until(start(), 3)
     assert Run.resume(run.files).find_differences() == []
     monkeypatch.setattr("platform.platform", lambda: "another")
-    (told,) = Run.resume(run.files).find_differences()
-    assert "platform" in told
-    assert "another now" in told
+    (difference,) = Run.resume(run.files).find_differences()
+    assert "platform" in difference
+    assert "another now" in difference
 
 
 def test_no_checkpoint():
-    completed()
-    run = completed(checkpoint=False)
+    complete()
+    run = complete(checkpoint=False)
     assert run.files.model.exists()
     assert not run.files.checkpoint.exists(), "not even that of the run before"
 
@@ -213,7 +219,7 @@ def test_a_guarded_run_resumes(monkeypatch):
     monkeypatch.setattr(
         training, "rollout", lambda *a: real(*a) if run.trainer.iteration != 1 else torch.full_like(a[0], torch.nan)
     )
-    stopped_after(run, 2)
+    train_until(run, 2)
     assert "restored" in run.rows[-1][4]
     again = Run.resume(run.files)
     assert str(again.rows) == str(run.rows)
@@ -222,7 +228,7 @@ def test_a_guarded_run_resumes(monkeypatch):
 
 
 def test_training_starts_from_another_models_weights():
-    first = completed("first")
+    first = complete("first")
     model = load_model(first.files.model)
     config = small_run(iterations=1, learning_rate=1e-9)
     config = dataclasses.replace(config, target=TargetConfig(size=14))
@@ -234,12 +240,12 @@ def test_training_starts_from_another_models_weights():
     assert model.weights.output_weight.abs().sum() > 0
 
 
-def test_weights_with_an_output_bias_go_on():
-    model = load_model(completed("first").files.model)
+def test_weights_with_an_output_bias_resume():
+    model = load_model(complete("first").files.model)
     weights = model.weights._replace(output_bias=torch.full((6,), 1e-3))
     config = small_run(iterations=4)
     run = Run(config, targets.load_target(config.target), RunFiles(Path("b.safetensors")), weights)
-    stopped_after(run, 2)
+    train_until(run, 2)
     again = Run.resume(run.files)
     list(again.train(never))
     assert load_model(run.files.model).weights.output_bias.shape == (6,)

@@ -1,4 +1,4 @@
-"""What TensorBoard reads of a run."""
+"""What TensorBoard reads of a run's log."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ from ncatool.errors import NcatoolError
 from ncatool.training import tensorboard
 from ncatool.training.run import Run
 from ncatool.training.run_files import RunFiles
-from tests.conftest import SMALL, ncatool, small_run
+from tests.conftest import SMALL, run_in_process, small_run
 
 
 def read(folder):
@@ -21,10 +21,10 @@ def read(folder):
 
 
 def test_loss_learning_rate_psnr_and_pictures():
-    plain = ncatool("train", *SMALL, "-q", "--out", "plain.safetensors")
-    done = ncatool("train", *SMALL, "-q", "--tensorboard", "logs")
+    plain = run_in_process("train", *SMALL, "-q", "--out", "plain.safetensors")
+    done = run_in_process("train", *SMALL, "-q", "--tensorboard", "logs")
     assert done.returncode == plain.returncode == 0, done.stderr
-    assert Path("model.csv").read_bytes() == Path("plain.csv").read_bytes(), "training does not notice"
+    assert Path("model.csv").read_bytes() == Path("plain.csv").read_bytes(), "the log does not change the training"
     events = read("logs")
     assert set(events.Tags()["scalars"]) == {"loss", "learning rate", "psnr"}
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
@@ -33,26 +33,26 @@ def test_loss_learning_rate_psnr_and_pictures():
     pictures = events.Images("grown")
     assert len(pictures) == 6
     assert (pictures[0].width, pictures[0].height) == (48, 48)
-    done = ncatool("resume", "model.safetensors", "--iterations", "8", "--tensorboard", "logs", "-q")
+    done = run_in_process("resume", "model.safetensors", "--iterations", "8", "--tensorboard", "logs", "-q")
     assert done.returncode == 0, done.stderr
     assert [event.step for event in read("logs").Scalars("loss")] == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def opening(folder):
+def open_and_close_log(folder):
     config = small_run()
     run = Run(config, readers.load_target(config.target), RunFiles(Path("m.safetensors")))
     with tensorboard.open_log(folder, run):
         pass
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch):
+def test_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(NcatoolError, match="needs the package tensorboard") as caught:
-        opening(Path("logs"))
+        open_and_close_log(Path("logs"))
     assert caught.value.hint == "pip install 'ncatool[tensorboard]'"
 
 
-def test_a_folder_that_cannot_be_made():
+def test_folder_that_cannot_be_written():
     Path("logs").write_text("a file")
     with pytest.raises(NcatoolError, match="logs cannot be written"):
-        opening(Path("logs"))
+        open_and_close_log(Path("logs"))

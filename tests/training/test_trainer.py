@@ -1,4 +1,4 @@
-"""Training: it learns, it is reproducible, and it recovers."""
+"""Training: it learns, repeats to the last bit, and recovers from failures."""
 
 import dataclasses
 import hashlib
@@ -10,16 +10,20 @@ import torch
 from ncatool.config.names import Device, Loss, Regime, Schedule
 from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
 from ncatool.data import readers as targets
+from ncatool.engine import rollout
 from ncatool.engine.advance import measure_mse
+from ncatool.engine.choose import create_engine
 from ncatool.engine.device import resolve_device
 from ncatool.engine.rollout import count_living_steps
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.rule import step
 from ncatool.nca.state import has_living_cells
+from ncatool.nca.weights import draw_weights
 from ncatool.training import trainer as training
+from ncatool.training.objective import combine_losses, replace_dead_losses
 from ncatool.training.schedule import SCHEDULES, WARM_UP
-from ncatool.training.trainer import Trainer, combine_losses
+from ncatool.training.trainer import Trainer
 from tests.conftest import small_run
 
 
@@ -29,7 +33,7 @@ def make(**train):
 
 
 def test_learns_to_grow_the_phantom():
-    """Short, but real: from nothing to a recognisable picture, measured from the seed by `evaluate`."""
+    """A short run grows a recognisable picture from the seed."""
     config = RunConfig(
         target=TargetConfig(size=16),
         train=TrainConfig(iterations=250, batch_size=4, pool_size=32, min_steps=24, max_steps=40, learning_rate=8e-3),
@@ -46,15 +50,15 @@ def test_learns_to_grow_the_phantom():
 @pytest.mark.parametrize("loss", Loss)
 @pytest.mark.parametrize("regime", Regime)
 def test_every_loss_and_regime_learns(loss, regime):
-    """After 80 iterations more of the picture stands 8 steps from the seed than without training."""
+    """After 80 iterations the error 8 steps from the seed is lower than without training."""
     trainer = make(loss=loss, regime=regime, iterations=80, learning_rate=5e-3, margin=0.05)
 
-    def after_8_steps():
+    def measure_step_8():
         return measure_mse(trainer.copy_model(), [8], 8, torch.Generator().manual_seed(3)).median().item()
 
-    before = after_8_steps()
+    before = measure_step_8()
     list(trainer.train())
-    assert after_8_steps() < 0.96 * before
+    assert measure_step_8() < 0.96 * before
 
 
 def digest(trainer):
@@ -73,9 +77,9 @@ def test_same_seed_same_bytes_other_seed_others():
 
 
 @pytest.mark.parametrize("regime", Regime)
-def test_goes_on_from_its_tensors_as_if_nothing_had_happened(regime):
-    straight = make(regime=regime)
-    list(straight.train())
+def test_a_restored_trainer_gives_the_same_bytes(regime):
+    uninterrupted = make(regime=regime)
+    list(uninterrupted.train())
     first = make(regime=regime)
     for report in first.train():
         if report.iteration == 3:
@@ -83,21 +87,21 @@ def test_goes_on_from_its_tensors_as_if_nothing_had_happened(regime):
     second = make(regime=regime)
     second.restore(first.state_tensors(), first.state_numbers())
     list(second.train())
-    assert digest(second) == digest(straight)
+    assert digest(second) == digest(uninterrupted)
 
 
 def test_batch_holds_the_seed_instead_of_the_worst_and_damages_the_best():
     trainer = make(regime=Regime.REGENERATING, batch_size=4, pool_size=4, damaged=2, iterations=100)
-    wanted = trainer.target_values
-    quality = torch.tensor([0.5, 0.0, 1.0, 0.1])
-    for i, worse in enumerate(quality):
-        trainer.pool.states[i, ..., :4] = wanted + worse
+    target = trainer.target_values
+    errors = torch.tensor([0.5, 0.0, 1.0, 0.1])
+    for i, error in enumerate(errors):
+        trainer.pool.states[i, ..., :4] = target + error
         trainer.pool.states[i, ..., 4:] = 1
     trainer.iteration = 1
-    index, states = trainer._draw_batch()
-    assert index.tolist() == [2, 0, 3, 1], "from the worst to the best"
+    entries, states = trainer._draw_batch()
+    assert entries.tolist() == [2, 0, 3, 1], "from the worst to the best"
     assert torch.equal(states[0], trainer._make_seeds(1)[0])
-    assert torch.equal(states[1, ..., :4], wanted + 0.5)
+    assert torch.equal(states[1, ..., :4], target + 0.5)
     for state in states[2:]:
         erased = (state == 0).all(-1)
         assert erased.any()
@@ -117,7 +121,7 @@ def dying():
     return trainer
 
 
-def test_steps_lived(dying):
+def test_living_steps_are_counted(dying):
     start = dying._make_seeds(1)
     fire = torch.ones(8, 1, *start.shape[1:3], dtype=torch.bool)
     assert count_living_steps(start, dying.weights, dying.config.model, fire) == 2
@@ -126,23 +130,26 @@ def test_steps_lived(dying):
     assert not has_living_cells(step(last, dying.weights, dying.config.model, fire[2]), 0.1).any()
 
 
-def test_what_died_teaches_to_live(dying):
-    """Its loss is that of its nine cells one step before death, and its gradient says: more alpha."""
+def test_a_dead_state_has_the_loss_of_its_last_living_cells(dying):
+    """The loss is that of its nine cells one step before death, and its gradient raises alpha."""
     start = dying._make_seeds(2)
     fire = torch.ones(8, 2, *start.shape[1:3], dtype=torch.bool)
-    losses = dying._replace_dead_losses(torch.tensor([0.5, 0.7]), torch.tensor([False, True]), start, fire)
+    losses = replace_dead_losses(
+        torch.tensor([0.5, 0.7]), torch.tensor([False, True]), start, fire, dying.weights, dying.target_values,
+        dying.config,
+    )  # fmt: skip
     y, x = start.shape[1] // 2, start.shape[2] // 2
-    wanted = dying.target_values[y - 1 : y + 2, x - 1 : x + 2]
-    expected = wanted.clone()
+    target = dying.target_values[y - 1 : y + 2, x - 1 : x + 2]
+    expected = target.clone()
     expected[..., 3] += 0.7  # what the neighbours of the seed have lost in two steps
-    expected[1, 1, 3] = wanted[1, 1, 3] - 0.3
+    expected[1, 1, 3] = target[1, 1, 3] - 0.3
     assert losses[0] == 0.5
     assert losses[1].item() == pytest.approx((expected**2).mean().item(), rel=1e-4)
     losses[1].backward()
     assert dying.weights.output_weight.grad[3].abs().min() > 0
 
 
-def test_what_has_not_grown_is_not_damaged():
+def test_states_that_have_not_grown_are_not_damaged():
     trainer = make(regime=Regime.REGENERATING, batch_size=4, pool_size=4, damaged=3)
     for _ in range(10):
         _, states = trainer._draw_batch()
@@ -159,22 +166,22 @@ def test_the_seed_replaces_one_state_in_eight(size):
     assert max(counts) - min(counts) <= 1
 
 
-def test_dead_states_go_back_as_the_seed(monkeypatch):
+def test_the_seed_replaces_dead_states_in_the_pool(monkeypatch):
     trainer = make(batch_size=2, pool_size=2)
-    real = training.rollout
+    unchanged = training.rollout
 
-    def one_dies(*arguments):
-        end = real(*arguments)
+    def kill_second_sample(*arguments):
+        end = unchanged(*arguments)
         return end * torch.tensor([1.0, 0.0]).view(2, 1, 1, 1)
 
-    monkeypatch.setattr(training, "rollout", one_dies)
+    monkeypatch.setattr(training, "rollout", kill_second_sample)
     report = trainer._iterate()
     assert report.events == ("1 dead state replaced by the seed",)
     assert all(state.any() for state in trainer.pool.states)
 
 
 def test_recovers_from_weights_that_kill_everything():
-    """For real: weights that erase every cell in the first step are noticed at once and replaced."""
+    """Weights that erase every cell in the first step are detected in the same iteration and replaced."""
     trainer = make(iterations=12)
     events = []
     for report in trainer.train():
@@ -203,7 +210,7 @@ def test_recovers_from_an_explosion(value):
     assert torch.isfinite(trainer.pool.states).all()
 
 
-def test_stops_when_nothing_helps(monkeypatch):
+def test_stops_when_restoring_does_not_help(monkeypatch):
     trainer = make(iterations=100)
     monkeypatch.setattr(training, "rollout", lambda state, *rest: state * torch.nan)
     with pytest.raises(NcatoolError, match="training failed"):
@@ -216,7 +223,7 @@ def test_learning_rate_rises_then_falls():
     trainer = make(iterations=1000, learning_rate=1e-2)
     rates = []
     for trainer.iteration in range(1000):
-        rates.append(trainer.learning_rate())
+        rates.append(trainer.compute_learning_rate())
     assert rates[0] == pytest.approx(1e-2 / (1000 * WARM_UP))
     assert max(rates) == pytest.approx(1e-2)
     assert rates.index(max(rates)) in (99, 100)
@@ -224,13 +231,15 @@ def test_learning_rate_rises_then_falls():
 
 
 def test_samples_weigh_evenly():
-    """Two samples whose errors differ a thousandfold: at the end their gradients differ by less."""
+    """The errors of two samples differ a thousandfold; at the end of a run their gradients differ by less."""
     values = torch.tensor([[1.0], [0.001]], requires_grad=True)
     objective = combine_losses((values**2).mean(dim=1), 1.0, 0.8)
     objective.backward()
     assert objective.item() == pytest.approx((1 + 0.001**1.6) / 2, rel=0.01)
     assert values.grad.flatten().tolist() == pytest.approx([0.8, 0.8 * 0.001**0.6], rel=0.01)
-    assert combine_losses(torch.tensor([1.0, 3.0]), 0.0, 0.5).item() == pytest.approx(2), "the plain mean at first"
+    assert combine_losses(torch.tensor([1.0, 3.0]), 0.0, 0.5).item() == pytest.approx(2), (
+        "at first the mean"
+    )
 
 
 def test_schedules_by_hand():
@@ -239,7 +248,7 @@ def test_schedules_by_hand():
     assert [SCHEDULES[Schedule.CONSTANT](x) for x in (0, 1)] == [1, 1]
 
 
-def test_device_that_is_not_there():
+def test_missing_device():
     assert resolve_device(Device.CPU).type == "cpu"
     for device in (Device.CUDA, Device.MPS):
         if not {Device.CUDA: torch.cuda.is_available(), Device.MPS: torch.backends.mps.is_available()}[device]:
@@ -247,15 +256,28 @@ def test_device_that_is_not_there():
                 resolve_device(device)
 
 
-def test_large_targets_train_in_bounded_memory():
-    """The bound is on the bytes of kept steps: 100 steps of 224 × 224 at batch 8 would take 5 GB dense."""
-    from ncatool.engine import rollout
-    from ncatool.engine.choose import create_engine
+@pytest.mark.parametrize(("limit", "parts"), [(30, [30]), (10, [5] * 6), (3, [3] * 10), (0, [1] * 30)])
+def test_the_memory_limit_bounds_the_steps_on_a_tape(monkeypatch, limit, parts):
+    """Of 30 steps those on a tape are as many as the limit has room for, at most the square root where not all fit."""
+    trainer = make(iterations=1, min_steps=30, max_steps=30)
+    start = trainer._make_seeds(trainer.config.train.batch_size)
+    engine = create_engine(start, trainer.config.model, rollout.fill_parameters(trainer.weights))
+    monkeypatch.setattr(rollout, "MAX_TAPE_BYTES", limit * engine.step_bytes(len(start)))
+    recorded = []
+    unchanged = type(engine).record
 
+    def record(self, state, fire):
+        recorded.append(len(fire))
+        return unchanged(self, state, fire)
+
+    monkeypatch.setattr(type(engine), "record", record)
+    list(trainer.train())
+    assert recorded == parts
+
+
+def test_the_default_memory_limit_suits_the_largest_targets():
+    """224 × 224 cells at batch 8: the square root of the steps fits, so that each step is repeated only once."""
     model = ModelConfig()
-    engine = create_engine(
-        torch.zeros(1, 224, 224, 16), model, tuple(torch.zeros(s) for s in ((128, 48), 128, (16, 128), 16))
-    )
-    length = max(1, rollout.MAX_TAPE_BYTES // engine.step_bytes(8))
-    assert length * engine.step_bytes(8) <= rollout.MAX_TAPE_BYTES
-    assert length >= math.isqrt(95), "a piece of the square root of the steps fits"
+    weights = draw_weights(model, torch.Generator().manual_seed(0))
+    engine = create_engine(torch.zeros(1, 224, 224, model.channels), model, rollout.fill_parameters(weights))
+    assert math.isqrt(TrainConfig().max_steps) * engine.step_bytes(8) <= rollout.MAX_TAPE_BYTES

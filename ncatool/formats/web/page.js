@@ -41,7 +41,7 @@ class Player {
     this.draw = masks(model, 2463534242);
     this.engine = new Plain(model);
     this.playing = true;
-    this.wounds = [];
+    this.erasures = [];
     this.cursor = { x: model.width >> 1, y: model.height >> 1, shown: false };
     this.canvas = $("cells");
     const scale = Math.max(1, Math.ceil(720 / Math.max(model.width, model.height)));
@@ -74,7 +74,7 @@ class Player {
     this.count = 0;
     this.due = 0;
     this.ended = false;
-    this.wounds = [];
+    this.erasures = [];
     this.recent = [];
   }
 
@@ -94,19 +94,19 @@ class Player {
 
   // Erases what visitors have marked since the last step, all at once: reading a state back from the device is slow.
   heed() {
-    if (!this.wounds.length) return;
+    if (!this.erasures.length) return;
     const { width, height, cells, lanes } = this.model;
     const state = this.engine.read();
     for (let cell = 0; cell < cells; cell++) {
       const [x, y] = [cell % width, Math.floor(cell / width)];
-      if (this.wounds.some((hits) => hits(x, y))) state.fill(0, cell * lanes, (cell + 1) * lanes);
+      if (this.erasures.some((hits) => hits(x, y))) state.fill(0, cell * lanes, (cell + 1) * lanes);
     }
     this.engine.write(state);
-    this.wounds = [];
+    this.erasures = [];
   }
 
   erase(hits) {
-    this.wounds.push(hits);
+    this.erasures.push(hits);
     this.touched();
   }
 
