@@ -237,9 +237,7 @@ def test_samples_weigh_evenly():
     objective.backward()
     assert objective.item() == pytest.approx((1 + 0.001**1.6) / 2, rel=0.01)
     assert values.grad.flatten().tolist() == pytest.approx([0.8, 0.8 * 0.001**0.6], rel=0.01)
-    assert combine_losses(torch.tensor([1.0, 3.0]), 0.0, 0.5).item() == pytest.approx(2), (
-        "at first the mean"
-    )
+    assert combine_losses(torch.tensor([1.0, 3.0]), 0.0, 0.5).item() == pytest.approx(2), "at first the mean"
 
 
 def test_schedules_by_hand():
