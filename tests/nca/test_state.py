@@ -1,4 +1,4 @@
-"""Seed, pool and damage."""
+"""Seed and damage."""
 
 import pytest
 import torch
@@ -6,7 +6,6 @@ import torch
 from ncatool.config.names import Damage
 from ncatool.nca.damage import DAMAGE_SHAPES, circle_mask, draw_circle, pad_mask
 from ncatool.nca.state import make_seed
-from ncatool.training.pool import Pool
 
 
 def test_seed_is_one_cell_in_the_middle():
@@ -52,18 +51,3 @@ def test_damage_lands_on_the_picture_at_every_padding(generator):
 
 def test_a_circle_is_drawn_even_if_no_cell_is_visible(generator):
     assert draw_circle(torch.zeros(5, 5, dtype=torch.bool), generator).any()
-
-
-def test_pool_draws_without_replacement_and_writes_back(generator):
-    pool = Pool(torch.arange(6.0).view(6, 1, 1, 1).expand(6, 2, 2, 4).contiguous())
-    drawn = set()
-    for _ in range(20):
-        index, states = pool.draw(4, generator)
-        assert len(set(index.tolist())) == 4
-        assert states[:, 0, 0, 0].tolist() == [float(i) for i in index]
-        states += 100
-        assert pool.states.max() < 100, "a draw is a copy"
-        drawn |= set(index.tolist())
-    assert drawn == set(range(6))
-    pool.write_back(index, states)
-    assert (pool.states[index] >= 100).all()

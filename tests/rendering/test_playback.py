@@ -15,7 +15,7 @@ from ncatool.nca.weights import draw_weights, rotate_weights
 from ncatool.rendering.damage_script import DamageEvent, repeat_random
 from ncatool.rendering.playback import Playback, play_frames
 from ncatool.rendering.timeline import RenderSettings, plan_moments
-from tests.training.test_checkpoint import make_model
+from tests.nca.test_model_file import make_model
 
 
 def lively(**settings):

@@ -74,7 +74,7 @@ def test_format_is_pinned():
 def test_same_bytes_from_every_process():
     """safetensors orders its metadata differently in each process; the bytes of a model must not depend on that."""
     script = (
-        "import sys; from pathlib import Path; from tests.training.test_checkpoint import make_model;"
+        "import sys; from pathlib import Path; from tests.nca.test_model_file import make_model;"
         "from ncatool.nca.model_file import save_model; save_model(Path(sys.argv[1]), make_model())"
     )
     save_model(Path("a.safetensors"), make_model())
@@ -193,7 +193,7 @@ def test_names_of_a_runs_files():
 def test_a_full_disk(tmp_path):
     """A process that may write 4 kB in a file fails in one line and leaves the old model unchanged."""
     script = (
-        "import resource, signal, sys; from pathlib import Path; from tests.training.test_checkpoint import make_model;"
+        "import resource, signal, sys; from pathlib import Path; from tests.nca.test_model_file import make_model;"
         "from ncatool.nca.model_file import save_model; from ncatool.errors import NcatoolError\n"
         "path = Path(sys.argv[1]); save_model(path, make_model())\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
