@@ -49,17 +49,17 @@ def _use_config(context: typer.Context, path: Path | None) -> Path | None:
     return path
 
 
-def _be_quiet(value: bool) -> bool:
+def _set_quiet(value: bool) -> bool:
     settings.quiet = value
     return value
 
 
-def _speak_json(value: bool) -> bool:
+def _set_json(value: bool) -> bool:
     settings.as_json = value
     return value
 
 
-def _show_traceback(value: bool) -> bool:
+def _set_traceback(value: bool) -> bool:
     settings.traceback = value
     return value
 
@@ -71,11 +71,11 @@ Config = Annotated[
         callback=_use_config, is_eager=True, metavar="FILE.toml",
     ),
 ]  # fmt: skip
-Quiet = Annotated[bool, make_option(RUN, "quiet", "Say nothing on stderr but errors.", "-q", callback=_be_quiet)]
-Json = Annotated[bool, make_option(RUN, "json", "Print one JSON object on stdout.", callback=_speak_json)]
+Quiet = Annotated[bool, make_option(RUN, "quiet", "Say nothing on stderr but errors.", "-q", callback=_set_quiet)]
+Json = Annotated[bool, make_option(RUN, "json", "Print one JSON object on stdout.", callback=_set_json)]
 Traceback = Annotated[
     bool,
-    make_option(RUN, "traceback", "Show where in the code an error arose.", callback=_show_traceback, is_eager=True),
+    make_option(RUN, "traceback", "Show where in the code an error arose.", callback=_set_traceback, is_eager=True),
 ]
 Force = Annotated[bool, make_option(OUTPUT, "force", "Overwrite files that exist.", "-f")]
 Threads = Annotated[int, make_option(RUN, "threads", "CPU threads; 0 takes all there are.")]
@@ -174,7 +174,7 @@ Rollouts = Annotated[
     int, make_option(MEASURES_PANEL, "rollouts", "Independent rollouts of each model.", min=1, max=4096)
 ]
 EvaluationSteps = Annotated[int, make_option(MEASURES_PANEL, "steps", "Steps of each rollout.", min=200, max=1_000_000)]
-MetricOption = Annotated[Metric, make_option(MEASURES_PANEL, "metric", "How the table tells errors.")]
+MetricOption = Annotated[Metric, make_option(MEASURES_PANEL, "metric", "The unit of errors in the table.")]
 Sort = Annotated[
     str | None,
     typer.Option(
@@ -185,18 +185,20 @@ Sort = Annotated[
 ]  # fmt: skip
 
 
-def _written(name: str, text: str, metavar: str) -> Any:
+def _make_output_option(name: str, text: str, metavar: str) -> Any:
     return typer.Option(f"--{name}", help=text, rich_help_panel=OUTPUT, metavar=metavar, show_default=False)
 
 
-Csv = Annotated[Path | None, _written("csv", "Write all measures, a row a model.", "OUT.csv")]
+Csv = Annotated[Path | None, _make_output_option("csv", "Write all measures, a row a model.", "OUT.csv")]
 ComparePicture = Annotated[
-    Path | None, _written("picture", "Write stages, damage and error of each model as a sheet.", "OUT.png")
+    Path | None, _make_output_option("picture", "Write stages, damage and error of each model as a sheet.", "OUT.png")
 ]
 Animation = Annotated[
-    Path | None, _written("animation", "Write all models growing side by side, damaged together.", "OUT.gif")
+    Path | None, _make_output_option("animation", "Write all models growing side by side, damaged together.", "OUT.gif")
 ]
-Report = Annotated[Path | None, _written("report", "Write one page of numbers, curves and pictures.", "OUT.html")]
+Report = Annotated[
+    Path | None, _make_output_option("report", "Write one page of numbers, curves and pictures.", "OUT.html")
+]
 
 FormatOption = Annotated[
     ExportFormat | None,
