@@ -8,20 +8,21 @@ import sys
 
 SCRIPT = """
 import resource, sys, time
-from ncatool import target as targets
-from ncatool.config import Regime, RunConfig, TargetConfig, TrainConfig
-from ncatool.settings import natural_steps
-from ncatool.train import Trainer
+from ncatool.data.readers import load_target
+from ncatool.config.names import Regime
+from ncatool.config.schema import RunConfig, TargetConfig, TrainConfig
+from ncatool.config.flat import choose_steps
+from ncatool.training.trainer import Trainer
 import torch
 size, padding, iterations = map(int, sys.argv[1:])
-low, high = natural_steps(size, 0.5, Regime.PERSISTENT)
+low, high = choose_steps(size, 0.5, Regime.PERSISTENT)
 train = TrainConfig(batch_size=8, min_steps=low, max_steps=high, iterations=iterations)
 config = RunConfig(target=TargetConfig(size=size, padding=padding), train=train)
-trainer = Trainer(config, targets.load(config.target))
+trainer = Trainer(config, load_target(config.target))
 # The worst case: states that are alive everywhere, from the first iteration on.
 trainer.pool.states[..., 3] = 1
 start = time.monotonic()
-list(trainer.run())
+list(trainer.train())
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 seconds = (time.monotonic() - start) / iterations
 print(f"{size}+2x{padding}: {peak:.2f} GiB at most, {high} steps, {seconds:.2f} s an iteration")

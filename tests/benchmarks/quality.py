@@ -25,7 +25,7 @@ ROLLOUTS = 32
 ASTRAY = 1e-3
 
 
-def measured(model):
+def measure(model):
     wanted = torch.from_numpy(model.target.premultiply())
     generator = torch.Generator().manual_seed(1)
 
@@ -64,7 +64,7 @@ def main():
                 command = [sys.executable, "-m", "ncatool", "train", "-q", *map(str, flags), *arguments.extra.split()]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 seconds = float(done.stdout.split()[-1])
-                grown, late, hurt, healed, dead, astray = measured(load_model(out))
+                grown, late, hurt, healed, dead, astray = measure(load_model(out))
                 if arguments.keep:
                     arguments.keep.mkdir(exist_ok=True)
                     out.rename(arguments.keep / f"{Path(target).stem}{'-damage' * bool(damage)}.safetensors")

@@ -16,7 +16,7 @@ def main():
         subprocess.run([sys.executable, "-m", "ncatool", "--help"], check=True, capture_output=True)
         times.append(time.perf_counter() - start)
     print(f"--help: {statistics.median(times[1:]):.3f} s ({min(times[1:]):.3f} to {max(times[1:]):.3f})")
-    command = [sys.executable, "-X", "importtime", "-c", "import ncatool.cli"]
+    command = [sys.executable, "-X", "importtime", "-c", "import ncatool.cli.main"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stderr.splitlines()[1:]
     rows = sorted((int(line.split("|")[1]), line.split("|")[2].strip()) for line in lines)
     names = {name.split(".")[0] for _, name in rows}
