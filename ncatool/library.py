@@ -177,9 +177,11 @@ def train(
     """
     folder = None if root is None else Path(root)
     named = {name.rstrip("_"): value for name, value in settings.items()}
-    if isinstance(target, str | Path):
-        named["target"] = str(target)
     picture = None if target is None or isinstance(target, str | Path) else target
+    if picture is not None:
+        named["target"] = "image" if isinstance(picture, Image.Image) else "array"
+    elif target is not None:
+        named["target"] = str(target)
     config = build_config(check_settings({"target": choose_default_source(folder), **named}, "ncatool.train"))
     run = prepare_run(config, Path(out), root=folder, force=force, picture=picture)
     with run.files.lock(), catch_signals() as stopped:

@@ -13,6 +13,7 @@ from PIL import Image
 import ncatool
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.rendering.timeline import RenderSettings
+from ncatool.training.checkpoint import read_checkpoint_tables
 from tests.conftest import GOLDEN, run_in_process
 
 TINY = {
@@ -120,6 +121,15 @@ def test_an_array_that_is_no_picture_is_refused(picture):
     with pytest.raises(UsageError, match="the target is an array of"):
         ncatool.train(picture, "m.safetensors", **TINY)
     assert not list(Path().iterdir())
+
+
+def test_a_run_of_an_array_names_it_and_takes_no_colormap():
+    model = ncatool.train(np.full((10, 10), 90, np.uint8), "m.safetensors", **TINY)
+    facts, _ = read_checkpoint_tables(Path("m.checkpoint.safetensors"))
+    assert model.record["target"]["source"] == facts["target"]["source"] == "array"
+    with pytest.raises(UsageError, match="--colormap is for MedMNIST samples, but the target is array"):
+        ncatool.train(np.full((10, 10), 90, np.uint8), "n.safetensors", colormap="viridis", **TINY)
+    assert not list(Path().glob("n.*"))
 
 
 def test_a_transparent_picture_is_refused():

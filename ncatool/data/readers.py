@@ -42,8 +42,7 @@ def load_target(config: TargetConfig, root: Path | None = None) -> Target:
     spec = None if Path(config.source).is_file() else parse_spec(config.source)
     if spec is not None:
         return _load_sample(config, spec, root)
-    if config.colormap is not Colormap.GREY:
-        raise UsageError(f"--colormap is for MedMNIST samples, but the target is {config.source}", "leave it out")
+    _refuse_colormap(config)
     origin = {"source": config.source}
     if config.source == "phantom":
         origin["label"] = "Shepp-Logan head phantom"
@@ -52,17 +51,23 @@ def load_target(config: TargetConfig, root: Path | None = None) -> Target:
     return Target(pixels, config.padding, {**origin, "alpha": config.alpha.value})
 
 
+def _refuse_colormap(config: TargetConfig) -> None:
+    """Raise UsageError for a colour map, which only MedMNIST samples take."""
+    if config.colormap is not Colormap.GREY:
+        raise UsageError(f"--colormap is for MedMNIST samples, but the target is {config.source}", "leave it out")
+
+
 def convert_picture(picture: Image.Image | NDArray[Any], config: TargetConfig) -> Target:
     """Return a Pillow image or an array as a target of the size that the settings ask for.
 
     An array is [height, width], [height, width, 3] or [height, width, 4], of uint8, or of floats from 0 to 1.
     Raises UsageError for an array of another shape or type, and NcatoolError for a picture that shows nothing.
     """
-    source = "image" if isinstance(picture, Image.Image) else "array"
+    _refuse_colormap(config)
     image = picture if isinstance(picture, Image.Image) else convert_array(picture)
     pixels = np.asarray(fit_size(convert_to_rgba(image), config.size))
     pixels = apply_alpha(pixels, compute_luminance(pixels), config.alpha)
-    return Target(pixels, config.padding, {"source": source, "alpha": config.alpha.value})
+    return Target(pixels, config.padding, {"source": config.source, "alpha": config.alpha.value})
 
 
 def choose_default_source(root: Path | None = None) -> str:
