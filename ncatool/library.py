@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,7 @@ from ncatool.errors import UsageError
 from ncatool.evaluation.models import Candidate, evaluate
 from ncatool.evaluation.protocol import Protocol
 from ncatool.evaluation.table import to_json
-from ncatool.files.atomic import check_writable
-from ncatool.nca.model_file import ModelData, load_model, read_record
+from ncatool.nca.model_file import ModelData, find_record, load_model, read_record
 from ncatool.nca.picture import enlarge, parse_background
 from ncatool.rendering.damage_script import parse_script
 from ncatool.rendering.gif import Gif
@@ -67,8 +66,8 @@ class Model:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """What the file beside the model, NAME.toml, says of its training; empty where there is none."""
-        return read_record(self.path)
+        """What the file beside the model, NAME.toml, says of its training; without it, what the model's header says."""
+        return read_record(self.path, self.data)
 
     @property
     def target(self) -> UInt8[np.ndarray, "height width 4"]:
@@ -104,9 +103,9 @@ class Model:
         is set, or whose ending means nothing.
         """
         names = [str(output) for output in outputs]
-        check_outputs(names, force)
+        check_outputs(names, force, [self.path, find_record(self.path)])
         playback, chosen = self._play(**settings)
-        render([playback], names, chosen)
+        render([playback], names, chosen, overwrite=force)
 
     def evaluate(
         self, rollouts: int = 16, steps: int = 2000, seed: int = 0, progress: Callable[[int, int], object] | None = None
@@ -185,6 +184,7 @@ def train(
     config = build_config(check_settings({"target": choose_default_source(folder), **named}, "ncatool.train"))
     run = prepare_run(config, Path(out), root=folder, force=force, picture=picture)
     with run.files.lock(), catch_signals() as stopped:
+        run.files.check(force)  # another process may have written them meanwhile
         for report in run.train(lambda: stopped() is not None):
             if progress is not None:
                 progress(report)
@@ -201,20 +201,29 @@ def prepare_run(
     root: Path | None = None,
     force: bool = False,
     picture: Image.Image | np.ndarray | None = None,
+    inputs: Sequence[Path] = (),
 ) -> Run:
     """Check what a run needs, before anything is written, and return the run.
 
-    `picture` takes the place of the target that the settings name. Raises UsageError for files that exist, unless
-    `force` is set, and for a target or a model to start from that cannot be read.
+    `picture` takes the place of the target that the settings name; `inputs` are files that have been read already.
+    Raises UsageError for a target or a model to start from that cannot be read, for files of the run that exist, unless
+    `force` is set, and for those that are inputs themselves.
     """
     files = RunFiles(out)
-    check_writable(files.list_paths(), force)
     start = load_model(Path(config.train.initial)) if config.train.initial else None
     if start is not None:
         config = dataclasses.replace(config, model=adopt_model(config.model, start.config, config.train.initial))
     target: Target = load_target(config.target, root) if picture is None else convert_picture(picture, config.target)
+    files.check(force, [*inputs, *list_inputs(config)])
     configure_process(config.train.threads)
     return Run(config, target, files, start.weights if start else None)
+
+
+def list_inputs(config: RunConfig) -> list[Path]:
+    """Return the files that a run reads, as far as they exist: its target, and the model that it starts from."""
+    model = Path(config.train.initial)
+    names = [Path(config.target.source), *([model, find_record(model)] if config.train.initial else [])]
+    return [path for path in names if path.is_file()]
 
 
 def make_render_settings(**settings: Any) -> RenderSettings:

@@ -108,7 +108,7 @@ LOADERS = {
     "model": ("m.safetensors", lambda path: list_weights(load_model(path))),
     "sidecar": ("m.toml", lambda path: list_weights(load_model(path.with_suffix(".safetensors")))),
     "checkpoint": (
-        "m.checkpoint.safetensors",
+        "m.checkpoint",
         lambda path: list_state(Run.resume(RunFiles(path.parent / "m.safetensors"))),
     ),
 }

@@ -80,11 +80,11 @@ def test_training_reports_and_leaves_a_runs_files():
     model = ncatool.train("phantom", "a.safetensors", progress=reports.append, **TINY)
     assert [report.iteration for report in reports] == [1, 2, 3, 4, 5, 6]
     assert model.record["train"]["batch_size"] == 2
-    for ending in (".safetensors", ".toml", ".csv", ".png", ".checkpoint.safetensors"):
+    for ending in (".safetensors", ".toml", ".csv", ".curve.png", ".checkpoint"):
         assert Path(f"a{ending}").exists()
     flags = [word for name, value in TINY.items() for word in (f"--{name.replace('_', '-')}", value)]
     assert run_in_process("train", "--target", "phantom", *flags, "--out", "c.safetensors").returncode == 0
-    for ending in (".safetensors", ".csv", ".png"):
+    for ending in (".safetensors", ".csv", ".curve.png"):
         assert Path(f"a{ending}").read_bytes() == Path(f"c{ending}").read_bytes(), ending
     tuned = ncatool.train("phantom", "b.safetensors", **{**TINY, "from_": "a.safetensors", "iterations": 1})
     assert tuned.record["train"]["initial"] == "a.safetensors"
@@ -125,7 +125,7 @@ def test_an_array_that_is_no_picture_is_refused(picture):
 
 def test_a_run_of_an_array_names_it_and_takes_no_colormap():
     model = ncatool.train(np.full((10, 10), 90, np.uint8), "m.safetensors", **TINY)
-    facts, _ = read_checkpoint_tables(Path("m.checkpoint.safetensors"))
+    facts, _ = read_checkpoint_tables(Path("m.checkpoint"))
     assert model.record["target"]["source"] == facts["target"]["source"] == "array"
     with pytest.raises(UsageError, match="--colormap is for MedMNIST samples, but the target is array"):
         ncatool.train(np.full((10, 10), 90, np.uint8), "n.safetensors", colormap="viridis", **TINY)

@@ -51,13 +51,15 @@ def compare(
     traceback: o.Traceback = False,
 ) -> None:
     """Measure how well models grow, persist and regenerate, and set the numbers side by side."""
+    from ncatool.evaluation.models import find_models
     from ncatool.evaluation.protocol import Protocol
     from ncatool.evaluation.table import sort_evaluations
 
     protocol = Protocol(rollouts=rollouts, steps=steps, seed=seed)
-    outputs = ComparisonOutputs(metric, sort, csv, picture, animation, report)
-    outputs.check(force)
-    evaluations, failed = measure_models(models, protocol, prepare_device(threads, device))
+    outputs = ComparisonOutputs(metric, sort, csv, picture, animation, report, force)
+    paths = find_models(models)
+    outputs.check(paths)
+    evaluations, failed = measure_models(paths, protocol, prepare_device(threads, device))
     if sort is not None:
         evaluations = sort_evaluations(evaluations, sort)
     _print(evaluations, metric, protocol, failed)
@@ -76,12 +78,16 @@ class ComparisonOutputs:
     picture: Path | None
     animation: Path | None
     report: Path | None
+    force: bool
+    """Whether to overwrite files."""
 
-    def check(self, force: bool) -> None:
+    def check(self, models: Sequence[Path]) -> None:
         """Raise UsageError, before anything is measured, for what could not be written or sorted."""
         from ncatool.evaluation.table import check_sortable
+        from ncatool.nca.model_file import find_record
         from ncatool.rendering.render import WRITERS, check_outputs
 
+        inputs = [*models, *map(find_record, models)]
         if self.sort is not None:
             check_sortable(self.sort)
         for path, ending in ((self.csv, ".csv"), (self.picture, ".png"), (self.report, ".html")):
@@ -91,20 +97,20 @@ class ComparisonOutputs:
             if self.animation.suffix.lower() in (".png", ""):
                 choices = ", ".join(ending for ending in WRITERS if ending != ".png")
                 raise UsageError(f"{self.animation} is no animation", f"choose an ending from {choices}")
-            check_outputs([str(self.animation)], force)
-        check_writable([path for path in (self.csv, self.picture, self.report) if path is not None], force)
+            check_outputs([str(self.animation)], self.force, inputs)
+        check_writable([path for path in (self.csv, self.picture, self.report) if path is not None], self.force, inputs)
 
 
 def measure_models(
-    names: Sequence[str], protocol: Protocol, device: torch.device
+    paths: Sequence[Path], protocol: Protocol, device: torch.device
 ) -> tuple[list[Evaluation], dict[Path, NcatoolError]]:
     """Measure models with a progress bar; return the evaluations, and why other files could not be loaded.
 
     Raises NcatoolError where none could.
     """
-    from ncatool.evaluation.models import find_models, load_candidates
+    from ncatool.evaluation.models import load_candidates
 
-    candidates, failed = load_candidates(find_models(names), device)
+    candidates, failed = load_candidates(paths, device)
     for error in failed.values():
         terminal.print_note(f"not compared: {error.what}")
     if not candidates:
@@ -188,16 +194,18 @@ def _write(
     from ncatool.rendering.timeline import plan_moments
 
     if outputs.csv is not None:
-        write_bytes(outputs.csv, to_csv(evaluations).encode())
+        write_bytes(outputs.csv, to_csv(evaluations).encode(), outputs.force)
     if outputs.picture is not None:
-        with replace_atomically(outputs.picture) as partial:
+        with replace_atomically(outputs.picture, outputs.force) as partial:
             draw_sheet(evaluations).save(partial, "PNG")
     if outputs.report is not None:
-        write_report(outputs.report, evaluations, outputs.metric, protocol, failed)
+        write_report(outputs.report, evaluations, outputs.metric, protocol, failed, outputs.force)
     if outputs.animation is not None:
         count = len(plan_moments(ANIMATION))
         candidates = [evaluation.candidate for evaluation in evaluations]
-        save_animation(candidates, str(outputs.animation), lambda frames: terminal.track(frames, count, "frames"))
+        save_animation(
+            candidates, str(outputs.animation), lambda frames: terminal.track(frames, count, "frames"), outputs.force
+        )
 
 
 def write_report(
@@ -206,6 +214,7 @@ def write_report(
     metric: Metric,
     protocol: Protocol,
     failed: Mapping[Path, NcatoolError],
+    overwrite: bool = True,
 ) -> None:
     """Write the page of numbers, curves and pictures."""
     from ncatool.evaluation.report import render_report
@@ -214,7 +223,8 @@ def write_report(
 
     strips = [draw_strip(evaluation) for evaluation in evaluations]
     columns = select_columns(metric)
-    write_bytes(path, render_report(evaluations, columns, protocol, failed, _describe_origin(), strips).encode())
+    page = render_report(evaluations, columns, protocol, failed, _describe_origin(), strips)
+    write_bytes(path, page.encode(), overwrite)
 
 
 def _describe_origin() -> dict[str, str]:

@@ -35,12 +35,13 @@ def export(
     Beside it lies OUT.toml, the record of the check.
     """
     from ncatool.formats.exporting import EXPORT_KINDS, choose_format, export_model
-    from ncatool.nca.model_file import load_model, read_record
+    from ncatool.nca.model_file import find_record, load_model, read_record
 
     chosen = choose_format(out, format)
     sidecar = out.with_name(f"{out.name}.toml")
-    check_writable([out, sidecar], force)
-    parity = export_model(load_model(model), read_record(model), model.stem, out, chosen, rollout)
+    data = load_model(model)
+    check_writable([out, sidecar], force, [model, find_record(model)])
+    parity = export_model(data, read_record(model, data), model.stem, out, chosen, rollout, force)
     check = _describe_check(parity, chosen)
     about = {"format": chosen.value, "model": model.name, "ncatool": version("ncatool")}
     write_toml(sidecar, {"export": {**about, **({"rollout": rollout} if rollout else {}), **check}})

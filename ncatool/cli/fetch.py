@@ -137,7 +137,7 @@ class SamplesRequest:
 
     def _save(self, image: Image, path: Path) -> dict[str, Any]:
         check_writable([path], self.force)
-        with replace_atomically(path) as partial:
+        with replace_atomically(path, self.force) as partial:
             image.save(partial, "PNG")
         return {"wrote": str(path)}
 

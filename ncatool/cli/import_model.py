@@ -16,7 +16,6 @@ from ncatool.cli.training import prepare_device
 from ncatool.config.names import Boundary, Device, Filter, Order
 from ncatool.config.schema import ModelConfig, TargetConfig
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.files.atomic import check_writable
 
 if TYPE_CHECKING:
     from ncatool.formats.importing import ForeignModel
@@ -80,22 +79,21 @@ def _import_file(
     from ncatool.training.run_files import RunFiles, write_record
 
     files = RunFiles(out)
-    stale = [files.checkpoint, files.csv]  # of a run: no part of this model; NAME.png may well be the target
-    check_writable([files.model, files.record, *stale], force)
     foreign = importing.read_model(file)
     order = request.order or foreign.order
     config = _make_config(file, foreign, request)
     target = load_target(wanted, root) if wanted is not None else None
     size = request.size or (ARTICLE_SIDE if _is_article(file) else TargetConfig.size)
     TargetConfig(size=size, padding=request.padding)  # refuses a grid that is too large
+    files.check(force, [file, *([Path(wanted.source)] if wanted is not None else [])])
     model = importing.convert_model(foreign, config, order, target, size + 2 * request.padding)
     origin = importing.describe_origin(file, foreign, order)
     tables = {"model": dataclasses.asdict(config), "target": model.target.describe(), "origin": origin}
-    with files.lock():
+    with files.lock(terminal.print_note):
+        files.check(force)  # another process may have written them meanwhile
         save_model(files.model, model)
         write_record(files.record, tables)
-        for path in stale:
-            path.unlink(missing_ok=True)
+        files.remove_training()
     if foreign.ignored:
         terminal.print_note(f"no part of the network, left out: {terminal.clean_line(', '.join(foreign.ignored), 200)}")
     if wanted is None:

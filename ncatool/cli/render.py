@@ -72,7 +72,7 @@ def render(
     from ncatool.rendering import player
     from ncatool.rendering.damage_script import parse_script
     from ncatool.rendering.playback import Playback
-    from ncatool.rendering.render import check_outputs, split_arguments
+    from ncatool.rendering.render import check_outputs, list_inputs, split_arguments
     from ncatool.rendering.render import render as write_outputs
     from ncatool.rendering.timeline import RenderSettings, plan_moments
 
@@ -83,7 +83,7 @@ def render(
         background=parse_background(background), view=view, overlay=overlay, trim=trim, grid=_parse_grid(grid),
         at=tuple(_parse_pair("--at", text, ",") for text in at or []), rotate=rotate,
     )  # fmt: skip
-    check_outputs(outputs, force)
+    check_outputs(outputs, force, list_inputs(models, settings))
     place = prepare_device(threads, device)
     names = label_models(models)
     playbacks = [
@@ -91,7 +91,7 @@ def render(
     ]
     if outputs:
         count = len(plan_moments(settings))
-        write_outputs(playbacks, outputs, settings, lambda frames: terminal.track(frames, count, "frames"))
+        write_outputs(playbacks, outputs, settings, lambda frames: terminal.track(frames, count, "frames"), force)
     else:
         if overlay or scale:
             terminal.print_note("--overlay and --scale are for files; the terminal goes without")

@@ -41,9 +41,9 @@ def resume(
         "device": device, "threads": threads,
     }  # fmt: skip
     files = RunFiles(model)
-    if not files.checkpoint.exists():
+    if not files.find_checkpoint().exists():
         raise UsageError(f"there is no checkpoint {files.checkpoint}", "give the model file of a run that has left one")
-    with files.lock():
+    with files.lock(terminal.print_note):
         run = Run.resume(files, **{name: value for name, value in changes.items() if value is not None})
         prepare_device(run.config.train.threads, run.config.train.device, run.config)
         for difference in run.find_differences():

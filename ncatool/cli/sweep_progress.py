@@ -121,7 +121,7 @@ def _make_jobs(
 
 def _read_checkpoint(folder: SweepFolder, name: str) -> dict[str, bytes]:
     """Return a run's checkpoint by file name, for a worker that does not see the folder; empty if there is none."""
-    path = folder.get_run_files(name).checkpoint
+    path = folder.get_run_files(name).find_checkpoint()
     return {path.name: path.read_bytes()} if path.exists() else {}
 
 

@@ -65,7 +65,7 @@ def _make_row(item: SweepItem, failure: Failure | None, folder: SweepFolder) -> 
 
 def _compare_models(finished: Sequence[SweepItem], rows: Sequence[Row], folder: SweepFolder) -> list[Evaluation]:
     """Measure the finished models, add the measures to their rows, and write the report."""
-    paths = [str(folder.get_run_files(item.name).model) for item in finished]
+    paths = [folder.get_run_files(item.name).model for item in finished]
     device = resolve_device(finished[0].config.train.device)
     evaluations, unreadable = measure_models(paths, Protocol(), device)
     measures = {evaluation.candidate.path.stem: table.flatten_evaluation(evaluation) for evaluation in evaluations}

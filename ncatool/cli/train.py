@@ -31,8 +31,8 @@ def train(
 ) -> None:
     """Train a model that grows a picture from one cell.
 
-    Writes NAME.safetensors (the model), NAME.toml (the record), NAME.csv and NAME.png (the curve)
-    and NAME.checkpoint.safetensors. Ctrl-C saves all of them; `ncatool resume` goes on.
+    Writes NAME.safetensors (the model), NAME.toml (the record), NAME.csv and NAME.curve.png (the curve)
+    and NAME.checkpoint. Ctrl-C saves all of them; `ncatool resume` goes on.
     """
     given = collect_settings(settings)
     build_config(given)  # refuses what has no meaning before torch is imported
@@ -44,7 +44,8 @@ def train(
         given["target"] = choose_default_source(root)
         if given["target"] == "phantom":
             terminal.print_note("no --target and chestmnist is not fetched: growing the built-in phantom")
-    run = prepare_run(build_config(given), out, root=root, force=force)
+    run = prepare_run(build_config(given), out, root=root, force=force, inputs=[config] if config else [])
     prepare_device(run.config.train.threads, run.config.train.device, run.config)
-    with run.files.lock():
+    with run.files.lock(terminal.print_note):
+        run.files.check(force)  # another process may have written them meanwhile
         complete_run(run, preview, tensorboard)

@@ -72,6 +72,10 @@ class TargetConfig:
             )
 
 
+PLACE_SETTINGS = ("device", "threads", "checkpoint", "checkpoint_every")
+"""Settings of training that say where and how it is done; they are no part of what makes a model what it is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings of training."""

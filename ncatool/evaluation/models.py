@@ -16,10 +16,16 @@ from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluation.measures import Measures, measure_model
 from ncatool.evaluation.protocol import GROWTH_STEP, Protocol, StepCallback
 from ncatool.evaluation.quartiles import Quartiles
-from ncatool.files.toml import read_toml
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.loss import compute_psnr
-from ncatool.nca.model_file import ModelData, label_models, load_model
+from ncatool.nca.model_file import (
+    ModelData,
+    is_model_name,
+    label_models,
+    leave_out_checkpoints,
+    load_model,
+    read_record,
+)
 
 HALVES = (Damage.LEFT, Damage.RIGHT, Damage.TOP, Damage.BOTTOM)
 
@@ -111,10 +117,6 @@ class Evaluation:
         return value.median if isinstance(value, Quartiles) else value
 
 
-def _is_model_name(path: Path) -> bool:
-    return path.suffix == ".safetensors" and not path.name.endswith(".checkpoint.safetensors")
-
-
 def find_models(names: Sequence[str]) -> list[Path]:
     """Return each file named, each model in a folder or below it, and each model that matches a pattern, once.
 
@@ -125,24 +127,23 @@ def find_models(names: Sequence[str]) -> list[Path]:
         path = Path(name)
         matches = [path]
         if path.is_dir():
-            matches = [file for file in sorted(path.rglob("*")) if _is_model_name(file)]
+            matches = [file for file in sorted(path.rglob("*")) if is_model_name(file)]
         elif not path.exists() and glob.has_magic(name):
             matching_names = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - may be absolute
-            matches = [Path(match) for match in matching_names if _is_model_name(Path(match))]
+            matches = [Path(match) for match in matching_names if is_model_name(Path(match))]
         if not matches:
             raise UsageError(f"there is no model in {name}", "name model files, folders that hold some, or a pattern")
         paths.update(dict.fromkeys(matches))
-    return list(paths)
+    return leave_out_checkpoints(list(paths))
 
 
 def load_candidates(paths: Sequence[Path], device: torch.device) -> tuple[list[Candidate], dict[Path, NcatoolError]]:
     """Return the candidates, sorted by filter, loss, damage, target and name; and the error of each other file."""
     candidates, failed = [], {}
     for path, name in zip(paths, label_models(paths), strict=True):
-        sidecar = path.with_suffix(".toml")
         try:
             model = load_model(path).move_to(device)
-            candidates.append(Candidate(name, path, model, read_toml(sidecar) if sidecar.exists() else {}))
+            candidates.append(Candidate(name, path, model, read_record(path, model)))
         except NcatoolError as error:
             failed[path] = error
     return sorted(candidates, key=lambda candidate: (*candidate.grouping.values(), candidate.name)), failed

@@ -72,16 +72,18 @@ def choose_format(out: Path, requested: ExportFormat | None) -> ExportFormat:
 
 
 def export_model(
-    model: ModelData, record: Mapping[str, Any], name: str, out: Path, form: ExportFormat, rollout: int = 0
-) -> Parity:
+    model: ModelData, record: Mapping[str, Any], name: str, out: Path, form: ExportFormat, rollout: int = 0,
+    overwrite: bool = True,
+) -> Parity:  # fmt: skip
     """Write a model to `out` and return how far the written file differs from the dense rule after 64 steps.
 
     With `rollout` (ONNX only) the file computes that many steps at once and draws its own fire masks.
-    Raises NcatoolError where the difference exceeds the tolerance; no file is then left.
+    Raises NcatoolError where the difference exceeds the tolerance, and UsageError where the file exists by then, unless
+    `overwrite` is set; nothing is then written.
     """
     if rollout and form is not ExportFormat.ONNX:
         raise UsageError(f"--rollout is for .onnx, but this is .{form}", "leave it out")
-    with replace_atomically(out) as partial:
+    with replace_atomically(out, overwrite) as partial:
         EXPORT_KINDS[form].write(model, record, name, partial)
         parity = check_parity(model, partial, form)
         if rollout:

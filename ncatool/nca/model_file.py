@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from ncatool.nca.tensor_file import check_checksum, open_tensors, pack_tensors, 
 from ncatool.nca.weights import Weights
 
 MODEL_SUFFIX = ".safetensors"
+EARLIER_CHECKPOINT_SUFFIX = ".checkpoint.safetensors"
+"""Ending of the checkpoints that versions up to 0.1 wrote."""
 
 _TENSOR_FIELDS = {
     "hidden.weight": "hidden_weight",
@@ -39,6 +41,8 @@ class ModelData:
     weights: Weights
     config: ModelConfig
     target: Target
+    train: Mapping[str, Any] = field(default_factory=dict)
+    """The `[train]` table: the settings of training that made it what it is; empty where they are not known."""
 
     @property
     def device(self) -> torch.device:
@@ -70,8 +74,13 @@ def target_to_tensor(target: Target) -> Tensor:
 def save_model(path: Path, model: ModelData) -> None:
     """Write a model file, whole or not at all."""
     tensors = {**weights_to_tensors(model.weights), "target": target_to_tensor(model.target)}
-    tables = {"model": dataclasses.asdict(model.config), "target": model.target.describe()}
-    write_bytes(path, pack_tensors(tensors, tables))
+    write_bytes(path, pack_tensors(tensors, _list_tables(model)))
+
+
+def _list_tables(model: ModelData) -> dict[str, Any]:
+    """Return what a model says of itself: the tables of its header, by name."""
+    tables = {"model": dataclasses.asdict(model.config), "target": model.target.describe(), "train": model.train}
+    return {name: dict(table) for name, table in tables.items() if table}
 
 
 def read_weights(path: Path, file: Any, config: ModelConfig) -> Weights:
@@ -105,6 +114,22 @@ def read_target(path: Path, file: Any) -> Target:
     return Target(pixels, padding, origin)
 
 
+def is_model_name(path: Path) -> bool:
+    """Return whether a file has the name of a model; checkpoints of earlier versions end alike."""
+    return path.suffix == MODEL_SUFFIX and not path.name.endswith(EARLIER_CHECKPOINT_SUFFIX)
+
+
+def leave_out_checkpoints(paths: Sequence[Path]) -> list[Path]:
+    """Return the paths without the checkpoints of models that are among them, as a shell's `*.safetensors` gives."""
+    names = {path for path in paths if is_model_name(path)}
+    return [path for path in paths if path in names or _name_run(path) not in names]
+
+
+def _name_run(checkpoint: Path) -> Path:
+    """Return the model of an earlier version's checkpoint."""
+    return checkpoint.with_name(checkpoint.name.removesuffix(EARLIER_CHECKPOINT_SUFFIX) + MODEL_SUFFIX)
+
+
 def label_models(paths: Sequence[Path]) -> list[str]:
     """Return a label for each model: its file's name without ending, or its path where several files have that name."""
     stems = [path.stem for path in paths]
@@ -119,16 +144,22 @@ def load_model(path: Path) -> ModelData:
     with open_tensors(path) as file:
         table = read_header_table(path, file, "model")
         config = read_table(ModelConfig, table, str(path))
-        model = ModelData(read_weights(path, file, config), config, read_target(path, file))
+        train = read_header_table(path, file, "train", required=False)
+        model = ModelData(read_weights(path, file, config), config, read_target(path, file), train)
         check_checksum(path, file)
-    _check_record(path, path.with_suffix(".toml"), dataclasses.asdict(config))
+    _check_record(path, find_record(path), dataclasses.asdict(config))
     return model
 
 
-def read_record(path: Path) -> dict[str, Any]:
-    """Return the tables of the record beside a model file; empty where there is none."""
-    record = path.with_suffix(".toml")
-    return read_toml(record) if record.exists() else {}
+def find_record(path: Path) -> Path:
+    """Return the path of the record of a model file, whether it exists or not."""
+    return path.with_suffix(".toml")
+
+
+def read_record(path: Path, model: ModelData) -> dict[str, Any]:
+    """Return the tables of the record beside a model file; where there is none, those of the model's header."""
+    record = find_record(path)
+    return read_toml(record) if record.exists() else _list_tables(model)
 
 
 def _check_record(path: Path, record: Path, header: dict[str, Any]) -> None:

@@ -85,9 +85,12 @@ def check_checksum(path: Path, file: Any) -> None:
         )
 
 
-def read_header_table(path: Path, file: Any, name: str) -> dict[str, Any]:
-    """Return one table of the header's metadata; NcatoolError where there is none of that name."""
-    table = _read_tables(path, file).get(name)
+def read_header_table(path: Path, file: Any, name: str, required: bool = True) -> dict[str, Any]:
+    """Return one table of the header's metadata.
+
+    Raises NcatoolError where there is none of that name, unless it need not be there: then it is empty.
+    """
+    table = _read_tables(path, file).get(name, None if required else {})
     if not isinstance(table, dict):
         raise NcatoolError(f"{path} has no [{name}] table in its header", WHOLE_FILE_HINT)
     return table

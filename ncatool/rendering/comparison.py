@@ -51,8 +51,11 @@ def draw_sheet(evaluations: Sequence[Evaluation]) -> Image.Image:
 
 
 def save_animation(
-    candidates: Sequence[Candidate], output: str, track: Callable[[Iterator[Frame]], Iterator[Frame]]
+    candidates: Sequence[Candidate],
+    output: str,
+    track: Callable[[Iterator[Frame]], Iterator[Frame]],
+    overwrite: bool,
 ) -> None:
     """Write an animation of all models side by side; `track` wraps the iterator of frames, for a progress bar."""
     playbacks = [Playback(candidate.model, ANIMATION, candidate.name) for candidate in candidates]
-    render(playbacks, [output], ANIMATION, track)
+    render(playbacks, [output], ANIMATION, track, overwrite)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import check_writable, describe_write_error, replace_atomically
+from ncatool.nca.model_file import MODEL_SUFFIX, find_record, leave_out_checkpoints
 from ncatool.nca.picture import Picture, enlarge
 from ncatool.rendering import video
 from ncatool.rendering.apng import Apng
@@ -99,8 +100,8 @@ def _name_output_in_errors(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def _open_file(path: Path, canvas: Layout) -> Iterator[Add]:
-    with replace_atomically(path) as partial, partial.open("wb") as file:
+def _open_file(path: Path, canvas: Layout, overwrite: bool) -> Iterator[Add]:
+    with replace_atomically(path, overwrite) as partial, partial.open("wb") as file:
         writer = WRITERS[path.suffix.lower()](file, canvas)
         yield writer.add
         writer.close()
@@ -151,34 +152,42 @@ def _write_frames(folder: Path, canvas: Layout) -> Iterator[Add]:
 
 def split_arguments(files: Sequence[str]) -> tuple[list[Path], list[str]]:
     """Models and outputs: the first name is a model's, and so is any other that ends in .safetensors."""
-    is_model = [i == 0 or Path(text).suffix == ".safetensors" for i, text in enumerate(files)]
+    is_model = [i == 0 or Path(text).suffix == MODEL_SUFFIX for i, text in enumerate(files)]
     models = [Path(text) for text, model in zip(files, is_model, strict=True) if model]
-    return models, [text for text, model in zip(files, is_model, strict=True) if not model]
+    outputs = [text for text, model in zip(files, is_model, strict=True) if not model]
+    return leave_out_checkpoints(models), outputs
 
 
-def check_outputs(outputs: Sequence[str], force: bool) -> None:
-    """Refuses, before anything grows, what is of no format, what exists already, and what cannot be written."""
+def check_outputs(outputs: Sequence[str], force: bool, inputs: Sequence[Path] = ()) -> None:
+    """Refuses, before anything grows, what is of no format, exists already, is read itself, or cannot be written."""
     for text in outputs:
         if text == STDOUT:
             if sys.stdout.isatty():
                 raise UsageError("stdout is a terminal, which shows no GIF", "redirect it, as - > OUT.gif")
         elif _is_folder(Path(text), text):
-            _check_folder(Path(text), force)
+            _check_folder(Path(text), force, inputs)
         else:
-            _check_file(Path(text), force)
+            _check_file(Path(text), force, inputs)
     absolute = [text if text == STDOUT else str(Path(text).absolute()) for text in outputs]
     doubled = [text for text, path in zip(outputs, absolute, strict=True) if absolute.count(path) > 1]
     if doubled:
         raise UsageError(f"{doubled[-1]} is named twice", "name each output once")
 
 
-def _check_folder(path: Path, force: bool) -> None:
-    if path.is_dir() and any(path.glob(_FRAME_PATTERN)) and not force:
+def list_inputs(models: Sequence[Path], settings: RenderSettings) -> list[Path]:
+    """Return the files that a rendering reads: models, their records, masks of damage."""
+    masks = [event.shape for event in settings.damage if isinstance(event.shape, Path)]
+    return [*models, *map(find_record, models), *masks]
+
+
+def _check_folder(path: Path, force: bool, inputs: Sequence[Path]) -> None:
+    frames = list(path.glob(_FRAME_PATTERN)) if path.is_dir() else []
+    if frames and not force:
         raise UsageError(f"{path} holds frames already", "give another name, or --force to replace them")
-    check_writable([path / ".frames" if path.is_dir() else path], force)
+    check_writable([*frames, path / ".frames" if path.is_dir() else path], force, inputs)
 
 
-def _check_file(path: Path, force: bool) -> None:
+def _check_file(path: Path, force: bool, inputs: Sequence[Path]) -> None:
     if path.suffix.lower() not in WRITERS:
         raise UsageError(
             f"{path} ends in {path.suffix or 'nothing'}",
@@ -186,14 +195,14 @@ def _check_file(path: Path, force: bool) -> None:
         )
     if WRITERS[path.suffix.lower()] in (Mp4, WebM):
         video.check_available()
-    check_writable([path], force)
+    check_writable([path], force, inputs)
 
 
-def _open_output(text: str, canvas: Layout) -> AbstractContextManager[Add]:
+def _open_output(text: str, canvas: Layout, overwrite: bool) -> AbstractContextManager[Add]:
     path = Path(text)
     if text == STDOUT:
         return _open_stdout(canvas)
-    return _open_folder(path, canvas) if _is_folder(path, text) else _open_file(path, canvas)
+    return _open_folder(path, canvas) if _is_folder(path, text) else _open_file(path, canvas, overwrite)
 
 
 def render(
@@ -201,14 +210,16 @@ def render(
     outputs: Sequence[str],
     how: RenderSettings,
     watch: Callable[[Iterator[Frame]], Iterator[Frame]] = iter,
+    overwrite: bool = True,
 ) -> None:
     """Lets the films run and writes all outputs on the way; `watch` sees the frames pass, for a progress bar.
 
-    Raises UsageError and NcatoolError where an output cannot be written; what was there before is then untouched.
+    Raises UsageError and NcatoolError where an output cannot be written, or exists by then, unless `overwrite` is set;
+    what was there before is then untouched.
     """
     canvas = Layout(films, how)
     with ExitStack() as stack:
-        adders = {text: stack.enter_context(_open_output(text, canvas)) for text in outputs}
+        adders = {text: stack.enter_context(_open_output(text, canvas, overwrite)) for text in outputs}
         for frame in watch(play_frames(films, how)):
             picture = canvas.paint(frame)
             for text, add in adders.items():

@@ -58,7 +58,7 @@ def _run_job(job: Job) -> jobs.Outcome:
     def report(progress: Progress) -> None:
         worker.log_event(job.token, (progress.name, progress.iteration, progress.loss, progress.mse))
 
-    return jobs.run_job(job, stopped, report, leased=True)
+    return jobs.run_job(job, stopped, report)
 
 
 class ClusterWorkers:

@@ -119,11 +119,11 @@ class SweepFolder:
     def find_status(self, plan: PlannedRun, target: Target, previous: RunConfig | None) -> RunStatus:
         """Return how much of a run exists; `previous` are the settings last planned under its name, if any."""
         files = self.get_run_files(plan.name)
-        if not any(path.exists() for path in files.list_paths()):
+        if not any(path.exists() for path in [*files.list_paths(), files.earlier_checkpoint]):
             return RunStatus(RunState.NEW)
         if _is_finished(plan.config, target, files):
             return RunStatus(RunState.FINISHED, plan.config.train.iterations)
-        iteration, config, picture = _read_progress(files.checkpoint)
+        iteration, config, picture = _read_progress(files.find_checkpoint())
         if config is not None and is_same_training(plan.config, config) and is_same_target(picture, target.describe()):
             return RunStatus(RunState.UNFINISHED, iteration)
         if (
@@ -164,9 +164,8 @@ def _is_finished(config: RunConfig, target: Target, files: RunFiles) -> bool:
 
     The picture is the file that a run writes last.
     """
-    needed = [path for path in files.list_paths() if path != files.checkpoint or config.train.checkpoint]
     record = _read_record(files)
-    if record is None or not all(path.is_file() for path in needed) or _compare_record(config, target, record):
+    if record is None or not files.is_complete(config.train.checkpoint) or _compare_record(config, target, record):
         return False
     result = record.get("result")
     if (

@@ -151,11 +151,10 @@ def remove_scratch(keys: list[str]) -> None:
         shutil.rmtree(locate_scratch(key), ignore_errors=True)
 
 
-def run_job(job: Job, stopped: Callable[[], bool], report_progress: ProgressCallback, leased: bool = False) -> Outcome:
+def run_job(job: Job, stopped: Callable[[], bool], report_progress: ProgressCallback) -> Outcome:
     """Start or resume a run, train it to the end or until `stopped`, and return the result.
 
-    Errors are returned as well, not raised. With `leased`, the lock of the run must be renewed to stay valid, as
-    machines of a cluster do not see each other's processes.
+    Errors are returned as well, not raised.
     """
     compiled.configure_process(job.threads)
     try:
@@ -164,13 +163,13 @@ def run_job(job: Job, stopped: Callable[[], bool], report_progress: ProgressCall
         if stopped():
             return Outcome(job.name, Ending.STOPPED)
         if locate_token(job.folder, job.token).exists():
-            return Outcome(job.name, _run_in_folder(job, job.folder, stopped, report_progress, leased))
+            return Outcome(job.name, _run_in_folder(job, job.folder, stopped, report_progress))
         folder = locate_scratch(job.key)
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in job.files.items():
             if not (folder / name).exists():
                 (folder / name).write_bytes(content)
-        ending = _run_in_folder(job, folder, stopped, report_progress, leased)
+        ending = _run_in_folder(job, folder, stopped, report_progress)
         return Outcome(job.name, ending, files=read_files(folder, job.name))
     except NcatoolError as error:
         return Outcome(job.name, Ending.FAILED, error.what, error.hint)
@@ -185,11 +184,9 @@ def read_files(folder: Path, name: str) -> dict[str, bytes]:
     }
 
 
-def _run_in_folder(
-    job: Job, folder: Path, stopped: Callable[[], bool], report_progress: ProgressCallback, leased: bool
-) -> Ending:
+def _run_in_folder(job: Job, folder: Path, stopped: Callable[[], bool], report_progress: ProgressCallback) -> Ending:
     files = RunFiles(folder / f"{job.name}.safetensors")
-    with files.lock(leased):
+    with files.lock():
         run, last_progress = open_run(job, files), 0.0
         for report in run.train(stopped):
             now = time.monotonic()
@@ -204,13 +201,13 @@ def _run_in_folder(
 
 def open_run(job: Job, files: RunFiles) -> Run:
     """Return the run as its checkpoint left it, or a new run where there is no valid checkpoint."""
-    if can_resume(job.config, job.target, files.checkpoint):
+    if can_resume(job.config, job.target, files.find_checkpoint()):
         train = job.config.train
         try:
             return Run.resume(files, threads=train.threads, checkpoint_every=train.checkpoint_every)
         except NcatoolError:
             pass  # its checksum is wrong: start again
-    for path in files.list_paths():
+    for path in [*files.list_paths(), files.earlier_checkpoint]:
         path.unlink(missing_ok=True)
     return Run(job.config, job.target, files, _initial_weights(job))
 

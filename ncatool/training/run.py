@@ -62,7 +62,7 @@ class Run:
 
         Raises NcatoolError where the checkpoint is missing, damaged, or further than the iterations asked for.
         """
-        path = files.checkpoint
+        path = files.find_checkpoint()
         if not path.exists():
             raise UsageError(f"there is no checkpoint {path}", "give the model file of a run that has left one")
 
@@ -136,6 +136,8 @@ class Run:
         """Write the first checkpoint; call it before the first iteration."""
         self._log_event("resumed" if self.history else "started")
         self._save_checkpoint()
+        if self.files.earlier_checkpoint.exists():
+            self.files.earlier_checkpoint.unlink()  # the new one replaces it
 
     def add_report(self, report: Report) -> None:
         """Add a row for an iteration to the CSV."""
@@ -171,7 +173,7 @@ class Run:
 
     def _save_checkpoint(self) -> None:
         if not self.config.train.checkpoint:
-            self.files.checkpoint.unlink(missing_ok=True)  # of an earlier run, which this one replaces
+            self.files.remove_checkpoints()  # of an earlier run, which this one replaces
             return
         rows = torch.tensor([row[:4] for row in self.rows], dtype=torch.float64).reshape(-1, 4)
         facts = {

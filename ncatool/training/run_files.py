@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,15 @@ from typing import Any
 
 from ncatool.config.schema import FILE_FORMAT
 from ncatool.errors import UsageError
-from ncatool.files.atomic import remove_partials
-from ncatool.files.lock import hold_lock
+from ncatool.files.atomic import check_writable, hide_name, remove_partials
+from ncatool.files.lock import Note, hold_lock, ignore_note
 from ncatool.files.toml import write_toml
-from ncatool.nca.model_file import MODEL_SUFFIX
+from ncatool.nca.model_file import EARLIER_CHECKPOINT_SUFFIX, MODEL_SUFFIX
+
+CHECKPOINT_SUFFIX = ".checkpoint"
+PLOT_SUFFIX = ".curve.png"
+EARLIER_PLOT_SUFFIX = ".png"
+"""Ending of the loss plot up to version 0.1; a user's picture may have it."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +28,12 @@ class RunFiles:
     model: Path
 
     def __post_init__(self) -> None:
+        for ending in (EARLIER_CHECKPOINT_SUFFIX, CHECKPOINT_SUFFIX):
+            if self.model.name.endswith(ending):
+                model = self.model.name.removesuffix(ending) + MODEL_SUFFIX
+                raise UsageError(f"{self.model} is the name of a checkpoint", f"give the run's model file, {model}")
         if self.model.suffix != MODEL_SUFFIX:
-            raise UsageError(f"{self.model} does not end in {MODEL_SUFFIX}", f"give --out NAME{MODEL_SUFFIX}")
+            raise UsageError(f"{self.model} does not end in {MODEL_SUFFIX}", f"give a name as NAME{MODEL_SUFFIX}")
 
     @property
     def record(self) -> Path:
@@ -34,7 +43,12 @@ class RunFiles:
     @property
     def checkpoint(self) -> Path:
         """What `resume` needs."""
-        return self.model.with_suffix(".checkpoint" + MODEL_SUFFIX)
+        return self.model.with_suffix(CHECKPOINT_SUFFIX)
+
+    @property
+    def earlier_checkpoint(self) -> Path:
+        """The checkpoint of a run of an earlier version."""
+        return self.model.with_suffix(EARLIER_CHECKPOINT_SUFFIX)
 
     @property
     def csv(self) -> Path:
@@ -44,19 +58,45 @@ class RunFiles:
     @property
     def plot(self) -> Path:
         """The loss plot, as PNG."""
-        return self.model.with_suffix(".png")
+        return self.model.with_suffix(PLOT_SUFFIX)
+
+    def find_checkpoint(self) -> Path:
+        """Return the path of the checkpoint, of an earlier version where there is only that."""
+        is_earlier = self.earlier_checkpoint.exists() and not self.checkpoint.exists()
+        return self.earlier_checkpoint if is_earlier else self.checkpoint
+
+    def is_complete(self, checkpoint: bool) -> bool:
+        """Return whether all files of a finished run exist, with a checkpoint if asked; earlier names count, too."""
+        plots = (self.plot, self.model.with_suffix(EARLIER_PLOT_SUFFIX))
+        needed = [self.model, self.record, self.csv, *([self.find_checkpoint()] if checkpoint else [])]
+        return all(path.is_file() for path in needed) and any(path.is_file() for path in plots)
 
     def list_paths(self) -> list[Path]:
         """Return the paths of all files that a run may leave, the model first."""
         return [self.model, self.record, self.checkpoint, self.csv, self.plot]
 
+    def check(self, force: bool, inputs: Sequence[Path] = ()) -> None:
+        """Raise UsageError where a file of the run is an input, or exists without `force`; see `check_writable`."""
+        check_writable([*self.list_paths(), self.earlier_checkpoint], force, inputs)
+
     @contextmanager
-    def lock(self, leased: bool = False) -> Iterator[None]:
+    def lock(self, note: Note = ignore_note) -> Iterator[None]:
         """Lock the run against other processes, and remove what a killed process left half-written; see `hold_lock`."""
-        with hold_lock(self.model.with_name(f".{self.model.name}.lock"), str(self.model), leased):
+        with hold_lock(self.model.with_name(hide_name(self.model.name, ".lock")), str(self.model), note):
             for path in self.list_paths():
                 remove_partials(path)
             yield
+
+    def remove_training(self) -> None:
+        """Remove what a run leaves beside model and record: they now are of a model that was not trained here."""
+        self.remove_checkpoints()
+        for path in (self.csv, self.plot):
+            path.unlink(missing_ok=True)
+
+    def remove_checkpoints(self) -> None:
+        """Remove the checkpoint, of this version and of earlier ones."""
+        for path in (self.checkpoint, self.earlier_checkpoint):
+            path.unlink(missing_ok=True)
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

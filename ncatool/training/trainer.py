@@ -7,6 +7,7 @@ its norm; with a short warm-up, a falling learning rate, and samples that weigh 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ncatool.config.names import Regime
-from ncatool.config.schema import RunConfig
+from ncatool.config.schema import PLACE_SETTINGS, RunConfig
 from ncatool.data.target import Target
 from ncatool.engine.device import memory_limit, resolve_device
 from ncatool.engine.rollout import draw_fire_masks, rollout
@@ -115,7 +116,10 @@ class Trainer:
     def copy_model(self) -> ModelData:
         """Return a copy of the model as it is now, on the CPU."""
         weights = (None if tensor is None else tensor.detach().cpu().clone() for tensor in self.weights)
-        return ModelData(Weights(*weights), self.config.model, self.target)  # type: ignore[arg-type]
+        train = {
+            name: value for name, value in dataclasses.asdict(self.config.train).items() if name not in PLACE_SETTINGS
+        }
+        return ModelData(Weights(*weights), self.config.model, self.target, train)  # type: ignore[arg-type]
 
     def train(self) -> Iterator[Report]:
         """Train to the planned end and yield a report after each iteration; it may be abandoned between two.

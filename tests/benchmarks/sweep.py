@@ -41,7 +41,7 @@ def sweep(*arguments):
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         seconds = time.monotonic() - start
-        models = [path for path in sorted(Path(folder).glob("*.safetensors")) if ".checkpoint" not in path.name]
+        models = sorted(Path(folder).glob("*.safetensors"))
         return seconds, [path.read_bytes() for path in models]
 
 

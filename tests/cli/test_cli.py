@@ -23,7 +23,7 @@ def test_train_and_render_and_resume(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "no --target and chestmnist is not fetched: growing the built-in phantom" in done.stderr
     assert done.stdout.startswith("wrote")
-    for ending in (".safetensors", ".toml", ".csv", ".png", ".checkpoint.safetensors"):
+    for ending in (".safetensors", ".toml", ".csv", ".curve.png", ".checkpoint"):
         assert Path(f"model{ending}").stat().st_size
     done = ncatool("render", "model.safetensors", "out.gif", "--steps", 20)
     assert done.returncode == 0, done.stderr
@@ -135,7 +135,7 @@ def fails(done, what, hint, codes=(2,)):
         ("train --iterations many", "--iterations", "--help"),
         ("train --fire-rate 0", "fire-rate is 0", "--fire-rate"),
         ("train --learning-rate nan", "learning-rate is nan", "--learning-rate"),
-        ("train --out model.pt", "model.pt does not end in .safetensors", "--out NAME.safetensors"),
+        ("train --out model.pt", "model.pt does not end in .safetensors", "NAME.safetensors"),
         ("train --out nowhere/m.safetensors", "nowhere cannot be written", "folder"),
         ("train --target chestmnist", "chestmnist at 28 pixels has not been fetched", "ncatool fetch chestmnist"),
         ("train --target chestmnist@30", "no size 30", "28, 64, 128, 224"),
@@ -156,7 +156,7 @@ def fails(done, what, hint, codes=(2,)):
         ("render nowhere.safetensors a.gif a.gif", "a.gif is named twice", "once"),
         ("render nowhere.safetensors", "no such model: nowhere.safetensors", ".safetensors"),
         ("render", "Missing argument 'MODEL... [OUT...]'", "--help"),
-        ("resume nowhere.safetensors", "there is no checkpoint nowhere.checkpoint.safetensors", "model file"),
+        ("resume nowhere.safetensors", "there is no checkpoint nowhere.checkpoint", "model file"),
         ("resume nowhere.safetensors --pool-size 9", "a run keeps its pool-size", "train --from MODEL --pool-size"),
         ("grow", "No such command 'grow'", "ncatool --help"),
     ],

@@ -80,9 +80,9 @@ def test_a_run_resumes_on_another_device():
 
     run.trainer.fire_generator = OtherGenerator()
     run.save()
-    checkpoint, models = Path("m.checkpoint.safetensors").read_bytes(), []
+    checkpoint, models = Path("m.checkpoint").read_bytes(), []
     for _ in range(2):
-        Path("m.checkpoint.safetensors").write_bytes(checkpoint)
+        Path("m.checkpoint").write_bytes(checkpoint)
         again = Run.resume(RunFiles(Path("m.safetensors")))
         assert len(list(again.train(lambda: False))) == 7
         models.append(Path("m.safetensors").read_bytes())

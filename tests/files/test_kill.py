@@ -16,7 +16,7 @@ from tests.files import faults
 from tests.fork_server import ForkServer
 
 TRAIN = ["train", *SMALL, "--target", "phantom", "--threads", 1, "--quiet", "--out", "m.safetensors"]
-CHECKPOINT = Path("m.checkpoint.safetensors")
+CHECKPOINT = Path("m.checkpoint")
 
 
 @pytest.fixture(scope="module")

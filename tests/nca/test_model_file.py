@@ -183,7 +183,7 @@ def test_sidecar_that_disagrees():
 def test_names_of_a_runs_files():
     files = RunFiles(Path("a/b.safetensors"))
     assert [path.name for path in files.list_paths()] == [
-        "b.safetensors", "b.toml", "b.checkpoint.safetensors", "b.csv", "b.png",
+        "b.safetensors", "b.toml", "b.checkpoint", "b.csv", "b.curve.png",
     ]  # fmt: skip
     with pytest.raises(NcatoolError, match="does not end in"):
         RunFiles(Path("b.pt"))

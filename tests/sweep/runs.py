@@ -26,7 +26,7 @@ def begin(*arguments, **options):
 
 def weights(folder="sweep"):
     paths = Path(folder).glob("*.safetensors")
-    return {path.name: path.read_bytes() for path in paths if ".checkpoint" not in path.name}
+    return {path.name: path.read_bytes() for path in paths}
 
 
 def curves(folder="sweep"):
@@ -40,12 +40,12 @@ def history(folder="sweep"):
 
 
 def count_checkpoints(folder="sweep"):
-    return len(list(Path(folder).glob("*.checkpoint.safetensors")))
+    return len(list(Path(folder).glob("*.checkpoint")))
 
 
 def count_finished(folder="sweep"):
     """The number of runs that are finished: the picture is the file that a run writes last."""
-    return len(list(Path(folder).glob("*.png")))
+    return len(list(Path(folder).glob("*.curve.png")))
 
 
 def wait_until(condition, process=None, seconds=90):

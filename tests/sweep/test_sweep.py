@@ -63,7 +63,7 @@ def test_a_killed_process_and_a_killed_command_lose_nothing(undisturbed):
     _, errors = process.communicate()
     assert "ended by signal 9" in errors
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in alive), seconds=20)
-    ended = {name: Path(f"sweep/{name}.safetensors") for name in history() if Path(f"sweep/{name}.png").exists()}
+    ended = {name: Path(f"sweep/{name}.safetensors") for name in history() if Path(f"sweep/{name}.curve.png").exists()}
     before = {name: path.stat().st_mtime_ns for name, path in ended.items()}
     assert len(before) >= 3
     done = run_in_process(*DISTURBED, "--jobs", 1)
@@ -97,7 +97,7 @@ def test_the_same_command_again_does_only_what_is_missing(undisturbed):
     assert {path: time for path, time in modification_times().items() if path.stem != "sweep"} == {
         path: time for path, time in before.items() if path.stem != "sweep"
     }
-    Path("sweep/sobel-l1-damage.png").unlink()
+    Path("sweep/sobel-l1-damage.curve.png").unlink()
     Path("sweep/mean-l2-damage.safetensors").write_bytes(b"broken")
     for path in Path("sweep").glob("scharr-l2-no-damage.*"):
         path.unlink()

@@ -43,7 +43,7 @@ def complete(name="m", **train):
     return run
 
 
-ENDINGS = (".safetensors", ".csv", ".png")
+ENDINGS = (".safetensors", ".csv", ".curve.png")
 """Of the files whose bytes depend on the settings alone."""
 
 
