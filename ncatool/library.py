@@ -33,7 +33,7 @@ from ncatool.rendering.playback import Playback, play_frames
 from ncatool.rendering.render import check_outputs, render
 from ncatool.rendering.timeline import RenderSettings
 from ncatool.training.run import Run
-from ncatool.training.run_files import RunFiles
+from ncatool.training.run_files import RunFiles, list_inputs
 from ncatool.training.signals import catch_signals
 from ncatool.training.trainer import Report
 
@@ -217,13 +217,6 @@ def prepare_run(
     files.check(force, [*inputs, *list_inputs(config)])
     configure_process(config.train.threads)
     return Run(config, target, files, start.weights if start else None)
-
-
-def list_inputs(config: RunConfig) -> list[Path]:
-    """Return the files that a run reads, as far as they exist: its target, and the model that it starts from."""
-    model = Path(config.train.initial)
-    names = [Path(config.target.source), *([model, find_record(model)] if config.train.initial else [])]
-    return [path for path in names if path.is_file()]
 
 
 def make_render_settings(**settings: Any) -> RenderSettings:

@@ -141,6 +141,7 @@ def _train_runs(planned: Sequence[PlannedRun], folder: SweepFolder, request: Swe
     from ncatool.sweep.local import count_processors
 
     items = _prepare_items(planned, folder, request)
+    folder.check_inputs(planned, request.plan)
     with _write_token(folder) as token, _open_workers(items, token, request) as (workers, threads):
         folder.write_plan(planned)
         failed, number = train_with_progress(items, folder, token, workers, threads)

@@ -32,8 +32,9 @@ def check_writable(outputs: Sequence[Path], force: bool, inputs: Sequence[Path] 
     `inputs` are the files that the command reads; an output may reach one of them by another path or a link. Raises
     NcatoolError where a file of that name cannot be created. Commands call this before they work.
     """
+    read = {_identify(source) for source in inputs} - {None}
     for path in outputs:
-        if any(_is_same_file(path, source) for source in inputs):
+        if _identify(path) in read:
             raise UsageError(f"{path} is read by this command, which cannot write over it", "give another name")
         _check_absent(path, force)
     for folder in {path.parent for path in outputs}:
@@ -44,11 +45,13 @@ def check_writable(outputs: Sequence[Path], force: bool, inputs: Sequence[Path] 
             raise describe_write_error(folder, error) from None
 
 
-def _is_same_file(one: Path, other: Path) -> bool:
+def _identify(path: Path) -> tuple[int, int] | None:
+    """Return what is the same for all names of a file; None where there is none."""
     try:
-        return one.samefile(other)
-    except OSError:
-        return False
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _check_absent(path: Path, force: bool) -> None:

@@ -14,7 +14,7 @@ from ncatool.config.flat import flatten_config
 from ncatool.config.schema import RunConfig
 from ncatool.data.target import Target
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.files.atomic import describe_write_error, write_bytes
+from ncatool.files.atomic import check_writable, describe_write_error, write_bytes
 from ncatool.files.lock import hold_lock
 from ncatool.files.toml import read_toml, write_toml
 from ncatool.nca.model_file import load_model
@@ -23,7 +23,7 @@ from ncatool.sweep.job import is_same_target, is_same_training
 from ncatool.sweep.plan import PlannedRun
 from ncatool.training import checkpoint_schema
 from ncatool.training.checkpoint import read_checkpoint_tables
-from ncatool.training.run_files import RunFiles
+from ncatool.training.run_files import RunFiles, list_inputs
 
 IGNORED_SETTINGS = ("threads", "checkpoint_every", "target")
 """Settings in which a run may differ from the plan: they do not change the result; targets are compared by pixels."""
@@ -108,8 +108,21 @@ class SweepFolder:
         return {plan.name: plan.config for plan in planned}
 
     def write_plan(self, planned: Sequence[PlannedRun]) -> None:
-        """Write the plan, for later sweeps in this folder."""
-        write_toml(self.manifest, plans.plan_to_tables(planned))
+        """Write the plan, for later sweeps in this folder, unless it stands there already."""
+        if not self._holds_plan(planned):
+            write_toml(self.manifest, plans.plan_to_tables(planned))
+
+    def _holds_plan(self, planned: Sequence[PlannedRun]) -> bool:
+        return self.manifest.exists() and read_toml(self.manifest) == plans.plan_to_tables(planned)
+
+    def check_inputs(self, planned: Sequence[PlannedRun], plan_file: Path | None) -> None:
+        """Raise UsageError where a file that a run reads, or the file of the plan, would be written by the sweep."""
+        runs = [path for plan in planned for path in self.get_run_files(plan.name).list_paths()]
+        manifest = [] if self._holds_plan(planned) else [self.manifest]
+        inputs = {path for plan in planned for path in list_inputs(plan.config)}
+        check_writable(
+            [*manifest, self.summary, self.report, *runs], True, [*inputs, *([plan_file] if plan_file else [])]
+        )
 
     def write_files(self, files: Mapping[str, bytes]) -> None:
         """Write a run's files that a worker has sent; last the record and the picture, which mark it as finished."""

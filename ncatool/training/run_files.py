@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ncatool.config.schema import FILE_FORMAT
+from ncatool.config.schema import FILE_FORMAT, RunConfig
 from ncatool.errors import UsageError
 from ncatool.files.atomic import check_writable, hide_name, remove_partials
 from ncatool.files.lock import Note, hold_lock, ignore_note
 from ncatool.files.toml import write_toml
-from ncatool.nca.model_file import EARLIER_CHECKPOINT_SUFFIX, MODEL_SUFFIX
+from ncatool.nca.model_file import EARLIER_CHECKPOINT_SUFFIX, MODEL_SUFFIX, find_record
 
 CHECKPOINT_SUFFIX = ".checkpoint"
 PLOT_SUFFIX = ".curve.png"
@@ -97,6 +97,12 @@ class RunFiles:
         """Remove the checkpoint, of this version and of earlier ones."""
         for path in (self.checkpoint, self.earlier_checkpoint):
             path.unlink(missing_ok=True)
+
+
+def list_inputs(config: RunConfig) -> list[Path]:
+    """Return the files that a run reads, whether they exist or not: its target, and the model that it starts from."""
+    model = Path(config.train.initial)
+    return [Path(config.target.source), *([model, find_record(model)] if config.train.initial else [])]
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ncatool.cli.compare import ComparisonOutputs
 from ncatool.config.names import Filter, Metric
+from ncatool.config.schema import PLACE_SETTINGS
 from ncatool.data.target import Target
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluation import models, svg_plot, table
@@ -23,7 +24,7 @@ from ncatool.evaluation.report import split_settings
 from ncatool.evaluation.table import Column, find_best, format_number, sort_evaluations
 from ncatool.files.toml import write_toml
 from ncatool.nca.model_file import save_model
-from tests.conftest import ncatool, run_in_process
+from tests.conftest import SMALL, ncatool, run_in_process
 from tests.rendering.test_playback import lively
 
 HOSTILE = "<script>window.hacked=1</script>"
@@ -87,10 +88,22 @@ def test_models_of_one_name_are_told_apart():
     assert [contender.name for contender in contenders] == ["x/model", "y/model"]
 
 
-def test_a_lone_model_has_no_record_but_is_compared():
+def test_a_lone_model_of_an_earlier_version_is_compared():
     Path(saved("a.safetensors")).with_suffix(".toml").unlink()
     (contender,), _ = load_candidates([Path("a.safetensors")], CPU)
-    assert contender.grouping == {"filter": "sobel", "loss": "?", "damage": "?", "target": "? 13x13"}
+    assert contender.grouping == {"filter": "sobel", "loss": "?", "damage": "?", "target": "phantom 13x13"}
+
+
+def test_a_lone_model_says_how_it_was_trained():
+    options = ["--target", "phantom", "--loss", "l1", "--damage", "--quiet", "--out", "a.safetensors"]
+    assert run_in_process("train", *SMALL, *options).returncode == 0
+    (whole,), _ = load_candidates([Path("a.safetensors")], CPU)
+    Path("a.toml").unlink()
+    (alone,), _ = load_candidates([Path("a.safetensors")], CPU)
+    expected = {"filter": "sobel", "loss": "l1", "damage": "yes", "target": "phantom 12x12"}
+    assert alone.grouping == whole.grouping == expected
+    own = {name: value for name, value in whole.record["train"].items() if name not in PLACE_SETTINGS}
+    assert alone.record == {"model": whole.record["model"], "target": whole.record["target"], "train": own}
 
 
 def test_differences_between_records_come_first(runs):
@@ -222,9 +235,10 @@ def test_targets_that_differ_are_told(tmp_path):
     ],
 )
 def test_outputs_that_cannot_be_written(outputs, what):
-    nothing = {"metric": Metric.MSE, "sort": None, "csv": None, "picture": None, "animation": None, "report": None}
+    names = ("sort", "csv", "picture", "animation", "report")
+    nothing = {"metric": Metric.MSE, **dict.fromkeys(names), "force": False}
     with pytest.raises(NcatoolError) as caught:
-        ComparisonOutputs(**(nothing | outputs)).check(False)
+        ComparisonOutputs(**(nothing | outputs)).check([])
     assert what in caught.value.what
     assert caught.value.hint
 
