@@ -18,6 +18,7 @@ from ncatool.config.schema import ModelConfig, TargetConfig
 from ncatool.errors import NcatoolError, UsageError
 
 if TYPE_CHECKING:
+    from ncatool.data.target import Target
     from ncatool.formats.importing import ForeignModel
 
 ARTICLE_SIDE = 72
@@ -80,9 +81,9 @@ def _import_file(
 
     files = RunFiles(out)
     foreign = importing.read_model(file)
-    order = request.order or foreign.order
     config = _make_config(file, foreign, request)
     target = load_target(wanted, root) if wanted is not None else None
+    order = request.order or _guess_order(foreign, config, target)
     size = request.size or (ARTICLE_SIDE if _is_article(file) else TargetConfig.size)
     TargetConfig(size=size, padding=request.padding)  # refuses a grid that is too large
     files.check(force, [file, *([Path(wanted.source)] if wanted is not None else [])])
@@ -115,6 +116,23 @@ def _make_config(file: Path, foreign: ForeignModel, request: ImportRequest) -> M
         threshold=request.threshold,
         boundary=request.boundary or foreign.boundary,
     )
+
+
+def _guess_order(foreign: ForeignModel, config: ModelConfig, target: Target | None) -> Order:
+    """Return the order with which the network grows the target, or the assumed one, and print a note of it."""
+    from ncatool.formats.input_order import choose_order, measure_orders
+
+    if target is None:
+        terminal.print_note(
+            f"--order {foreign.order} is assumed, as for {foreign.kind}; --target PICTURE decides it, or give --order"
+        )
+        return foreign.order
+    errors = measure_orders(foreign.weights, config, target)
+    order, grows = choose_order(errors, foreign.order, target)
+    found = ", ".join(f"{name} {error:.2g}" if error < 1e3 else f"{name} explodes" for name, error in errors.items())
+    reason = "grows the target" if grows else "is assumed: no order grows the target; check --size, --padding, --filter"
+    terminal.print_note(f"--order {order} {reason} (MSE of {found})")
+    return order
 
 
 def _is_article(file: Path) -> bool:

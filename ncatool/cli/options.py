@@ -221,8 +221,8 @@ ImportFilter = Annotated[
 OrderOption = Annotated[
     Order | None,
     typer.Option(
-        "--order", help="Inputs of the network: by filter, or by channel.", rich_help_panel=RULE,
-        show_default="the seed project's: interleaved, else blocked",
+        "--order", help="Inputs of the network: by filter, by channel, or by filter with the axes exchanged.",
+        rich_help_panel=RULE, show_default="the one that grows --target; without one, by the file",
     ),
 ]  # fmt: skip
 ImportBoundary = Annotated[

@@ -94,10 +94,15 @@ class ExportFormat(StrEnum):
 
 
 class Order(StrEnum):
-    """How the inputs of another program's network are ordered."""
+    """How the inputs of another program's network are ordered.
+
+    By filter: all channels' identity, then filter, then transposed filter; by channel; or by filter with the last
+    two exchanged, as in a program that runs on [channel, width, height].
+    """
 
     BLOCKED = "blocked"
     INTERLEAVED = "interleaved"
+    TRANSPOSED = "transposed"
 
 
 class View(StrEnum):

@@ -1,11 +1,12 @@
 """Reads models that other projects trained, and converts them to models of this project.
 
-It reads the seed project's files, the article's, and state dicts of two layers of 1x1 convolutions.
+It reads the seed project's files, chenmingxiang110's, the article's, and state dicts of two layers of 1x1 convolutions.
 """
 
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from ncatool.data.target import Target
 from ncatool.engine.advance import advance
 from ncatool.errors import NcatoolError, UsageError, shorten
 from ncatool.formats import distill
+from ncatool.formats.file_kind import describe_kind
+from ncatool.formats.input_order import reorder_inputs
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.picture import Background, compose
 from ncatool.nca.state import make_seed
@@ -29,6 +32,8 @@ from ncatool.nca.weights import Weights
 GROWTH_STEPS = 200
 """Steps from the seed to the picture that becomes the target of a model without one."""
 _SEED_PROJECT_PREFIX = "update_module."
+_CHEN_NAMES = {"fc0.weight", "fc0.bias", "fc1.weight"}
+"""All tensors of the files of chenmingxiang110, whose networks run on [channel, width, height]."""
 _HINT = "give the seed project's .pt, the article's .json, or a state dict of two 1x1 convolutions"
 
 
@@ -55,7 +60,9 @@ class ForeignModel:
 
 def read_model(path: Path) -> ForeignModel:
     """Read the article's `.json` or a torch file; NcatoolError where it is missing, damaged, or holds no such model."""
-    if not path.is_file():
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is {'a folder' if path.is_dir() else 'no regular file'}", _HINT)
+    if not path.exists():
         raise UsageError(f"no such file: {path}", _HINT)
     if path.suffix.lower() == ".json":
         return ForeignModel(distill.read_weights(path), Order.BLOCKED, Boundary.WRAP, "the article's player")
@@ -65,16 +72,27 @@ def read_model(path: Path) -> ForeignModel:
 def _load_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a torch file, at its top or one level below; no code in the file is executed."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # torch's advice is for programmers
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # for a damaged file, torch raises almost any exception
-        reason = shorten(str(error).splitlines()[0] if str(error) else type(error).__name__)
-        raise NcatoolError(f"{path} cannot be read as tensors: {reason}", _HINT) from None
+        raise _explain_unreadable(path, error) from None
     if isinstance(content, Mapping):
         nested = [value for value in content.values() if isinstance(value, Mapping)]
         if nested and not any(isinstance(value, Tensor) for value in content.values()):
             content = nested[0]
         return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     raise NcatoolError(f"{path} holds {type(content).__name__}, not tensors by name", _HINT)
+
+
+def _explain_unreadable(path: Path, error: Exception) -> NcatoolError:
+    """Return the error for a file that torch cannot load: what the file is, not torch's advice to programmers."""
+    if isinstance(error, MemoryError):
+        return NcatoolError(f"{path} needs more memory than there is", "free some memory")
+    try:
+        kind = describe_kind(path)
+    except OSError as failure:
+        return NcatoolError(f"{path} cannot be read: {failure.strerror or failure}", "check its permissions")
+    return NcatoolError(f"{path} cannot be read as a model: it is {kind}", _HINT)
 
 
 def _to_matrix(tensor: Tensor) -> Tensor | None:
@@ -94,14 +112,23 @@ def _find_network(path: Path, tensors: dict[str, Tensor]) -> ForeignModel:
     if hidden_bias is None:
         hidden_bias = torch.zeros(units)
     used = {first, second, _get_bias_name(first), _get_bias_name(second)}
-    is_seed_project = first.startswith(_SEED_PROJECT_PREFIX)
+    order, kind = _guess_project(first, set(tensors))
     return ForeignModel(
         Weights(matrices[first], hidden_bias, matrices[second], output_bias),
-        Order.INTERLEAVED if is_seed_project else Order.BLOCKED,
+        order,
         Boundary.ZERO,
-        "erikhelmut/neural-cellular-automata" if is_seed_project else "a state dict",
+        kind,
         tuple(sorted(set(tensors) - used)),
     )
+
+
+def _guess_project(first: str, names: set[str]) -> tuple[Order, str]:
+    """Return the order of a network's inputs, and whose it is, by the names of its tensors."""
+    if first.startswith(_SEED_PROJECT_PREFIX):
+        return Order.INTERLEAVED, "erikhelmut/neural-cellular-automata"
+    if names == _CHEN_NAMES:
+        return Order.TRANSPOSED, "chenmingxiang110/Growing-Neural-Cellular-Automata"
+    return Order.BLOCKED, "a state dict"
 
 
 def _find_layers(path: Path, tensors: dict[str, Tensor], matrices: dict[str, Tensor]) -> tuple[str, str]:
@@ -136,18 +163,6 @@ def guess_filter(path: Path) -> Filter | None:
     """Return the filter that the file's name contains; None where it contains none or several."""
     names = [name for name in Filter if name in path.stem.lower()]
     return names[0] if len(names) == 1 else None
-
-
-def reorder_inputs(weights: Weights, order: Order) -> Weights:
-    """Return weights with their inputs in blocks: all channels' identity, then filter, then transposed filter.
-
-    The seed project interleaves them: input 3 · channel + k, with k = 0 identity, 1 filter, 2 transposed filter.
-    """
-    if order is Order.BLOCKED:
-        return weights
-    hidden, inputs = weights.hidden_weight.shape
-    blocked = weights.hidden_weight.reshape(hidden, inputs // 3, 3).transpose(1, 2).reshape(hidden, inputs)
-    return weights._replace(hidden_weight=blocked.contiguous())
 
 
 def convert_model(
