@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import math
 import runpy
 import warnings
 from dataclasses import dataclass
@@ -55,6 +56,13 @@ class DataSet:
     @property
     def md5(self) -> str:
         return str(self.catalogue_entry[f"MD5{self.size_suffix}"])
+
+    @property
+    def max_bytes(self) -> int:
+        """Most bytes that the set's file can have: those of all its arrays, and a little for headers."""
+        samples = sum(self.catalogue_entry["n_samples"].values())
+        labels = 8 * max(1, len(self.catalogue_entry["label"]))
+        return samples * (math.prod(self.sample_shape) + labels) * 21 // 20 + 2**20
 
     @property
     def is_volume(self) -> bool:

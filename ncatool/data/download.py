@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
+from time import monotonic
+from urllib.parse import urljoin
 
 import requests
 import urllib3
 
+from ncatool.data.part_file import READ_BYTES, RESERVED_BYTES, check_space, get_size, open_part
 from ncatool.errors import NcatoolError
 from ncatool.files.atomic import describe_write_error
 
-CHUNK_BYTES = 2**20
-"""Largest number of bytes read at a time."""
+__all__ = ["RESERVED_BYTES", "ProgressCallback", "RetryPolicy", "download"]
+
 MAX_RETRY_DELAY = 60.0
 """Longest wait before the next attempt, in seconds."""
-RESERVED_BYTES = 16 * 2**20
-"""Bytes that a download leaves free on the disk."""
+MAX_BYTES = 2**36
+"""Most bytes of a file whose size nothing tells."""
+MAX_REDIRECTS = 10
+"""Most redirects that are followed for one request."""
+MIN_RATE = 500
+"""Bytes a second below which a server counts as silent; the mean over the policy's timeout."""
+MIN_PROGRESS = 1024
+"""Bytes that an attempt must bring to end the row of failures."""
+_MAX_SHOWN = 120
+"""Characters of a server's words that a message repeats."""
+_MAX_URL_SHOWN = 300
+_HINT_MIRROR = "give --mirror URL of a place that has the file"
 
 ProgressCallback = Callable[[int, int | None, str], None]
 """Takes the bytes done, the total bytes, and the current activity; where the total is None, the text is a message."""
@@ -47,55 +58,75 @@ class _TransientError(Exception):
         self.delay = delay
 
 
-def download(url: str, part: Path, policy: RetryPolicy, report_progress: ProgressCallback) -> None:
-    """Download `url` to `part`; a partial file that exists there is continued.
+class _TooLongError(Exception):
+    """More bytes than the file can have."""
+
+
+class _Session(requests.Session):
+    """A session that follows no redirects: requests would read the whole body of each, however long it is."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        return None
+
+
+def download(
+    url: str, part: Path, policy: RetryPolicy, report_progress: ProgressCallback, max_bytes: int = MAX_BYTES
+) -> None:
+    """Download `url`, a file of at most `max_bytes`, to `part`; a partial file that exists there is continued.
 
     Raises NcatoolError where the server refuses, stays silent or disconnects too often, or the disk is full. The
-    bytes received so far then stay in `part`.
+    bytes received so far then stay in `part`. It is removed where the server sends more than `max_bytes`.
     """
     failures = 0
-    with requests.Session() as session:
+    with _Session() as session:
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": f"ncatool/{version('ncatool')}"})
         while True:
-            size_before = _get_file_size(part)
+            size_before = get_size(part)
             try:
-                _try_download(session, url, part, policy.timeout, report_progress)
+                _try_download(session, url, part, policy.timeout, report_progress, max_bytes)
                 return
             except _TransientError as error:
-                failures = 1 if _get_file_size(part) > size_before else failures + 1
+                failures = 1 if get_size(part) >= size_before + MIN_PROGRESS else failures + 1
                 if failures > policy.retries:
                     raise NcatoolError(
                         f"{url}: {error} ({failures} times in a row)",
                         "what has come is kept: run the same command again, or give --mirror URL",
                     ) from None
                 delay = max(min(2.0 ** (failures - 1), MAX_RETRY_DELAY), error.delay)
-                report_progress(_get_file_size(part), None, f"{error}; trying again in {delay:g} s")
+                report_progress(get_size(part), None, f"{error}; trying again in {delay:g} s")
                 time.sleep(delay)
 
 
-def _get_file_size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
 def _try_download(
-    session: requests.Session, url: str, part: Path, timeout: float, report_progress: ProgressCallback
+    session: requests.Session,
+    url: str,
+    part: Path,
+    timeout: float,
+    report_progress: ProgressCallback,
+    max_bytes: int,
 ) -> None:
-    offset = _get_file_size(part)
+    offset = get_size(part)
     headers = {"Range": f"bytes={offset}-"} if offset else {}
     try:
-        with session.get(url, headers=headers, stream=True, timeout=timeout) as response:
+        with _request(session, url, headers, timeout) as response:
             if offset and response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return _check_complete(response, part)
             _check_status(response)
             offset = _find_offset(response, offset)
-            length = response.headers.get("Content-Length", "")
-            total = offset + int(length) if length.isdecimal() else None
-            _check_space(part, (total or offset) - offset)
-            _write_chunks(_read_chunks(response), part, offset, total, report_progress)
+            total = _find_total(response, offset)
+            if total is not None and total > max_bytes:
+                raise NcatoolError(
+                    f"{url}: the server's file takes {_format_megabytes(total)}, but it can have "
+                    f"{_format_megabytes(max_bytes)} at most",
+                    _HINT_MIRROR,
+                )
+            check_space(part.parent, (total or offset) - offset)
+            chunks = _read_chunks(response, timeout)
+            _write_chunks(chunks, part, offset, total, report_progress, max_bytes)
     except (requests.exceptions.SSLError, requests.exceptions.InvalidProxyURL, ValueError) as error:
         # requests raises ValueError for a URL that it cannot parse.
         raise NcatoolError(
-            f"{url} cannot be asked for: {error}", "correct the URL of --mirror, or the proxy's"
+            f"{url} cannot be asked for: {_shorten(str(error))}", "correct the URL of --mirror, or the proxy's"
         ) from None
     except requests.exceptions.Timeout:
         raise _TransientError(f"no answer for {timeout:g} s") from None
@@ -104,22 +135,54 @@ def _try_download(
     return None
 
 
+def _request(session: requests.Session, url: str, headers: dict[str, str], timeout: float) -> requests.Response:
+    """Return the open response to a request, after redirects, of which no body is read."""
+    for _ in range(MAX_REDIRECTS + 1):
+        response = session.get(url, headers=headers, stream=True, timeout=timeout)
+        location = response.headers.get("Location")
+        if location is None or not HTTPStatus.MULTIPLE_CHOICES <= response.status_code < HTTPStatus.BAD_REQUEST:
+            return response
+        response.close()
+        # http.client reads headers as Latin-1; a Location in UTF-8 is common.
+        url = urljoin(url, location.encode("latin-1", "replace").decode("utf-8", "replace"))
+        if not url.startswith(("http://", "https://")):
+            raise NcatoolError(
+                f"{_name(response)}: the server redirects to {_shorten(url)}, which is no HTTP address", _HINT_MIRROR
+            )
+    raise NcatoolError(f"{_name(response)}: the server redirects more than {MAX_REDIRECTS} times", _HINT_MIRROR)
+
+
+def _shorten(text: str, length: int = _MAX_SHOWN) -> str:
+    """Return a server's words for a message: in one line, and no longer than a message should be."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[:length]}..."
+
+
+def _name(response: requests.Response) -> str:
+    """Return the URL of a response, which a server chooses where it redirects."""
+    return _shorten(response.url, _MAX_URL_SHOWN)
+
+
+def _format_megabytes(size: int) -> str:
+    return f"{size // 10**6:,} MB" if size < 10**18 else "over a million TB"
+
+
 def _find_cause(error: Exception) -> str:
     """Return the innermost cause of a failed request as text, without the names of the libraries around it."""
     cause = getattr(error.args[0], "reason", error.args[0]) if error.args else error
     text = re.sub(r"^<?[\w.]+(\(.*?\)|object at \w+)?>?: |\[Errno -?\d+\] ", "", str(cause))
-    return f"the connection failed ({text or type(error).__name__})"
+    return f"the connection failed ({_shorten(text) or type(error).__name__})"
 
 
 def _check_status(response: requests.Response) -> None:
     code, retry_after = response.status_code, response.headers.get("Retry-After", "")
-    message = f"the server answered {code} {response.reason or ''}".rstrip()
+    message = f"the server answered {code} {_shorten(response.reason or '')}".rstrip()
     if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         delay = min(float(retry_after), MAX_RETRY_DELAY) if retry_after.isdecimal() else 0.0
         raise _TransientError(message, delay)
     if code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise NcatoolError(
-            f"{response.url}: {message}",
+            f"{_name(response)}: {message}",
             "check the URL in a browser, or give --mirror URL of a place that has the file",
         )
 
@@ -127,12 +190,32 @@ def _check_status(response: requests.Response) -> None:
 def _check_complete(response: requests.Response, part: Path) -> None:
     """Check, where the server has no bytes after the end of `part`, that `part` is as long as the server's file.
 
-    Otherwise it belongs to another file, and is deleted.
+    Otherwise it belongs to another file, and is deleted. A server that does not say how long its file is leaves that
+    to the MD5.
     """
     total = response.headers.get("Content-Range", "").rpartition("/")[2]
-    if total != str(_get_file_size(part)):
+    if total and total != str(get_size(part)):
         part.unlink()
-        raise _TransientError(f"what is here is longer than the server's {total or '?'} bytes: starting over")
+        raise _TransientError(f"what is here is longer than the server's {_shorten(total)} bytes: starting over")
+
+
+def _parse_size(text: str) -> int | None:
+    """Return a number of bytes in a header; None where it is none. Longer ones than any file has stay large."""
+    digits = text.strip(" \t")
+    return int(digits[:30]) if re.fullmatch("[0-9]+", digits) else None
+
+
+def _find_total(response: requests.Response, offset: int) -> int | None:
+    """Return the size of the server's file; None where the headers do not tell it, or the body comes compressed."""
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.lower() not in ("identity", ""):
+        raise NcatoolError(
+            f"{_name(response)}: the server sends the file compressed ({_shorten(encoding)})", _HINT_MIRROR
+        )
+    if "Transfer-Encoding" in response.headers:  # which makes a Content-Length void
+        return None
+    length = _parse_size(response.headers.get("Content-Length", ""))
+    return None if length is None else offset + length
 
 
 def _find_offset(response: requests.Response, offset: int) -> int:
@@ -140,30 +223,30 @@ def _find_offset(response: requests.Response, offset: int) -> int:
     if response.status_code != HTTPStatus.PARTIAL_CONTENT:
         return 0
     content_range = response.headers.get("Content-Range", "")
-    match = re.match(r"bytes (\d+)-", content_range)
+    match = re.match(r"bytes ([0-9]{1,18})-", content_range)
     if match is None or int(match[1]) > offset:
         raise NcatoolError(
-            f"{response.url}: asked for the bytes from {offset} on, the server sends "
-            f"{content_range or 'a part without a Content-Range'}",
-            "give --mirror URL of a place that has the file",
+            f"{_name(response)}: asked for the bytes from {offset} on, the server sends "
+            f"{_shorten(content_range) or 'a part without a Content-Range'}",
+            _HINT_MIRROR,
         )
     return int(match[1])
 
 
-def _check_space(part: Path, needed: int) -> None:
-    free = shutil.disk_usage(part.parent).free
-    if needed + RESERVED_BYTES > free:
-        raise NcatoolError(
-            f"{part.parent} has {free / 1e6:,.0f} MB free, but {(needed + RESERVED_BYTES) / 1e6:,.0f} MB are needed",
-            "free some space, or give --root another folder",
-        )
+def _read_chunks(response: requests.Response, timeout: float) -> Iterator[bytes]:
+    """Yield bytes as they arrive, so that a broken connection loses none of them.
 
-
-def _read_chunks(response: requests.Response) -> Iterator[bytes]:
-    """Yield bytes as they arrive, so that a broken connection loses none of them."""
+    Raises Timeout where none arrive for `timeout` seconds, or so few that a server only seems to be there.
+    """
+    start, received = monotonic(), 0
     try:
-        while chunk := response.raw.read1(CHUNK_BYTES):
+        while chunk := response.raw.read1(READ_BYTES):
+            received += len(chunk)
             yield chunk
+            if monotonic() - start > timeout:
+                if received < MIN_RATE * timeout:
+                    raise _TransientError(f"only {received:,} bytes in {timeout:g} s")
+                start, received = monotonic(), 0
     except urllib3.exceptions.TimeoutError as error:
         raise requests.exceptions.Timeout from error
     except urllib3.exceptions.HTTPError as error:
@@ -171,30 +254,35 @@ def _read_chunks(response: requests.Response) -> Iterator[bytes]:
 
 
 def _write_chunks(
-    chunks: Iterator[bytes], part: Path, offset: int, total: int | None, report_progress: ProgressCallback
+    chunks: Iterator[bytes],
+    part: Path,
+    offset: int,
+    total: int | None,
+    report_progress: ProgressCallback,
+    max_bytes: int,
 ) -> None:
     report_progress(offset, total, "")
     try:
-        with part.open("r+b" if offset else "wb") as file:
+        with open_part(part) as file:
             file.seek(offset)
             for chunk in chunks:
+                if offset + len(chunk) > max_bytes:
+                    raise _TooLongError
+                check_space(part.parent, len(chunk))
+                file.truncate()  # what is there of an earlier download ends where this one goes on
                 file.write(chunk)
                 offset += len(chunk)
                 report_progress(offset, total, "")
     except requests.exceptions.RequestException:
         raise  # it is an OSError, too, but has nothing to do with the disk
+    except _TooLongError:
+        part.unlink()
+        raise NcatoolError(
+            f"the server sends more than the {_format_megabytes(max_bytes)} that the file can have at most; "
+            "the download is deleted",
+            _HINT_MIRROR,
+        ) from None
     except OSError as error:
         raise describe_write_error(part, error) from None
     if total is not None and offset < total:
         raise _TransientError(f"the connection broke off after {offset:,} of {total:,} bytes")
-
-
-def compute_md5(path: Path, report_progress: ProgressCallback) -> str:
-    """Return the MD5 of a file as 32 hexadecimal digits."""
-    total, done, digest = _get_file_size(path), 0, hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
-            done += len(chunk)
-            report_progress(done, total, "verifying")
-    return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ from filelock import FileLock, Timeout
 from ncatool.config.schema import FILE_FORMAT
 from ncatool.data import npz
 from ncatool.data.catalogue import ARRAYS, CITATION, SPLITS, DataSet, list_sizes, load_catalogue
-from ncatool.data.download import ProgressCallback, RetryPolicy, compute_md5, download
+from ncatool.data.download import ProgressCallback, RetryPolicy, download
 from ncatool.data.medmnist import check_file, find_file, get_medmnist_folder
+from ncatool.data.part_file import compute_md5, open_part
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import describe_write_error, replace_atomically
 from ncatool.files.toml import read_toml, write_toml
@@ -69,17 +71,36 @@ def fetch_set(
         if present is not None:
             return present
         path, part = folder / dataset.filename, folder / f"{dataset.filename}.part"
-        download(url, part, policy, report_progress)
-        digest = compute_md5(part, report_progress)
-        if digest != dataset.md5:
-            part.unlink()
-            raise NcatoolError(
-                f"{url}: the MD5 is {digest}, but should be {dataset.md5}; the download is deleted",
-                "run the same command again, or give --mirror URL of another place",
-            )
-        with replace_atomically(path) as partial:
-            part.rename(partial)
-        return _write_record(dataset, path, url, "downloaded", digest)
+        # Its own check first: a download that was whole, and could not get its name, needs no server.
+        if not (os.path.lexists(part) and _compute_md5_of_part(part, report_progress) == dataset.md5):
+            download(url, part, policy, report_progress, dataset.max_bytes)
+            digest = _compute_md5_of_part(part, report_progress)
+            if digest != dataset.md5:
+                part.unlink()
+                raise NcatoolError(
+                    f"{url}: the MD5 is {digest}, but should be {dataset.md5}; the download is deleted",
+                    "run the same command again, or give --mirror URL of another place",
+                )
+        _rename_part(part, path)
+        return _write_record(dataset, path, url, "downloaded", dataset.md5)
+
+
+def _compute_md5_of_part(part: Path, report_progress: ProgressCallback) -> str:
+    with open_part(part) as file:
+        return compute_md5(file, report_progress)
+
+
+def _rename_part(part: Path, path: Path) -> None:
+    """Give a verified download its name; where that fails, it stays what it is, and the error says where."""
+    try:
+        with open_part(part) as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        cause = describe_write_error(path, error)
+        raise NcatoolError(
+            f"{cause.what}; the download is whole and kept as {part}", f"{cause.hint}, then run the same command again"
+        ) from None
 
 
 def copy_set(dataset: DataSet, file: Path, folder: Path, report_progress: ProgressCallback) -> FetchResult:
@@ -97,7 +118,7 @@ def copy_set(dataset: DataSet, file: Path, folder: Path, report_progress: Progre
         if not (path.exists() and path.samefile(file)):
             with replace_atomically(path) as partial:
                 shutil.copyfile(file, partial)
-        return _write_record(dataset, path, str(file.resolve()), "copied", compute_md5(path, report_progress))
+        return _write_record(dataset, path, str(file.resolve()), "copied", _compute_md5(path, report_progress))
 
 
 @contextmanager
@@ -127,11 +148,16 @@ def _find_present(dataset: DataSet, folder: Path, report_progress: ProgressCallb
     for path in (folder / dataset.filename, get_medmnist_folder() / dataset.filename):
         if not path.is_file():
             continue
-        digest = compute_md5(path, report_progress)
+        digest = _compute_md5(path, report_progress)
         if digest in (dataset.md5, _read_recorded_md5(path)):
             return _make_result(dataset, path, "there", digest)
         report_progress(0, None, f"{path} is not what it should be (MD5 {digest}): fetching it anew")
     return None
+
+
+def _compute_md5(path: Path, report_progress: ProgressCallback) -> str:
+    with path.open("rb") as file:
+        return compute_md5(file, report_progress)
 
 
 def _make_result(dataset: DataSet, path: Path, state: str, digest: str) -> FetchResult:
