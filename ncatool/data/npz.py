@@ -8,6 +8,7 @@ from __future__ import annotations
 import lzma
 import struct
 import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,9 @@ READ_ERRORS = (
 MAX_ITEM_BYTES = 2**26
 """Largest size of one item; no picture or volume takes more."""
 
+MAX_HEADER_BYTES = 10_000
+"""Largest size of an array's header; numpy allows as many."""
+
 
 class DamagedFileError(NcatoolError):
     """A file that is not a complete npz of plain arrays."""
@@ -72,16 +76,27 @@ def _read_header(file: zipfile.ZipFile, entry: Any, name: str) -> Header:
     Raises ValueError for Python objects, Fortran order, or a size that differs from that of the entry.
     """
     version = npy.read_magic(entry)
+    _check_header_length(entry, version, name)
     parse = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
     if parse is None:
         raise ValueError(f"{name} has the unknown version {version}")
-    shape, fortran, dtype = parse(entry)
+    with warnings.catch_warnings(action="ignore"):  # of headers that Python 2 wrote, and of odd literals
+        shape, fortran, dtype = parse(entry)
     if dtype.hasobject or fortran:
         raise ValueError(f"{name} holds {'Python objects' if dtype.hasobject else 'its columns first'}")
     size = entry.tell() + int(np.prod(shape, dtype=object)) * dtype.itemsize
     if min(shape, default=0) < 0 or file.getinfo(f"{name}.npy").file_size != size:
         raise ValueError(f"{name} is {dtype} {list(shape)} by its header, but takes another number of bytes")
     return Header(tuple(shape), dtype)
+
+
+def _check_header_length(entry: Any, version: tuple[int, int], name: str) -> None:
+    """Raise ValueError for a header longer than any array has: numpy would read it before it refuses it."""
+    length_bytes = 2 if version == (1, 0) else 4
+    length = int.from_bytes(entry.read(length_bytes), "little")
+    if length > MAX_HEADER_BYTES:
+        raise ValueError(f"{name} has a header of {length:,} bytes")
+    entry.seek(npy.MAGIC_LEN)
 
 
 def read_headers(path: Path, names: Iterable[str]) -> dict[str, Header]:

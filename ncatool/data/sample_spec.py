@@ -44,9 +44,9 @@ def parse_spec(text: str) -> SampleSpec | None:
     if match is None or match["flag"] not in load_catalogue():
         return None
     size = match["size"] or "28"
-    if not size.isdecimal() or int(size) not in list_sizes(match["flag"]):
+    if size not in map(str, list_sizes(match["flag"])):
         raise UsageError(
-            f"{match['flag']} has no size {size}", f"choose from {', '.join(map(str, list_sizes(match['flag'])))}"
+            f"{match['flag']} has no size {size[:20]}", f"choose from {', '.join(map(str, list_sizes(match['flag'])))}"
         )
     return parse_sample(DataSet(match["flag"], int(size)), match["sample"].removeprefix(":"))
 

@@ -1,6 +1,8 @@
 """The grammar of MedMNIST specs, and samples of sets that lie on this machine."""
 
 import io
+import tracemalloc
+import warnings
 import zipfile
 
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from ncatool.config.names import Alpha, Colormap
 from ncatool.config.schema import TargetConfig
+from ncatool.data import npz
 from ncatool.data import readers as targets
 from ncatool.data.catalogue import DataSet, describe_label, load_catalogue
 from ncatool.data.sample_spec import SampleSpec, parse_spec
@@ -44,6 +47,7 @@ def test_grammar(text, expected):
     [
         ("chestmnist@29", "no size 29", "28, 64, 128, 224"),
         ("organmnist3d@128", "no size 128", "28, 64"),
+        ("chestmnist@" + "9" * 5000, "no size 9", "28, 64, 128, 224"),
         ("chestmnist:training", "no split 'training'", "train, val, test"),
         ("chestmnist:test:-1", "no sample -1", "0 to 22432"),
         ("chestmnist:test:22433", "no sample 22433", "0 to 22432"),
@@ -201,6 +205,28 @@ def test_damaged_files(root, kind):
     assert "\n" not in caught.value.what
     assert len(caught.value.what) < 500
     assert caught.value.hint == "to fetch it anew, run: ncatool fetch chestmnist"
+
+
+def test_a_header_that_expands_is_never_read(root):
+    """300 MB that take 300 KB in the file, and a header of Python 2, of which numpy warns."""
+    root.mkdir()
+    with zipfile.ZipFile(root / "chestmnist.npz", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(
+            "train_images.npy", b"\x93NUMPY\x02\x00" + (300 * 2**20).to_bytes(4, "little") + bytes(300 * 2**20)
+        )
+    tracemalloc.start()
+    try:
+        with pytest.raises(NcatoolError, match="train_images has a header of 314,572,800 bytes"):
+            targets.load_target(TargetConfig(source="chestmnist"), root)
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+    text = b"{'descr': '|u1', 'fortran_order': False, 'shape': (20L, 28, 28)}"
+    content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + bytes(20 * 784)
+    (root / "chestmnist.npz").write_bytes(make_npz(content))
+    with warnings.catch_warnings(action="error"):
+        headers = npz.read_headers(root / "chestmnist.npz", ["train_images"])
+    assert headers["train_images"].shape == (20, 28, 28)
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
