@@ -31,7 +31,7 @@ static const float @PREFIX@_threshold = @THRESHOLD@;
  * b1 [hidden]; w2 [channels][hidden]; b2 [channels] */
 @ARRAYS@
 /* Return the index of a cell. Outside the grid: wrap around, or return -1 if the grid does not wrap. */
-static int @PREFIX@_find_cell(int row, int column)
+static inline int @PREFIX@_find_cell(int row, int column)
 {
     if (@PREFIX@_WRAP) {
         row = (row + @PREFIX@_HEIGHT) % @PREFIX@_HEIGHT;
@@ -43,7 +43,7 @@ static int @PREFIX@_find_cell(int row, int column)
 }
 
 /* Return 1 if any alpha in the 3x3 neighbourhood is above the threshold, otherwise 0. */
-static int @PREFIX@_is_alive(const float *state, int row, int column)
+static inline int @PREFIX@_is_alive(const float *state, int row, int column)
 {
     int dy, dx;
     for (dy = -1; dy <= 1; dy++)
@@ -55,7 +55,7 @@ static int @PREFIX@_is_alive(const float *state, int row, int column)
 }
 
 /* Add the network's output for one cell to its channels in `next`. */
-static void @PREFIX@_update(const float *state, float *next, int row, int column)
+static inline void @PREFIX@_update(const float *state, float *next, int row, int column)
 {
     float perception[3 * @PREFIX@_CHANNELS];
     int i, j, k, first = @PREFIX@_find_cell(row, column) * @PREFIX@_CHANNELS;
@@ -84,7 +84,7 @@ static void @PREFIX@_update(const float *state, float *next, int row, int column
 
 /* Compute one step: update the cells that fire, then clear those that are not alive both before and after.
  * `alive` [CELLS] is working memory. */
-static void @PREFIX@_step(const float *state, float *next, const unsigned char *fire, unsigned char *alive)
+static inline void @PREFIX@_step(const float *state, float *next, const unsigned char *fire, unsigned char *alive)
 {
     int i, cell;
     for (i = 0; i < @PREFIX@_SIZE; i++) next[i] = state[i];
@@ -99,7 +99,7 @@ static void @PREFIX@_step(const float *state, float *next, const unsigned char *
 }
 
 /* Set the state to the seed: one cell with alpha and hidden channels 1, all else 0. */
-static void @PREFIX@_seed(float *state)
+static inline void @PREFIX@_seed(float *state)
 {
     int i, first = @PREFIX@_find_cell(@ROW@, @COLUMN@) * @PREFIX@_CHANNELS;
     for (i = 0; i < @PREFIX@_SIZE; i++) state[i] = 0.0f;

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ from ncatool.nca.model_file import ModelData
 from ncatool.nca.types import Fire, State
 
 OPSET_VERSION = 18
+AXES = ("batch", "height", "width")
+"""Names of the axes whose length is free."""
 METADATA_KEY = "ncatool"
 """Key under which the file's metadata hold the settings, as JSON."""
 
@@ -71,9 +74,22 @@ def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) ->
         )
     assert program is not None
     proto = program.model_proto
+    _name_axes(proto.graph)
     onnx.helper.set_model_props(proto, {METADATA_KEY: json.dumps(describe_model(model, record, name))})
     onnx.checker.check_model(proto)
     path.write_bytes(proto.SerializeToString())
+
+
+def _name_axes(graph: Any) -> None:
+    """Name the free axes of all values, which torch numbers: `s40`, or `s34 + 2` within the step."""
+    names: dict[str, str] = {}
+    for value in graph.input:
+        symbols = (size.dim_param for size in value.type.tensor_type.shape.dim)
+        names.update({symbol: name for symbol, name in zip(symbols, AXES, strict=False) if symbol})
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for size in value.type.tensor_type.shape.dim:
+            if size.dim_param:
+                size.dim_param = re.sub(r"[A-Za-z_]\w*", lambda match: names.get(match[0], match[0]), size.dim_param)
 
 
 def write_rollout(model: ModelData, path: Path, steps: int) -> None:
@@ -94,7 +110,7 @@ def write_rollout(model: ModelData, path: Path, steps: int) -> None:
 def _make_rollout_graph(onnx: Any, step_graph: Any, config: ModelConfig, steps: int) -> Any:
     """Return a graph whose only node is the loop."""
     helper, types = onnx.helper, onnx.TensorProto
-    shape = ["batch", "height", "width", config.channels]
+    shape = [*AXES, config.channels]
     loop = helper.make_node(
         "Loop", ["steps", "true", "start"], ["final"], body=_make_loop_body(helper, types, step_graph)
     )

@@ -117,13 +117,15 @@ def _open_stdout(canvas: Layout) -> Iterator[Add]:
         sys.stdout.buffer.flush()
 
 
-_FRAME_NAME = "step-{step:07d}{mark}.png"
+_STEP_DIGITS = 7
+_DAMAGED_MARK = ".then-damaged"
+"""Ends the name of a frame after damage; it sorts behind `.png`, whether sorting regards punctuation or not."""
 _FRAME_PATTERN = "step-[0-9]*.png"
 
 
 @contextmanager
 def _open_folder(folder: Path, canvas: Layout) -> Iterator[Add]:
-    """A PNG a frame; the folder holds all of them or what it held before."""
+    """A PNG a frame, whose names sort in the order of time; the folder holds all of them or what it held before."""
     new = not folder.exists()
     with _name_output_in_errors(str(folder)):
         folder.mkdir(exist_ok=True)
@@ -138,8 +140,10 @@ def _write_frames(folder: Path, canvas: Layout) -> Iterator[Add]:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".", suffix=".partial") as name:
         partial = Path(name)
 
+        digits = max(_STEP_DIGITS, len(str(canvas.settings.steps)))
+
         def add(picture: Picture, moment: Moment) -> None:
-            file = partial / _FRAME_NAME.format(step=moment.step, mark="-damaged" if moment.damaged else "")
+            file = partial / f"step-{moment.step:0{digits}d}{_DAMAGED_MARK if moment.damaged else ''}.png"
             Image.fromarray(enlarge(picture, canvas.scale)).save(file, "PNG")
 
         yield add

@@ -120,6 +120,20 @@ def test_onnx_takes_any_batch_and_size_and_tells_what_it_is(tmp_path):
     assert facts["target"]["sha256"] == model.target.describe()["sha256"]
 
 
+@pytest.mark.parametrize("boundary", Boundary)
+@pytest.mark.parametrize("rollout", [0, 5])
+def test_the_free_axes_of_an_onnx_file_have_names(tmp_path, boundary, rollout):
+    model = lively(8, 12, Filter.SOBEL, boundary)
+    export_model(model, {}, "m", tmp_path / "m.onnx", ExportFormat.ONNX, rollout)
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
+    named = {value.name: value.shape for value in [*session.get_inputs(), *session.get_outputs()]}
+    axes, state = ["batch", "height", "width"], ["batch", "height", "width", 8]
+    assert named == ({"start": state, "final": state} if rollout else {"state": state, "fire": axes, "next": state})
+    text = str(onnx.load(tmp_path / "m.onnx"))
+    symbols = {match[1] for match in re.finditer(r'dim_param: "([^"]*)"', text)}
+    assert {word for symbol in symbols for word in re.findall(r"[A-Za-z_]\w*", symbol)} == set(axes)
+
+
 def test_an_onnx_rollout_grows_the_picture_and_draws_its_own_masks(tmp_path):
     model = golden()
     export_model(model, {}, "phantom", tmp_path / "m.onnx", ExportFormat.ONNX, rollout=300)
@@ -202,6 +216,34 @@ def test_the_header_is_clean_c99_and_cpp(tmp_path):
         done = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True)
         cell = (14 * 28 + 14) * 16
         assert done.stdout.split() == [*(str(cell + i) for i in range(3, 16)), "28", "0.5"]
+
+
+COMPILERS = [
+    *(f"{name} -std={standard}" for name in ("gcc", "clang") for standard in ("c99", "c11")),
+    *(f"{name} -x c++ -std={standard}" for name in ("g++", "clang++") for standard in ("c++11", "c++17")),
+]
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize(("boundary", "side"), [(Boundary.ZERO, 28), (Boundary.WRAP, 1)])
+def test_the_header_warns_of_nothing_whether_it_is_used_or_not(tmp_path, compiler, boundary, side):
+    """Three files that include it: one uses nothing of it, one the functions, one a constant."""
+    if shutil.which(compiler.split()[0]) is None:
+        pytest.skip(f"there is no {compiler.split()[0]} on this machine")
+    model = lively(8, 12, Filter.SOBEL, boundary)
+    model = ModelData(model.weights, model.config, Target(np.full((side, side, 4), 200, np.uint8), 0))
+    export_model(model, {}, "m", tmp_path / "m.h", ExportFormat.H)
+    (tmp_path / "a.c").write_text('#include "m.h"\n#include "m.h"\nint main(void) { return 0; }\n')
+    (tmp_path / "b.c").write_text(
+        '#include "m.h"\nvoid use(float *s, float *n, unsigned char *a);\n'
+        "void use(float *s, float *n, unsigned char *a) { nca_m_seed(s); nca_m_step(s, n, a, a); }\n"
+    )
+    (tmp_path / "c.c").write_text('#include "m.h"\nfloat rate(void);\nfloat rate(void) { return nca_m_fire_rate; }\n')
+    strict = ["-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wshadow", "-Werror", "-o", "main"]
+    command = [*compiler.split(), *strict, "a.c", "b.c", "c.c"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
 
 
 def test_a_header_that_does_not_compile_is_not_let_out(tmp_path, monkeypatch):
