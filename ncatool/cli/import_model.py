@@ -76,9 +76,11 @@ def _import_file(
 ) -> None:
     from ncatool.data.readers import load_target
     from ncatool.formats import importing
-    from ncatool.nca.model_file import save_model
+    from ncatool.nca.model_file import MODEL_SUFFIX, save_model
     from ncatool.training.run_files import RunFiles, write_record
 
+    if out.suffix != MODEL_SUFFIX:
+        raise UsageError(f"{out} does not end in {MODEL_SUFFIX}", f"write to a name such as {out.stem}{MODEL_SUFFIX}")
     files = RunFiles(out)
     foreign = importing.read_model(file)
     config = _make_config(file, foreign, request)

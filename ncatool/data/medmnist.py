@@ -85,7 +85,7 @@ def _check_images(path: Path, dataset: DataSet, split: str, images: Header) -> N
         raise NcatoolError(
             f"{path}: {split}_images should be uint8 {['samples', *dataset.sample_shape]}, "
             f"but is {images.dtype} {list(images.shape)}",
-            "give the file of this set at this --size",
+            f"give the file of this set at {dataset.size} pixels",
         )
     samples = dataset.catalogue_entry["n_samples"][split]
     if images.shape[0] > samples:

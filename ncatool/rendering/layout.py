@@ -107,7 +107,7 @@ def _check_pixels(height: int, width: int) -> None:
     if max(height, width) > MAX_SIDE_PIXELS:
         raise UsageError(
             f"frames of {width} x {height} pixels are too large: {MAX_SIDE_PIXELS} a side are the most",
-            "give a smaller --scale or --grid",
+            "give a smaller scale or grid, or fewer models",
         )
 
 

@@ -100,7 +100,7 @@ class Guard:
         if self.failures > MAX_RESTORATIONS:
             raise NcatoolError(
                 f"training failed {self.failures} times, at last in iteration {iteration + 1}: {check.problem}",
-                "the last good model is saved; try a lower --learning-rate or another --seed",
+                "the last good model is saved; try a lower learning rate or another seed",
             )
         return (f"{check.problem}: weights of iteration {self.snapshots[0].iteration} restored",)
 
