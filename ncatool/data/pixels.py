@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ncatool.config.names import Alpha, Colormap
+from ncatool.data.matplotlib_defaults import use_matplotlib_defaults
 from ncatool.errors import NcatoolError
 
 Pixels = UInt8[np.ndarray, "height width 4"]
@@ -33,9 +34,10 @@ def _apply_colormap(grey: UInt8[np.ndarray, "height width"], colormap: Colormap)
     """Map grey to colours, from its lowest to its highest value, as matplotlib's `imshow` does."""
     if colormap is Colormap.GREY:
         return np.stack([grey] * 3, axis=-1)
-    from matplotlib.cm import ScalarMappable
+    with use_matplotlib_defaults():
+        from matplotlib.cm import ScalarMappable
 
-    return np.asarray(ScalarMappable(cmap=colormap.value).to_rgba(grey, bytes=True))[..., :3]
+        return np.asarray(ScalarMappable(cmap=colormap.value).to_rgba(grey, bytes=True))[..., :3]
 
 
 def convert_sample(sample: UInt8[np.ndarray, "height width *colours"], size: int, colormap: Colormap) -> Pixels:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float
-from matplotlib.figure import Figure
+
+from ncatool.data.matplotlib_defaults import load_matplotlib, use_matplotlib_defaults
 
 _STYLE: Any = {
     # Text stays text in the page's font, the same data give the same bytes, and grey is legible on light and dark.
@@ -18,7 +18,7 @@ _STYLE: Any = {
     "svg.hashsalt": "ncatool",
     **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), "#888888"),
 }
-_COLOURS = tuple(mpl.colormaps["tab10"].colors)  # type: ignore[attr-defined]
+_COLOURS = tuple(load_matplotlib().colormaps["tab10"].colors)
 _DASHES = {"-": "", "--": "6 3", ":": "2 3", "-.": "6 3 2 3"}
 """Line styles: matplotlib's name and the value of `stroke-dasharray`."""
 _MAX_DRAWN = 1e3
@@ -64,7 +64,10 @@ def get_dash_pattern(i: int) -> str:
 
 def draw_svg(bands: Sequence[Band | None], x_label: str, y_label: str, *, logarithmic: bool = True) -> str:
     """Return an SVG element of the curves without a legend; None skips a colour."""
-    with mpl.rc_context(_STYLE):
+    with use_matplotlib_defaults() as matplotlib:
+        from matplotlib.figure import Figure
+
+        matplotlib.rcParams.update(_STYLE)
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         axes = figure.subplots()
         for i, band in enumerate(bands):

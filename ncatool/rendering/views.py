@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from ncatool.config.names import View
+from ncatool.data.matplotlib_defaults import load_matplotlib
 from ncatool.errors import UsageError
 from ncatool.nca.picture import Background, Picture, compose
 
@@ -24,9 +25,7 @@ _DECADES = 3
 @cache
 def _load_colormap(name: str) -> UInt8[np.ndarray, "256 3"]:
     """Return the 256 colours of one of matplotlib's colormaps."""
-    from matplotlib import colormaps
-
-    return colormaps[name](np.arange(256), bytes=True)[:, :3]
+    return load_matplotlib().colormaps[name](np.arange(256), bytes=True)[:, :3]
 
 
 def _apply_colormap(values: Values, name: str) -> Picture:
