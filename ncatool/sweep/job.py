@@ -224,12 +224,18 @@ def time_iteration(job: Job) -> float:
     The first iterations of a real run would be too fast: from an untrained seed nothing grows, and only living cells
     are computed.
     """
-    train = dataclasses.replace(job.config.train, regime=Regime.PERSISTENT, pool_size=job.config.train.batch_size)
+    planned, count = job.config.train, 1 + TIMED_ITERATIONS  # the first one warms up
+    train = dataclasses.replace(
+        planned,
+        regime=Regime.PERSISTENT,
+        pool_size=planned.batch_size,
+        iterations=max(planned.iterations, count),  # a trainer ends after those of its run
+    )
     trainer = Trainer(dataclasses.replace(job.config, train=train), job.target, _initial_weights(job))
     grown = torch.zeros_like(trainer.pool.states)
     grown[..., :4] = torch.from_numpy(job.target.premultiply())
     seconds = []
-    for _ in range(1 + TIMED_ITERATIONS):  # the first one warms up
+    for _ in range(count):
         trainer.pool.states.copy_(grown)
         start = time.monotonic()
         next(trainer.train())

@@ -172,6 +172,13 @@ def test_dry_run_does_nothing():
     assert not Path("sweep").exists()
 
 
+def test_a_dry_run_times_runs_that_are_shorter_than_the_timing():
+    flags = ["--iterations", "1,3", "--target", "phantom", "--regime", "growing", "--jobs", 1]
+    done = run_in_process("sweep", *BASE, *flags, "--dry-run", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [row["state"] for row in json.loads(done.stdout)["plan"]] == ["new", "new"]
+
+
 def test_a_run_that_fails_three_times_leaves_the_others_alone():
     """A folder stands where the model of one of them should be written."""
     Path("sweep/mean.safetensors").mkdir(parents=True)
