@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from PIL import Image
 
 from ncatool.config.flat import adopt_model, build_config, check_settings
 from ncatool.config.names import Device
-from ncatool.config.schema import RunConfig
 from ncatool.data.readers import choose_default_source, convert_picture, load_target
 from ncatool.data.target import Target
 from ncatool.engine.compiled import configure_process
@@ -181,21 +180,21 @@ def train(
         named["target"] = "image" if isinstance(picture, Image.Image) else "array"
     elif target is not None:
         named["target"] = str(target)
-    config = build_config(check_settings({"target": choose_default_source(folder), **named}, "ncatool.train"))
-    run = prepare_run(config, Path(out), root=folder, force=force, picture=picture)
+    given = check_settings({"target": choose_default_source(folder), **named}, "ncatool.train")
+    run = prepare_run(given, Path(out), root=folder, force=force, picture=picture)
     with run.files.lock(), catch_signals() as stopped:
         run.files.check(force)  # another process may have written them meanwhile
         for report in run.train(lambda: stopped() is not None):
             if progress is not None:
                 progress(report)
-        if run.trainer.iteration < config.train.iterations:
+        if run.trainer.iteration < run.config.train.iterations:
             raise KeyboardInterrupt
         run.write_results()
-    return load(out, config.train.device)
+    return load(out, run.config.train.device)
 
 
 def prepare_run(
-    config: RunConfig,
+    given: Mapping[str, Any],
     out: Path,
     *,
     root: Path | None = None,
@@ -205,14 +204,15 @@ def prepare_run(
 ) -> Run:
     """Check what a run needs, before anything is written, and return the run.
 
-    `picture` takes the place of the target that the settings name; `inputs` are files that have been read already.
-    Raises UsageError for a target or a model to start from that cannot be read, for files of the run that exist, unless
+    `given` are the settings that were given, by their flat names, each of its type; `picture` takes the place of the
+    target that they name; `inputs` are files that have been read already. Raises UsageError for a target or a model to
+    start from that cannot be read, for settings that contradict that model, for files of the run that exist, unless
     `force` is set, and for those that are inputs themselves.
     """
-    files = RunFiles(out)
+    files, config = RunFiles(out), build_config(given)
     start = load_model(Path(config.train.initial)) if config.train.initial else None
     if start is not None:
-        config = dataclasses.replace(config, model=adopt_model(config.model, start.config, config.train.initial))
+        config = adopt_model(config, given, start.config)
     target: Target = load_target(config.target, root) if picture is None else convert_picture(picture, config.target)
     files.check(force, [*inputs, *list_inputs(config)])
     configure_process(config.train.threads)

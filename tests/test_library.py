@@ -151,6 +151,51 @@ def test_bad_settings_are_refused_before_anything_is_written():
     assert not list(Path().iterdir())
 
 
+OTHER_RULE = {"filter": "mean", "fire_rate": 0.75, "threshold": 0.2, "boundary": "wrap", "channels": 6, "hidden": 10}
+
+
+@pytest.fixture(scope="module")
+def other_rule(tmp_path_factory):
+    """A model of which no setting is the default one."""
+    path = tmp_path_factory.mktemp("start") / "start.safetensors"
+    ncatool.train("phantom", path, **{**TINY, **OTHER_RULE, "iterations": 1})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    [("filter", "sobel"), ("fire_rate", 0.5), ("threshold", 0.1), ("boundary", "zero"), ("channels", 16),
+     ("hidden", 128)],
+)  # fmt: skip
+def test_a_default_that_is_asked_for_is_refused_where_the_start_has_another(name, default, other_rule, monkeypatch):
+    """By the library, a flag, the environment, a file of settings; what agrees with the model may be given."""
+    expected = f"{name} is {default}, but {other_rule} has {OTHER_RULE[name]}"
+    rest = {key: value for key, value in TINY.items() if key not in OTHER_RULE} | {"iterations": 1}
+    with pytest.raises(UsageError) as caught:
+        ncatool.train("phantom", "a.safetensors", from_=other_rule.as_posix(), **rest, **{name: default})
+    assert caught.value.what == expected
+    flags = ["--target", "phantom", "--from", other_rule, "--out", "a.safetensors"]
+    flags += [word for key, value in rest.items() for word in (f"--{key.replace('_', '-')}", value)]
+    value = json.dumps(default)
+    Path("settings.toml").write_text(f"[model]\n{name} = {value}\n")
+    for words in ([f"--{name.replace('_', '-')}", default], ["--config", "settings.toml"]):
+        done = run_in_process("train", *flags, *words)
+        assert (done.returncode, done.stderr.splitlines()[0]) == (2, f"error: {expected}")
+    monkeypatch.setenv(f"NCATOOL_{name.upper()}", str(default))
+    assert run_in_process("train", *flags).stderr.splitlines()[0] == f"error: {expected}"
+    assert not list(Path().glob("a.*"))
+
+
+def test_settings_that_agree_with_the_start_hold_and_its_record_repeats_the_run(other_rule):
+    rest = {key: value for key, value in TINY.items() if key not in OTHER_RULE}
+    model = ncatool.train("phantom", "a.safetensors", from_=str(other_rule), **rest, **OTHER_RULE)
+    assert model.record["model"] == OTHER_RULE
+    ncatool.train("phantom", "b.safetensors", from_=str(other_rule), **rest)
+    done = run_in_process("train", "--config", "b.toml", "--out", "c.safetensors")
+    assert done.returncode == 0, done.stderr
+    assert len({Path(f"{name}.safetensors").read_bytes() for name in "abc"}) == 1
+
+
 def test_an_interruption_saves_everything_and_resume_goes_on():
     def interrupt(report):
         if report.iteration == 3:

@@ -143,7 +143,7 @@ def _train_runs(planned: Sequence[PlannedRun], folder: SweepFolder, request: Swe
     items = _prepare_items(planned, folder, request)
     folder.check_inputs(planned, request.plan)
     with _write_token(folder) as token, _open_workers(items, token, request) as (workers, threads):
-        folder.write_plan(planned)
+        folder.write_plan([item.plan for item in items])
         failed, number = train_with_progress(items, folder, token, workers, threads)
     if number is not None:
         left = sum(item.is_pending and not _is_finished(item, folder) for item in items)

@@ -44,7 +44,7 @@ def train(
         given["target"] = choose_default_source(root)
         if given["target"] == "phantom":
             terminal.print_note("no --target and chestmnist is not fetched: growing the built-in phantom")
-    run = prepare_run(build_config(given), out, root=root, force=force, inputs=[config] if config else [])
+    run = prepare_run(given, out, root=root, force=force, inputs=[config] if config else [])
     prepare_device(run.config.train.threads, run.config.train.device, run.config)
     with run.files.lock(terminal.print_note):
         run.files.check(force)  # another process may have written them meanwhile

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ncatool.config.names import Regime
@@ -80,7 +80,7 @@ def build_config(settings: Mapping[str, Any]) -> RunConfig:
     Raises UsageError for a value out of its range, or two that contradict each other.
     """
     given = {name: value for name, value in settings.items() if value is not None}
-    regime = _resolve_regime(given.pop("regime", None), given.pop("damage", False))
+    regime = _resolve_regime(given.pop("regime", None), given.pop("damage", None))
     own_names = {flat: name for name, flat in _FLAT_NAMES.items()}
     named = {own_names.get(name, name): value for name, value in given.items() if name != "steps"}
     model = ModelConfig(**_select_fields(ModelConfig, named))
@@ -108,14 +108,19 @@ def flatten_record(tables: Mapping[str, Any], where: str) -> dict[str, Any]:
     return flatten_tables(known)
 
 
-def adopt_model(asked: ModelConfig, start: ModelConfig, source: str) -> ModelConfig:
-    """Return the rule of the model that training starts from; UsageError for settings that ask for another."""
-    for name, value in dataclasses.asdict(asked).items():
-        if value not in (getattr(ModelConfig, name), getattr(start, name)):
+def adopt_model(config: RunConfig, given: Collection[str], start: ModelConfig) -> RunConfig:
+    """Return the settings of a run with the rule of the model that training starts from.
+
+    Raises UsageError where one of the `given` settings, by their flat names, asks for another rule.
+    """
+    for name, value in dataclasses.asdict(start).items():
+        asked = getattr(config.model, name)
+        if name in given and asked != value:
             raise UsageError(
-                f"{name} is {value}, but {source} has {getattr(start, name)}", "leave the flag out, or train afresh"
+                f"{name} is {asked}, but {config.train.initial} has {value}",
+                f"leave {name} out, or train afresh, without --from",
             )
-    return start
+    return dataclasses.replace(config, model=start)
 
 
 def _get_table(tables: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
@@ -139,7 +144,9 @@ def _parse_steps(text: str) -> tuple[int, int]:
         raise UsageError(f"steps is {text!r}", "give --steps MIN-MAX, such as 64-95") from None
 
 
-def _resolve_regime(regime: Regime | None, damage: bool) -> Regime:
+def _resolve_regime(regime: Regime | None, damage: bool | None) -> Regime:
     if damage and regime not in (None, Regime.REGENERATING):
         raise UsageError(f"--damage means --regime regenerating, but --regime is {regime}", "give one of them")
+    if damage is False and regime is Regime.REGENERATING:
+        raise UsageError("damage is off, but --regime is regenerating, which damages states", "give one of them")
     return Regime.REGENERATING if damage else regime or TrainConfig.regime

@@ -12,6 +12,7 @@ from ncatool.config.flat import adopt_model
 from ncatool.config.schema import RunConfig, TargetConfig
 from ncatool.data import readers as targets
 from ncatool.data.target import Target
+from ncatool.errors import UsageError
 from ncatool.nca.model_file import ModelData, load_model, weights_to_tensors
 from ncatool.sweep.folder import RunState, RunStatus, SweepFolder
 from ncatool.sweep.job import Job
@@ -90,8 +91,15 @@ def prepare_items(
             models[source] = load_model(Path(source))
         start = models.get(source)
         if start is not None:
-            rule = adopt_model(plan.config.model, start.config, source)
-            plan = dataclasses.replace(plan, config=dataclasses.replace(plan.config, model=rule))
+            plan = _adopt_start(plan, start)
         status = folder.find_status(plan, pictures[target], previous.get(plan.name))
         items.append(SweepItem(plan, pictures[target], start, status))
     return items
+
+
+def _adopt_start(plan: PlannedRun, start: ModelData) -> PlannedRun:
+    """Return the run with the rule of the model that it starts from; see `adopt_model`."""
+    try:
+        return dataclasses.replace(plan, config=adopt_model(plan.config, plan.given, start.config))
+    except UsageError as error:
+        raise UsageError(f"run {plan.name}: {error.what}", error.hint) from None

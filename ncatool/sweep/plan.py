@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import itertools
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ncatool.config.flat import SETTINGS, build_config, check_setting, check_settings, flatten_config
-from ncatool.config.schema import RunConfig
+from ncatool.config.names import Regime
+from ncatool.config.schema import FILE_FORMAT, RunConfig
 from ncatool.errors import UsageError, shorten
 
 PLAN_TABLES = ("base", "grid", "runs", "replicates")
@@ -36,6 +38,8 @@ class PlannedRun:
     config: RunConfig
     varied: Settings = field(default_factory=dict)
     """The settings in which it differs from other runs, as the plan gives them."""
+    given: frozenset[str] = frozenset()
+    """The names of all settings that the plan gives it; the others have their defaults."""
 
 
 def parse_flags(flags: Mapping[str, str | bool | None]) -> dict[str, list[Any]]:
@@ -82,6 +86,8 @@ def read_plan(
     for more than `max_runs` runs.
     """
     _check_tables(tables, where)
+    if {"damage", "regime"} <= set(flags) and len(flags["damage"]) + len(flags["regime"]) > 2:
+        raise UsageError("--damage and --regime set the same thing, one of them to several values", "give one of them")
     varied_flags = {name: list(values) for name, values in flags.items() if len(values) > 1}
     fixed = {name: values[0] for name, values in flags.items() if len(values) == 1}
     base = _merge_settings(check_settings(_get_table(tables, "base", where), f"{where} [base]"), fixed)
@@ -98,7 +104,19 @@ def read_plan(
     combinations = itertools.product(*grid.values()) if grid_size else []
     variants = [("", dict(zip(grid, values, strict=True))) for values in combinations] + single_runs
     replicates = [one for variant in variants for one in _replicate(*variant, seeds)]
-    return _build_runs(base, replicates, fixed, where)
+    plans = _build_runs(base, replicates, fixed, where)
+    return plans if "format" in tables else list(map(_forget_defaults, plans))
+
+
+def _forget_defaults(plan: PlannedRun) -> PlannedRun:
+    """Return a run without defaults among its given settings, where it was planned by an earlier version.
+
+    Those wrote every setting into the sweep's plan, and the default rule for a run that starts from another model.
+    """
+    settings = flatten_config(plan.config)
+    if not plan.config.train.initial or not set(settings) <= plan.given:
+        return plan
+    return dataclasses.replace(plan, given=frozenset(name for name in settings if settings[name] != SETTINGS[name]))
 
 
 def _check_tables(tables: Mapping[str, Any], where: str) -> None:
@@ -201,16 +219,20 @@ def _build_runs(base: Settings, variants: list[tuple[str, Settings]], fixed: Set
             raise UsageError(f"{where}: two runs are named {name}", "give each [[runs]] a name, and each value once")
         varied = {key: value for key, value in settings.items() if key not in fixed}
         try:
-            plans[name.casefold()] = PlannedRun(name, build_config(_merge_settings(base, varied)), varied)
+            given = _merge_settings(base, varied)
+            plans[name.casefold()] = PlannedRun(name, build_config(given), varied, frozenset(given))
         except UsageError as error:
             raise UsageError(f"{where}, run {name}: {error.what}", error.hint) from None
     return list(plans.values())
 
 
 def _merge_settings(lower: Settings, higher: Settings) -> Settings:
-    """Return both; where both set the same thing, `higher` holds. `damage` and `regime` set the same thing."""
-    synonyms = {"damage", "regime"}
-    replaced = synonyms if synonyms & set(higher) else set()
+    """Return both; where they differ, `higher` holds. `damage` is short for the regime `regenerating`."""
+    replaced = set()
+    if "regime" in higher:
+        replaced = {"damage"}
+    elif "damage" in higher and higher["damage"] != (lower.get("regime") is Regime.REGENERATING):
+        replaced = {"regime"}
     return {**{name: value for name, value in lower.items() if name not in replaced}, **higher}
 
 
@@ -235,7 +257,7 @@ def plan_to_tables(plans: Sequence[PlannedRun]) -> dict[str, Any]:
         {"name": plan.name, **{name: value for name, value in own.items() if name not in base}}
         for plan, own in zip(plans, settings, strict=True)
     ]
-    return {"base": base, "runs": runs}
+    return {"format": FILE_FORMAT, "base": base, "runs": runs}
 
 
 def to_json(varied: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,26 @@ def test_flags_override_the_plan():
     assert names(text, filter="mean,gaussian") == ["mean", "gaussian", "x"]
 
 
+def test_damage_and_regime_hold_together_or_are_refused():
+    """`damage` is short for one of the regimes: the others are kept where it is off, and never dropped where it is on.
+
+    A plan's own table gives way to its grid, as everywhere.
+    """
+    grid = "[grid]\ndamage = [false, true]\n"
+    for base, expected in (("growing", "growing"), ("persistent", "persistent"), ("regenerating", "persistent")):
+        plans = make_plan(f"[base]\nregime = '{base}'\n{grid}")
+        assert [plan.config.train.regime for plan in plans] == [expected, "regenerating"]
+    assert {plan.config.train.regime for plan in make_plan("[base]\ndamage = false\n[replicates]\nseeds = 2")} == {
+        Regime.PERSISTENT
+    }
+    for flags in ({"damage": "both", "regime": "growing"}, {"damage": "no", "regime": "growing,regenerating"}):
+        with pytest.raises(UsageError, match="--damage and --regime set the same thing"):
+            make_plan(**flags)
+    with pytest.raises(UsageError, match="damage is off, but --regime is regenerating"):
+        make_plan(damage="no", regime="regenerating", seed="0,1")
+    assert len(make_plan(damage="yes", regime="regenerating", seed="0,1")) == 2
+
+
 def test_targets_in_names(tmp_path):
     (tmp_path / "a,b.png").touch()
     assert names(target="pictures/chest.png,organmnist3d@64:train:7:coronal") == [

@@ -203,6 +203,31 @@ def test_it_starts_from_another_model():
     assert tomllib.loads(Path("sweep/seed0.toml").read_text())["model"]["filter"] == "mean"
     done = run_in_process(*flags, "--filter", "scharr,mean")
     assert "filter is scharr, but model.safetensors has mean" in done.stderr
+    before = weights()
+    done = run_in_process(*flags, "--filter", "sobel,mean")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: run sobel: filter is sobel, but model.safetensors has mean\n")
+    assert weights() == before, "nothing runs"
+
+
+def test_a_sweep_from_a_model_repeats_from_its_own_plan_and_from_one_of_an_earlier_version():
+    """Earlier ones wrote the default filter into the plan of runs that took that of the model."""
+    model = ["--target", "phantom", "--filter", "mean", "--fire-rate", 0.75]
+    assert run_in_process("train", *SMALL, *model, "-q").returncode == 0
+    tiny = [word for i, word in enumerate(BASE) if not {"--channels", "--hidden"} & {word, BASE[i - 1]}]
+    flags = ["sweep", *tiny, *IN_PROCESS, "--target", "phantom", "--from", "model.safetensors", "--seed", "0,1"]
+    assert run_in_process(*flags).returncode == 0
+    own = tomllib.loads(Path("sweep/sweep.toml").read_text())
+    assert (own["base"]["filter"], own["base"]["fire_rate"]) == ("mean", 0.75)
+    old = Path("sweep/sweep.toml").read_text()
+    for now, then in (('format = "ncatool-1"', ""), ('"mean"', '"sobel"'), ("fire_rate = 0.75", "fire_rate = 0.5")):
+        assert now in old
+        old = old.replace(now, then)
+    Path("old.toml").write_text(old)
+    for plan, out in (("sweep/sweep.toml", "own"), ("old.toml", "old")):
+        done = run_in_process("sweep", plan, "--vectorise", "--no-compare", "--out", out)
+        assert done.returncode == 0, done.stderr
+        assert weights(out) == weights("sweep")
 
 
 @pytest.mark.parametrize(
