@@ -221,4 +221,4 @@ def _open_workers(
 def _is_finished(item: SweepItem, folder: SweepFolder) -> bool:
     from ncatool.sweep.folder import RunState
 
-    return folder.find_status(item.plan, item.target, item.config).state is RunState.FINISHED
+    return folder.find_status(item.name, item.identity, item.config).state is RunState.FINISHED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +65,15 @@ def weights_to_tensors(weights: Weights) -> dict[str, Tensor]:
 def tensors_to_weights(tensors: Mapping[str, Tensor]) -> Weights:
     """Return weights from tensors named as in a file; the opposite of `weights_to_tensors`."""
     return Weights(**{_TENSOR_FIELDS[name]: tensor for name, tensor in tensors.items()})
+
+
+def hash_weights(weights: Weights) -> str:
+    """Return the SHA-256 of names, shapes and values of weights, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights_to_tensors(weights).items()):
+        digest.update(f"{name} {list(tensor.shape)} ".encode())
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def target_to_tensor(target: Target) -> Tensor:

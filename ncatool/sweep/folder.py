@@ -12,21 +12,22 @@ from typing import Any
 
 from ncatool.config.flat import flatten_config
 from ncatool.config.schema import RunConfig
-from ncatool.data.target import Target
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import check_writable, describe_write_error, write_bytes
 from ncatool.files.lock import hold_lock
 from ncatool.files.toml import read_toml, write_toml
 from ncatool.nca.model_file import load_model
 from ncatool.sweep import plan as plans
-from ncatool.sweep.job import is_same_target, is_same_training
+from ncatool.sweep.job import RunIdentity, is_same_start, is_same_target, read_progress
 from ncatool.sweep.plan import PlannedRun
-from ncatool.training import checkpoint_schema
-from ncatool.training.checkpoint import read_checkpoint_tables
+from ncatool.training.checkpoint_schema import read_origin
 from ncatool.training.run_files import RunFiles, list_inputs
 
 IGNORED_SETTINGS = ("threads", "checkpoint_every", "target")
 """Settings in which a run may differ from the plan: they do not change the result; targets are compared by pixels."""
+
+OTHER_START = "the model that it starts from has changed"
+"""Why a run is stale whose `--from` names a file with other weights than before."""
 
 
 class RunState(StrEnum):
@@ -129,33 +130,25 @@ class SweepFolder:
         for name in sorted(files, key=lambda name: (name.endswith(".png"), name.endswith(".toml"), name)):
             write_bytes(self.path / name, files[name])
 
-    def find_status(self, plan: PlannedRun, target: Target, previous: RunConfig | None) -> RunStatus:
+    def find_status(self, name: str, planned: RunIdentity, previous: RunConfig | None) -> RunStatus:
         """Return how much of a run exists; `previous` are the settings last planned under its name, if any."""
-        files = self.get_run_files(plan.name)
+        files = self.get_run_files(name)
         if not any(path.exists() for path in [*files.list_paths(), files.earlier_checkpoint]):
             return RunStatus(RunState.NEW)
-        if _is_finished(plan.config, target, files):
-            return RunStatus(RunState.FINISHED, plan.config.train.iterations)
-        iteration, config, picture = _read_progress(files.find_checkpoint())
-        if config is not None and is_same_training(plan.config, config) and is_same_target(picture, target.describe()):
+        if _is_finished(planned, files):
+            return RunStatus(RunState.FINISHED, planned.config.train.iterations)
+        iteration, found = read_progress(files.find_checkpoint())
+        if found is not None and found.is_same(planned):
             return RunStatus(RunState.UNFINISHED, iteration)
-        if (
-            previous is not None
-            and not _compare_configs(previous, plan.config)
-            and not _is_another_run(plan.config, target, files)
-        ):
+        record = _read_record(files)
+        differences = _compare_record(planned, record) if record is not None else []
+        if found is not None and not is_same_start(found.start, planned.start):
+            differences = list(dict.fromkeys([*differences, OTHER_START]))
+        if previous is not None and not differences and not _compare_configs(previous, planned.config):
             return RunStatus(RunState.UNFINISHED)
-        return RunStatus(RunState.STALE, why=_explain_stale(plan.config, target, files, config or previous))
-
-
-def _read_progress(checkpoint: Path) -> tuple[int, RunConfig | None, dict[str, Any]]:
-    """Return a checkpoint's iteration, settings and `[target]` table; (0, None, {}) where it cannot be read."""
-    try:
-        facts, picture = read_checkpoint_tables(checkpoint)
-        config = checkpoint_schema.read_config(facts, str(checkpoint))
-        return checkpoint_schema.check_numbers(facts, config)["iteration"], config, picture
-    except NcatoolError:
-        return 0, None, {}
+        if not differences and (known := found.config if found is not None else previous) is not None:
+            differences = _compare_configs(known, planned.config)
+        return RunStatus(RunState.STALE, why=", ".join(differences) or "its settings are unknown")
 
 
 def _read_record(files: RunFiles) -> dict[str, Any] | None:
@@ -166,46 +159,40 @@ def _read_record(files: RunFiles) -> dict[str, Any] | None:
         return None
 
 
-def _is_another_run(config: RunConfig, target: Target, files: RunFiles) -> bool:
-    """Return whether the record describes another run than the planned one."""
-    record = _read_record(files)
-    return record is not None and bool(_compare_record(config, target, record))
-
-
-def _is_finished(config: RunConfig, target: Target, files: RunFiles) -> bool:
+def _is_finished(planned: RunIdentity, files: RunFiles) -> bool:
     """Return whether all files exist, the model can be loaded, and the record fits the plan and has the final measures.
 
     The picture is the file that a run writes last.
     """
-    record = _read_record(files)
-    if record is None or not files.is_complete(config.train.checkpoint) or _compare_record(config, target, record):
+    train, record = planned.config.train, _read_record(files)
+    if record is None or not files.is_complete(train.checkpoint) or _compare_record(planned, record):
         return False
     result = record.get("result")
-    if (
-        not isinstance(result, dict)
-        or result.get("iterations") != config.train.iterations
-        or "mse_at_500" not in result
-    ):
+    if not isinstance(result, dict) or result.get("iterations") != train.iterations or "mse_at_500" not in result:
         return False
     try:
         model = load_model(files.model)
     except NcatoolError:
         return False
-    return is_same_target(model.target.describe(), target.describe())
+    return is_same_target(model.target.describe(), planned.picture)
 
 
-def _compare_record(config: RunConfig, target: Target, record: Mapping[str, Any]) -> list[str]:
+def _compare_record(planned: RunIdentity, record: Mapping[str, Any]) -> list[str]:
     """Return the differences between a plan and a record, as text."""
     tables = ("model", "target", "train")
     recorded = {name: table if isinstance(table := record.get(name), dict) else {} for name in tables}
-    planned = {"model": dataclasses.asdict(config.model), "train": dataclasses.asdict(config.train)}
+    config = {"model": dataclasses.asdict(planned.config.model), "train": dataclasses.asdict(planned.config.train)}
     lines = [
         f"{name} {recorded[table].get(name, 'nothing')}, now {value}"
-        for table, settings in planned.items()
+        for table, settings in config.items()
         for name, value in settings.items()
         if name not in IGNORED_SETTINGS and recorded[table].get(name) != value
     ]
-    return lines if is_same_target(recorded["target"], target.describe()) else [*lines, "another picture"]
+    if not is_same_target(recorded["target"], planned.picture):
+        lines.append("another picture")
+    if not is_same_start(read_origin(record).get("weights_sha256", ""), planned.start):
+        lines.append(OTHER_START)
+    return lines
 
 
 def _compare_configs(previous: RunConfig, planned: RunConfig) -> list[str]:
@@ -216,12 +203,3 @@ def _compare_configs(previous: RunConfig, planned: RunConfig) -> list[str]:
         for name in old
         if old[name] != new[name] and name not in IGNORED_SETTINGS
     ]
-
-
-def _explain_stale(config: RunConfig, target: Target, files: RunFiles, previous: RunConfig | None) -> str:
-    """Return the settings in which existing files differ from the plan, as text."""
-    record = _read_record(files)
-    lines = _compare_record(config, target, record) if record is not None else []
-    if not lines and previous is not None:
-        lines = _compare_configs(previous, config)
-    return ", ".join(lines) or "its settings are unknown"

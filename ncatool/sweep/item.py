@@ -13,9 +13,9 @@ from ncatool.config.schema import RunConfig, TargetConfig
 from ncatool.data import readers as targets
 from ncatool.data.target import Target
 from ncatool.errors import UsageError
-from ncatool.nca.model_file import ModelData, load_model, weights_to_tensors
+from ncatool.nca.model_file import ModelData, hash_weights, load_model, weights_to_tensors
 from ncatool.sweep.folder import RunState, RunStatus, SweepFolder
-from ncatool.sweep.job import Job
+from ncatool.sweep.job import Job, RunIdentity
 from ncatool.sweep.plan import PlannedRun
 
 PROCESS_BYTES = 0.35 * 2**30
@@ -40,6 +40,11 @@ class SweepItem:
     @property
     def config(self) -> RunConfig:
         return self.plan.config
+
+    @property
+    def identity(self) -> RunIdentity:
+        """What decides the result."""
+        return RunIdentity(self.config, self.target.describe(), hash_weights(self.start.weights) if self.start else "")
 
     @property
     def is_pending(self) -> bool:
@@ -92,8 +97,9 @@ def prepare_items(
         start = models.get(source)
         if start is not None:
             plan = _adopt_start(plan, start)
-        status = folder.find_status(plan, pictures[target], previous.get(plan.name))
-        items.append(SweepItem(plan, pictures[target], start, status))
+        item = SweepItem(plan, pictures[target], start, RunStatus(RunState.NEW))
+        status = folder.find_status(plan.name, item.identity, previous.get(plan.name))
+        items.append(dataclasses.replace(item, status=status))
     return items
 
 

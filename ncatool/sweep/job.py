@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -21,7 +21,7 @@ from ncatool.config.schema import RunConfig
 from ncatool.data.target import Target
 from ncatool.engine import compiled
 from ncatool.errors import NcatoolError
-from ncatool.nca.model_file import tensors_to_weights
+from ncatool.nca.model_file import hash_weights, tensors_to_weights
 from ncatool.nca.weights import Weights
 from ncatool.training import checkpoint_schema
 from ncatool.training.checkpoint import read_checkpoint_tables
@@ -61,6 +61,12 @@ class Job:
     """The run's checkpoint by file name, for a worker that does not see the folder."""
     timing_only: bool = False
     """Whether to measure only how long an iteration takes."""
+
+    @property
+    def identity(self) -> RunIdentity:
+        """What decides the result."""
+        initial = _initial_weights(self)
+        return RunIdentity(self.config, self.target.describe(), hash_weights(initial) if initial else "")
 
     @property
     def key(self) -> str:
@@ -115,26 +121,50 @@ def locate_token(folder: Path, token: str) -> Path:
     return folder / f".sweep-{token}"
 
 
+@dataclass(frozen=True)
+class RunIdentity:
+    """What decides the result of a run."""
+
+    config: RunConfig
+    picture: Mapping[str, Any]
+    """The `[target]` table."""
+    start: str = ""
+    """SHA-256 of the weights that it starts from; empty for new ones, and in files of earlier versions."""
+
+    def is_same(self, other: RunIdentity) -> bool:
+        """Return whether both runs train the same way to the same target, from the same weights as far as known."""
+        return (
+            is_same_training(self.config, other.config)
+            and is_same_target(self.picture, other.picture)
+            and is_same_start(self.start, other.start)
+        )
+
+
 def is_same_training(one: RunConfig, other: RunConfig) -> bool:
     """Return whether two configurations train the same way, whatever their targets."""
     own, others = (dataclasses.replace(config.train, threads=0, checkpoint_every=0) for config in (one, other))
     return one.model == other.model and own == others
 
 
-def is_same_target(record: dict[str, Any], other: dict[str, Any]) -> bool:
+def is_same_target(record: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether two `[target]` tables describe the same pixels on the same grid."""
     return all(record.get(name) == other.get(name) for name in ("sha256", "padding"))
 
 
-def can_resume(config: RunConfig, target: Target, path: Path) -> bool:
-    """Return whether a checkpoint exists, can be read, and belongs to this run."""
+def is_same_start(one: str, other: str) -> bool:
+    """Return whether two hashes of weights may be of the same: files of earlier versions do not have one."""
+    return one == other or not (one and other)
+
+
+def read_progress(checkpoint: Path) -> tuple[int, RunIdentity | None]:
+    """Return a checkpoint's iteration and what run it is of; (0, None) where it cannot be read."""
     try:
-        facts, record = read_checkpoint_tables(path)
-        return is_same_training(config, checkpoint_schema.read_config(facts, str(path))) and is_same_target(
-            record, target.describe()
-        )
+        facts, picture = read_checkpoint_tables(checkpoint)
+        config = checkpoint_schema.read_config(facts, str(checkpoint))
+        start = checkpoint_schema.read_origin(facts).get("weights_sha256", "")
+        return checkpoint_schema.check_numbers(facts, config)["iteration"], RunIdentity(config, picture, start)
     except NcatoolError:
-        return False
+        return 0, None
 
 
 def locate_scratch(key: str) -> Path:
@@ -201,7 +231,8 @@ def _run_in_folder(job: Job, folder: Path, stopped: Callable[[], bool], report_p
 
 def open_run(job: Job, files: RunFiles) -> Run:
     """Return the run as its checkpoint left it, or a new run where there is no valid checkpoint."""
-    if can_resume(job.config, job.target, files.find_checkpoint()):
+    _, found = read_progress(files.find_checkpoint())
+    if found is not None and found.is_same(job.identity):
         train = job.config.train
         try:
             return Run.resume(files, threads=train.threads, checkpoint_every=train.checkpoint_every)

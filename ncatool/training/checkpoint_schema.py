@@ -67,6 +67,16 @@ def check_seconds(facts: Mapping[str, Any]) -> float:
     return float(_check_number(facts, "seconds", float, 0, math.inf))
 
 
+def read_origin(tables: Mapping[str, Any]) -> dict[str, str]:
+    """Return the table `[origin]` of a run: the SHA-256 of the weights that it started from.
+
+    It is empty where the run started from new ones, and in files of earlier versions.
+    """
+    table = tables.get("origin")
+    digest = table.get("weights_sha256") if isinstance(table, dict) else None
+    return {"weights_sha256": digest} if isinstance(digest, str) and len(digest) == 64 else {}
+
+
 def list_tensors(config: RunConfig, target: Target, numbers: Mapping[str, Any]) -> ExpectedTensors:
     """Return shape and dtype of every tensor that a checkpoint of this run must hold."""
     model, train = config.model, config.train

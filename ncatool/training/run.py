@@ -21,7 +21,7 @@ from ncatool.engine.advance import measure_mse
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import replace_atomically, write_bytes
 from ncatool.nca.loss import compute_psnr
-from ncatool.nca.model_file import save_model, tensors_to_weights
+from ncatool.nca.model_file import hash_weights, save_model, tensors_to_weights
 from ncatool.nca.tensor_file import select_prefix
 from ncatool.nca.weights import Weights
 from ncatool.training import checkpoint_schema, loss_plot
@@ -49,6 +49,8 @@ class Run:
     def __init__(self, config: RunConfig, target: Target, files: RunFiles, initial: Weights | None = None) -> None:
         self.config, self.files = config, files
         self.trainer = Trainer(config, target, initial)
+        self.origin = {} if initial is None else {"weights_sha256": hash_weights(initial)}
+        """The record's table `[origin]`; empty where a run starts from new weights."""
         self.rows: list[tuple[Any, ...]] = []
         self.history: list[dict[str, Any]] = []
         self.checkpoint_share = CHECKPOINT_SHARE
@@ -84,6 +86,7 @@ class Run:
 
     def _restore(self, tensors: dict[str, Any], numbers: dict[str, Any], facts: Mapping[str, Any]) -> Run:
         self.trainer.restore(tensors, numbers)
+        self.origin = checkpoint_schema.read_origin(facts)
         events = {int(iteration): str(text) for iteration, text in facts.get("events", [])}
         for iteration, *values in tensors["rows"].tolist():
             self.rows.append((int(iteration), *values, events.get(int(iteration), "")))
@@ -178,6 +181,7 @@ class Run:
         rows = torch.tensor([row[:4] for row in self.rows], dtype=torch.float64).reshape(-1, 4)
         facts = {
             **dataclasses.asdict(self.config),
+            **self._describe_origin(),
             "trainer": self.trainer.state_numbers(),
             "events": [(row[0], row[4]) for row in self.rows if row[4]],
             "seconds": self.seconds,
@@ -207,10 +211,14 @@ class Run:
             "model": dataclasses.asdict(self.config.model),
             "target": self.trainer.target.describe(),
             "train": dataclasses.asdict(self.config.train),
+            **self._describe_origin(),
             "result": {"iterations": self.trainer.iteration, **final, **measures, "seconds": round(self.seconds, 3)},
             "environment": self._describe_environment(),
             "history": self.history,
         }
+
+    def _describe_origin(self) -> dict[str, Any]:
+        return {"origin": self.origin} if self.origin else {}
 
     def _describe_environment(self) -> dict[str, Any]:
         device = self.trainer.device
