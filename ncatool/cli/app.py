@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ncatool.cli.terminal import print_line
+
 app = typer.Typer(
     name="ncatool",
     help="Grow images from one cell: train neural cellular automata, watch them, measure them.",
@@ -21,7 +23,7 @@ def _print_version(value: bool) -> bool:
     if value:
         from importlib.metadata import version
 
-        print(f"ncatool {version('ncatool')}")
+        print_line(f"ncatool {version('ncatool')}")
         raise typer.Exit
     return value
 

@@ -112,7 +112,7 @@ def measure_models(
 
     candidates, failed = load_candidates(paths, device)
     for error in failed.values():
-        terminal.print_note(f"not compared: {error.what}")
+        terminal.print_failure(f"not compared: {error.what}")
     if not candidates:
         raise NcatoolError(f"none of {len(failed)} models can be loaded", "name model files that ncatool has written")
     with terminal.show_progress(len(candidates) * protocol.total_steps, "steps") as update:
@@ -194,7 +194,7 @@ def _write(
     from ncatool.rendering.timeline import plan_moments
 
     if outputs.csv is not None:
-        write_bytes(outputs.csv, to_csv(evaluations).encode(), outputs.force)
+        write_bytes(outputs.csv, to_csv(evaluations), outputs.force)
     if outputs.picture is not None:
         with replace_atomically(outputs.picture, outputs.force) as partial:
             draw_sheet(evaluations).save(partial, "PNG")
@@ -224,7 +224,7 @@ def write_report(
     strips = [draw_strip(evaluation) for evaluation in evaluations]
     columns = select_columns(metric)
     page = render_report(evaluations, columns, protocol, failed, _describe_origin(), strips)
-    write_bytes(path, page.encode(), overwrite)
+    write_bytes(path, page.encode(errors="backslashreplace"), overwrite)  # a file's name need not be UTF-8
 
 
 def _describe_origin() -> dict[str, str]:

@@ -168,7 +168,7 @@ def _fetch_sets(
             if len(sets) == 1 or isinstance(error, UsageError):
                 raise
             failed[dataset.flag] = error
-            terminal.print_note(f"{dataset.flag} failed: {error.what}")
+            terminal.print_failure(f"{dataset.flag} failed: {error.what}")
         except (KeyboardInterrupt, SystemExit):
             terminal.print_note("stopped; what has come is kept: run the same command again to go on")
             raise
@@ -184,7 +184,9 @@ def _print_fetched(results: list[FetchResult], picture: dict[str, Any]) -> None:
         return terminal.print_result({"sets": [dataclasses.asdict(result) for result in results], **picture})
     for result in results:
         doubt = "" if result.verified else f"  (MD5 {result.md5} is not the catalogue's)"
-        print(f"{result.flag:<14}  {result.state:<10}  {result.bytes / 1e6:>8.1f} MB  {result.path}{doubt}")
+        terminal.print_line(
+            f"{result.flag:<14}  {result.state:<10}  {result.bytes / 1e6:>8.1f} MB  {result.path}{doubt}"
+        )
     if picture:
         terminal.print_result(picture)
     return None
@@ -197,7 +199,7 @@ def _print_sets(root: Path | None) -> None:
     rows = list_sets(root)
     if terminal.settings.as_json:
         return terminal.print_result({"sets": rows})
-    cells = [
+    cells: list[list[terminal.Cell]] = [
         [
             row["flag"],
             row["task"],
@@ -205,7 +207,7 @@ def _print_sets(root: Path | None) -> None:
             ", ".join(map(str, row["sizes"])),
             " + ".join(f"{count:,}" for count in row["samples"].values()),
             row["licence"],
-            "\n".join(f"{size}: {path}" for size, path in row["here"].items()) or "-",
+            [f"{size}: {path}" for size, path in row["here"].items()] or "-",
         ]
         for row in rows
     ]

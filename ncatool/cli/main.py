@@ -11,6 +11,7 @@ from typer.exceptions import TyperException
 
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.streams import use_safe_streams
 from ncatool.errors import ExitCode, NcatoolError, UsageError, shorten
 
 # Each adds its command to the app, in the order of --help.
@@ -19,6 +20,7 @@ from ncatool.cli import fetch, train, resume, sweep, render, compare, export, im
 # isort: on
 
 
+@use_safe_streams()
 def main() -> None:
     """Run the command line: every failure that a user can fix is one line and a hint."""
     signal.signal(signal.SIGTERM, _terminate)
@@ -27,6 +29,8 @@ def main() -> None:
     except NcatoolError as error:
         _fail(error)
     except TyperException as error:
+        if not error.format_message():  # there were no arguments: the help is printed
+            sys.exit(ExitCode.USAGE)
         _fail(_translate_error(error))
     except RuntimeError as error:
         if "out of memory" not in str(error) or terminal.settings.traceback:
@@ -46,7 +50,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 def _fail(error: NcatoolError) -> None:
     if terminal.settings.traceback:
-        raise error
+        terminal.print_traceback(error)
     terminal.print_error(error)
     sys.exit(error.code)
 
@@ -67,4 +71,5 @@ def _translate_error(error: TyperException) -> UsageError:
             f"a run keeps its {flag.removeprefix('--')} when it is resumed",
             f"for another, train anew from its weights: ncatool train --from MODEL {flag} ...",
         )
-    return UsageError(error.format_message().replace("Value error, ", ""), f"see: {command} --help")
+    message = " ".join(error.format_message().replace("Value error, ", "").split())
+    return UsageError(message, f"see: {command} --help")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +14,7 @@ from ncatool.evaluation import table
 from ncatool.evaluation.models import Evaluation
 from ncatool.evaluation.protocol import Protocol
 from ncatool.files.atomic import write_bytes
+from ncatool.files.text import format_csv
 from ncatool.files.toml import read_toml
 from ncatool.sweep.dispatch import Failure
 from ncatool.sweep.folder import SweepFolder
@@ -37,7 +36,7 @@ def summarise(
     finished = [item for item in items if item.name not in failed]
     rows = [_make_row(item, failed.get(item.name), folder) for item in items]
     evaluations = _compare_models(finished, rows, folder) if compare and finished else []
-    write_bytes(folder.summary, _format_csv(rows).encode())
+    write_bytes(folder.summary, _format_csv(rows))
     written = [str(folder.summary), *([str(folder.report)] if evaluations else [])]
     if terminal.settings.as_json:
         models = {"models": [table.to_json(evaluation) for evaluation in evaluations]} if evaluations else {}
@@ -87,28 +86,29 @@ def _select_measures(row: Row, measures: Mapping[str, Any]) -> Row:
     }
 
 
-def _format_csv(rows: Sequence[Row]) -> str:
+def _format_csv(rows: Sequence[Row]) -> bytes:
     """Return rows, which may have different columns, as CSV."""
-    text = io.StringIO()
     names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return format_csv(names, [[row.get(name) for name in names] for row in rows])
 
 
 def _print_table(rows: Sequence[Row], evaluations: Sequence[Evaluation]) -> None:
     if evaluations:
         return print_evaluations(evaluations, Metric.MSE)
-    cells = [
-        [table.format_number(row[name]) if isinstance(row[name], float) else str(row[name]) for name in PRINTED_COLUMNS]
-        for row in rows
-    ]
-    return terminal.print_table(list(PRINTED_COLUMNS), cells)
+    return terminal.print_table(
+        PRINTED_COLUMNS, [[_format_cell(row[name]) for name in PRINTED_COLUMNS] for row in rows]
+    )
+
+
+def _format_cell(value: Any) -> str:
+    """Return a value as text; a dash where a run has failed and has none."""
+    if value is None:
+        return "–"
+    return table.format_number(value) if isinstance(value, float) else str(value)
 
 
 def _print_failures(failed: Mapping[str, Failure], count: int) -> None:
     for failure in failed.values():
-        terminal.print_note(f"failed: {failure.name}: {terminal.clean_line(failure.what, 300)}")
+        terminal.print_failure(f"failed: {failure.name}: {terminal.clean_line(failure.what, 300)}")
     if failed:
-        terminal.print_note(f"{len(failed)} of {count} runs failed; the same command tries them again")
+        terminal.print_failure(f"{len(failed)} of {count} runs failed; the same command tries them again")

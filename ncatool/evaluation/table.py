@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +12,7 @@ from ncatool.errors import UsageError, shorten
 from ncatool.evaluation.models import MEASURES, Evaluation
 from ncatool.evaluation.protocol import GROWTH_STEP
 from ncatool.evaluation.quartiles import Quartiles
+from ncatool.files.text import format_csv
 
 HIGHER_IS_BETTER = ("psnr", "ssim", "regeneration")
 """Prefixes of the names of measures of which a higher value is better."""
@@ -148,17 +147,13 @@ def _finite_or_none(number: float) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def to_csv(evaluations: Sequence[Evaluation]) -> str:
+def to_csv(evaluations: Sequence[Evaluation]) -> bytes:
     """Return CSV with a row for each model: name, settings, and the median and quartiles of each measure.
 
     A cell is empty where a number is not finite.
     """
-    text = io.StringIO()
     rows = [flatten_evaluation(evaluation) for evaluation in evaluations]
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
+    return format_csv(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def flatten_evaluation(evaluation: Evaluation) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -92,10 +93,11 @@ def _name_output_in_errors(text: str) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # What Python would still flush at its end has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise NcatoolError("stdout was closed before the GIF was whole", "let the reader read to the end") from None
     except OSError as error:
+        if text == STDOUT:
+            what = f"stdout cannot be written: {'it is closed' if error.errno == errno.EBADF else error.strerror}"
+            raise NcatoolError(what, "give it a file with space or a program that reads it, as - > OUT.gif") from None
         raise describe_write_error(Path(text), error) from None
 
 
@@ -110,11 +112,18 @@ def _open_file(path: Path, canvas: Layout, overwrite: bool) -> Iterator[Add]:
 @contextmanager
 def _open_stdout(canvas: Layout) -> Iterator[Add]:
     """A GIF as it grows."""
-    writer = Gif(sys.stdout.buffer, canvas)
-    yield writer.add
-    with _name_output_in_errors("stdout"):
-        writer.close()
-        sys.stdout.buffer.flush()
+    # A descriptor of its own: the command line's stdout would drop what cannot be written.
+    file = open(os.dup(sys.stdout.fileno()), "wb")  # noqa: PTH123, SIM115 - closing it may fail
+    try:
+        with _name_output_in_errors(STDOUT):
+            writer = Gif(file, canvas)
+        yield writer.add
+        with _name_output_in_errors(STDOUT):
+            writer.close()
+            file.flush()
+    finally:
+        with suppress(OSError):
+            file.close()
 
 
 _STEP_DIGITS = 7

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +18,7 @@ from ncatool.engine import choose, compiled
 from ncatool.engine.advance import measure_mse
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import replace_atomically, write_bytes
+from ncatool.files.text import format_csv
 from ncatool.nca.loss import compute_psnr
 from ncatool.nca.model_file import hash_weights, save_model, tensors_to_weights
 from ncatool.nca.tensor_file import select_prefix
@@ -169,7 +168,7 @@ class Run:
         start = time.monotonic()
         self._save_checkpoint()
         save_model(self.files.model, self.trainer.copy_model())
-        write_bytes(self.files.csv, self._format_csv().encode())
+        write_bytes(self.files.csv, format_csv(CSV_COLUMNS, self.rows))
         write_record(self.files.record, self.make_record({}))
         now = time.monotonic()
         self._next_save = now + (now - start) / self.checkpoint_share
@@ -232,10 +231,3 @@ class Run:
             "threads": compiled.thread_count(),
             "engine": engine,
         }
-
-    def _format_csv(self) -> str:
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
-        writer.writerows(self.rows)
-        return text.getvalue()
