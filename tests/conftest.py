@@ -77,7 +77,8 @@ def _own_places(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(CACHE))
     monkeypatch.setenv("NCATOOL_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the commands, too
-    monkeypatch.setenv("NCATOOL_DEVICE", "cpu")  # what the tests expect; those of other devices name them
+    for command in ("TRAIN", "SWEEP", "RENDER", "COMPARE"):  # what the tests expect; those of other devices name them
+        monkeypatch.setenv(f"NCATOOL_{command}_DEVICE", "cpu")
     for name in ("NO_COLOR", "NCATOOL_NO_PROGRESS", "CC"):
         monkeypatch.delenv(name, raising=False)
 

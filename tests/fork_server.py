@@ -68,7 +68,7 @@ class ForkServer:
             text=True,
             cwd=ROOT,
             # Threads of OpenMP do not survive a fork.
-            env={**os.environ, "OMP_NUM_THREADS": "1", "NCATOOL_DEVICE": "cpu"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "NCATOOL_TRAIN_DEVICE": "cpu"},
         )
         return self
 

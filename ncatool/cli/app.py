@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
 
+from ncatool.cli.command import Command
 from ncatool.cli.terminal import print_line
 
-app = typer.Typer(
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class App(typer.Typer):
+    """Typer's application, whose commands are of the class `Command`."""
+
+    def command(self, name: str | None = None, **options: Any) -> Callable[[Function], Function]:
+        """Return the decorator that adds a command."""
+        return super().command(name, **{"cls": Command, **options})
+
+
+app = App(
     name="ncatool",
     help="Grow images from one cell: train neural cellular automata, watch them, measure them.",
     epilog="Start with:  ncatool train --target phantom  then  ncatool render model.safetensors phantom.gif",

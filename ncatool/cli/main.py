@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from types import FrameType
 
 import typer
+from typer.core import TyperOption
 from typer.exceptions import TyperException
 
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.command import find_variable
 from ncatool.cli.streams import use_safe_streams
 from ncatool.errors import ExitCode, NcatoolError, UsageError, shorten
 
@@ -71,5 +74,15 @@ def _translate_error(error: TyperException) -> UsageError:
             f"a run keeps its {flag.removeprefix('--')} when it is resumed",
             f"for another, train anew from its weights: ncatool train --from MODEL {flag} ...",
         )
-    message = " ".join(error.format_message().replace("Value error, ", "").split())
-    return UsageError(message, f"see: {command} --help")
+    return UsageError(_describe_usage(error), f"see: {command} --help")
+
+
+def _describe_usage(error: TyperException) -> str:
+    """Return Typer's message as one line, which names the environment variable that a wrong value came from."""
+    context, option = getattr(error, "ctx", None), getattr(error, "param", None)
+    variable = find_variable(option, context) if context is not None and isinstance(option, TyperOption) else None
+    if variable is not None and isinstance(error, typer.BadParameter):
+        message = f"{variable} is {shorten(os.environ[variable])}: {error.message}"
+    else:
+        message = error.format_message()
+    return " ".join(message.replace("Value error, ", "").split())

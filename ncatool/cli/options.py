@@ -29,11 +29,8 @@ TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE, DOWNLOAD, SAMPLES, MEASURES_PANEL 
 
 
 def make_option(panel: str, name: str, text: str, *names: str, **more: Any) -> Any:
-    """Return a flag with its environment variable: `--learning-rate` also reads NCATOOL_LEARNING_RATE."""
-    variable = f"NCATOOL_{name.replace('-', '_').upper()}"
-    return typer.Option(
-        f"--{name}", *names, help=text, rich_help_panel=panel, envvar=variable, show_envvar=False, **more
-    )
+    """Return a flag and its short names, with its help in one of the panels; its variable is the command's matter."""
+    return typer.Option(f"--{name}", *names, help=text, rich_help_panel=panel, **more)
 
 
 def name_parameter(setting: str) -> str:

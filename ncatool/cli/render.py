@@ -6,11 +6,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.command import Command
 from ncatool.cli.training import prepare_device
 from ncatool.config.names import Device, View
 from ncatool.config.schema import MAX_SIDE, check_range
@@ -23,7 +23,7 @@ FILE_STEPS, TERMINAL_STEPS = 500, 10_000
 """Steps where `--steps` is not given, with outputs and without."""
 
 
-class _RenderCommand(TyperCommand):
+class _RenderCommand(Command):
     """`--damage` may stand alone, too, whatever follows it."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

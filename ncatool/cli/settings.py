@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from ncatool.cli.command import LIST_METAVAR
 from ncatool.cli.options import (
     OUTPUT,
     RULE,
@@ -206,7 +207,7 @@ def _make_list(name: str) -> inspect.Parameter:
     option = _copy_option(name)
     if name == "checkpoint":  # it cannot be varied
         return _make_parameter(name, bool, option)
-    option.metavar = "yes|no|both" if name == "damage" else "VALUE,..."
+    option.metavar = "yes|no|both" if name == "damage" else LIST_METAVAR
     option.help = _SWEEP_HELP.get(name, option.help)
     return _make_parameter(name, str, option)
 

@@ -65,7 +65,7 @@ def test_flag_beats_environment_beats_config_beats_default():
     Path("run.toml").write_text('[train]\niterations = 3\nseed = 30\nbatch_size = 3\n[model]\nfilter = "mean"\n')
     few = [word for i, word in enumerate(SMALL) if SMALL[max(0, i - 1)] != "--batch-size" and word != "--batch-size"]
     flags = [word for i, word in enumerate(few) if SMALL and word != "--iterations" and few[i - 1] != "--iterations"]
-    environment = {"NCATOOL_SEED": "20", "NCATOOL_ITERATIONS": "2"}
+    environment = {"NCATOOL_TRAIN_SEED": "20", "NCATOOL_TRAIN_ITERATIONS": "2"}
     done = ncatool("train", *flags, "--config", "run.toml", "--iterations", 1, env=environment)
     assert done.returncode == 0, done.stderr
     found = settings_of()

@@ -248,7 +248,7 @@ def test_a_mirror(site, cache, monkeypatch):
     assert run_in_process("fetch", "chestmnist", "--mirror", f"{site.url}/mine/").returncode == 0
     assert site.log[0][0] == "/mine/chestmnist.npz"
     with monkeypatch.context() as patch:
-        patch.setenv("NCATOOL_MIRROR", f"{site.url}/other")
+        patch.setenv("NCATOOL_FETCH_MIRROR", f"{site.url}/other")
         assert run_in_process("fetch", "bloodmnist").returncode == 0
     assert site.log[1][0] == "/other/bloodmnist.npz"
     done = run_in_process("fetch", "dermamnist", "--mirror", "ftp://x")
@@ -321,7 +321,7 @@ def test_an_unwritable_root(site, tmp_path):
     ],
 )
 def test_bad_usage(monkeypatch, arguments, what, hint):
-    monkeypatch.setenv("NCATOOL_MIRROR", "http://127.0.0.1:9")
+    monkeypatch.setenv("NCATOOL_FETCH_MIRROR", "http://127.0.0.1:9")
     done = run_in_process("fetch", *arguments)
     assert done.returncode == 2, done.stderr
     error_line, empty, hint_line = done.stderr.rstrip("\n").split("\n")

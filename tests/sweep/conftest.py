@@ -20,7 +20,7 @@ def undisturbed(tmp_path_factory, worker_id):
     with FileLock(place / "lock"):
         if not (folder / "summary.csv").exists():  # written last
             flags = ["--jobs", 2, "--json", "--quiet", "--out", folder]
-            done = ncatool(*DISTURBED, *flags, env={"NCATOOL_DEVICE": "cpu"})
+            done = ncatool(*DISTURBED, *flags, env={"NCATOOL_SWEEP_DEVICE": "cpu"})
             assert done.returncode == 0, done.stderr
             (place / "stdout.json").write_text(done.stdout)
             (place / "stderr.txt").write_text(done.stderr)

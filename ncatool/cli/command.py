@@ -1,0 +1,140 @@
+"""What all commands share: an environment variable for each flag, and a refusal of flags that are given twice."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from typer.core import TyperCommand, TyperOption
+
+from ncatool.cli.terminal import print_note
+from ncatool.errors import NcatoolError, UsageError, shorten
+
+PREFIX = "NCATOOL_"
+LIST_METAVAR = "VALUE,..."
+"""How options are shown that take several values between commas."""
+
+
+class Command(TyperCommand):
+    """A command whose flag `--some-flag` also reads NCATOOL_<COMMAND>_SOME_FLAG, unless that is empty."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for option in self._list_options():
+            shared = [option.envvar] if isinstance(option.envvar, str) else option.envvar or []
+            option.envvar = [self._name_variable(option), *shared]
+            option.show_envvar = False  # in the table of flags, long names would be cut off
+            option.split_envvar_value = _split_words if option.multiple else _split_pair
+        names = ", ".join(name for option in self._list_options() for name in option.envvar)
+        self.epilog = f"{self.epilog}\n\nWhere a flag is not given, the environment counts: {names}."
+
+    def _list_options(self) -> list[Any]:
+        return [parameter for parameter in self.params if isinstance(parameter, TyperOption)]
+
+    def _name_variable(self, option: Any) -> str:
+        return f"{PREFIX}{self.name}_{get_flag(option)[2:]}".replace("-", "_").upper()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line as usual, after refusing flags that contradict themselves."""
+        if not ctx.resilient_parsing:
+            self._refuse_repeated(self.make_parser(ctx).parse_args([*args])[2], args)
+        try:
+            return super().parse_args(ctx, args)
+        except NcatoolError as error:
+            name_variables(error, ctx)
+            raise
+
+    def _refuse_repeated(self, given: Sequence[Any], args: Sequence[str]) -> None:
+        """Raise UsageError for an option with one value that is given twice, and for a flag and its opposite."""
+        if any(parameter.name == "help" for parameter in given):
+            return
+        for option, count in Counter(given).items():
+            if count == 1 or not isinstance(option, TyperOption) or option.multiple:
+                continue
+            flag = get_flag(option)
+            if not option.is_flag:
+                values = list(_find_values(option, args))
+                what = f"{flag} is given {count} times: {', '.join(map(shorten, values))}"
+                listed = f", its values between commas: {flag} {','.join(values)}"
+                raise UsageError(what, f"give it once{listed if option.metavar == LIST_METAVAR else ''}")
+            if all(set(names) & set(args) for names in (option.opts, option.secondary_opts)):
+                raise UsageError(f"{flag} and {option.secondary_opts[0]} contradict each other", "give one of them")
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; an error says which values came from the environment."""
+        self._print_unread_variables()
+        try:
+            return super().invoke(ctx)
+        except NcatoolError as error:
+            name_variables(error, ctx)
+            raise
+
+    def _print_unread_variables(self) -> None:
+        """Print a note for each variable that seems to be meant for this command, but is none of its flags'."""
+        known = [name for option in self._list_options() for name in option.envvar]
+        own = f"{PREFIX}{self.name}_".upper()
+        without_command = {name.replace(own, PREFIX): name for name in known if name.startswith(own)}
+        for name, value in os.environ.items():
+            if not value or name in known:
+                continue
+            if name in without_command:
+                print_note(f"{name} is not read: for ncatool {self.name} it is {without_command[name]}")
+            elif name.startswith(own):
+                close = difflib.get_close_matches(name, known, 1)
+                advice = f"; did you mean {close[0]}?" if close else ""
+                print_note(f"{name} is not read: it names no flag of ncatool {self.name}{advice}")
+
+
+def get_flag(option: Any) -> str:
+    """Return an option's long name, with its hyphens."""
+    return next(name for name in option.opts if name.startswith("--"))
+
+
+def _split_words(text: str) -> list[str]:
+    """Return the values of a list: separated by white space, but a value may itself contain a comma and a space."""
+    return re.sub(r"\s*,\s*", ",", text).split()
+
+
+def _split_pair(text: str) -> list[str]:
+    """Return the two values of an option that takes two; the second, a file, may have spaces in its name."""
+    return text.split(None, 1)
+
+
+def _find_values(option: Any, args: Sequence[str]) -> Iterator[str]:
+    """Yield the values that the words of a command line give to an option."""
+    for i, word in enumerate(args):
+        name, equals, value = word.partition("=")
+        if name in option.opts:
+            yield value if equals else " ".join(args[i + 1 : i + 1 + option.nargs])
+
+
+def find_variable(option: Any, context: Any) -> str | None:
+    """Return the variable that an option's value came from, or None where it came from elsewhere."""
+    source = context.get_parameter_source(option.name)
+    if source is None or source.name != "ENVIRONMENT":
+        return None
+    return next((name for name in option.envvar if os.environ.get(name)), None)
+
+
+def name_variables(error: NcatoolError, context: Any) -> None:
+    """Name, in an error's text, the environment variables that the values it is about came from."""
+    found = {find_variable(option, context): option for option in context.command.params if option.envvar}
+    for name, option in found.items():
+        if name is None:
+            continue
+        flag, value = get_flag(option), os.environ[name]
+        match = re.search(rf"(?<![\w-])(--)?{flag[2:]} is (\S+?)(?=,|$)", error.what)
+        if match is not None and match[2].strip("'\"") == value.strip():
+            error.what = f"{error.what[: match.start()]}{name} is {error.what[match.start(2) :]}"
+        elif _mentions(error.what, flag, value) or _mentions(error.hint, flag):
+            error.what += f" ({name} is {shorten(value)})"
+
+
+def _mentions(text: str, flag: str, value: str = "") -> bool:
+    """Return whether a message speaks of a flag or of a part of its value; parts of one or two letters do not count."""
+    parts = [flag, *(part for part in re.split(r"[\s,/:@]+", value) if len(part) > 2)]
+    return any(re.search(rf"(?<![\w-]){re.escape(part)}(?![\w-])", text) for part in parts)
