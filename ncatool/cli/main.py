@@ -15,6 +15,7 @@ from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.command import find_variable
 from ncatool.cli.streams import use_safe_streams
+from ncatool.config.schema import check_file_name
 from ncatool.errors import ExitCode, NcatoolError, UsageError, shorten
 
 # Each adds its command to the app, in the order of --help.
@@ -28,6 +29,8 @@ def main() -> None:
     """Run the command line: every failure that a user can fix is one line and a hint."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        for word in sys.argv[1:]:
+            check_file_name(word)
         code = app(standalone_mode=False)
     except NcatoolError as error:
         _fail(error)
@@ -40,6 +43,10 @@ def main() -> None:
             raise
         what = f"out of memory: {shorten(str(error).splitlines()[0])}"
         _fail(NcatoolError(what, "give less at once (--batch-size, --size, --rollouts, --jobs), or --device cpu"))
+    except OSError as error:
+        if error.filename is None or terminal.settings.traceback:
+            raise
+        _fail(NcatoolError(f"{error.filename}: {error.strerror}", "give another name, or make that file accessible"))
     except (KeyboardInterrupt, typer.Abort):
         sys.exit(ExitCode.INTERRUPTED)
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ncatool.config.names import Alpha, Boundary, Colormap, Device, Filter, Loss, Precision, Regime, Schedule
-from ncatool.errors import UsageError
+from ncatool.errors import UsageError, shorten
 
 FILE_FORMAT = "ncatool-1"
 
@@ -20,6 +20,16 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
         raise UsageError(
             f"{name} is {value}, but goes from {low:g} to {high:g}", f"give --{name} a value in that range"
         )
+
+
+def check_file_name(name: str) -> None:
+    """Raise UsageError for a file name that the files of a run cannot contain, as it is not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"the name {name} is not UTF-8", "rename the file") from None
+    if "\0" in name:
+        raise UsageError(f"the name {shorten(name)} contains a zero byte", "give the name of a file")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +72,7 @@ class TargetConfig:
     """Transparency of dark pixels: none; as far as they are dark; below a tenth of full brightness."""
 
     def __post_init__(self) -> None:
+        check_file_name(self.source)
         check_range("size", self.size, 1, MAX_SIDE)
         check_range("padding", self.padding, 0, MAX_SIDE)
         side = self.size + 2 * self.padding
@@ -118,6 +129,7 @@ class TrainConfig:
     """Model file whose weights training starts from; empty: fresh ones."""
 
     def __post_init__(self) -> None:
+        check_file_name(self.initial)
         check_range("iterations", self.iterations, 1, 10**7)
         check_range("learning-rate", self.learning_rate, 1e-9, 10)
         check_range("batch-size", self.batch_size, 1, 4096)

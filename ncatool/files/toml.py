@@ -14,8 +14,8 @@ from ncatool.files.atomic import write_bytes
 
 
 def write_toml(path: Path, tables: Mapping[str, Any]) -> None:
-    """Write tables as a TOML file, whole or not at all."""
-    write_bytes(path, tomli_w.dumps(tables).encode())
+    """Write tables as a TOML file, whole or not at all; in a folder's name, a byte that is not UTF-8 becomes "?"."""
+    write_bytes(path, tomli_w.dumps(tables).encode(errors="replace"))
 
 
 def read_toml(path: Path) -> dict[str, Any]:

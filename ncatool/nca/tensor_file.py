@@ -48,7 +48,9 @@ def open_tensors(path: Path) -> Iterator[Any]:
     Raises UsageError for a missing file, NcatoolError for one that is empty, truncated, unreadable or of another kind.
     """
     try:
-        if path.is_file() and path.stat().st_size == 0:
+        if path.exists() and not path.is_file():
+            raise NcatoolError(f"{path} is not a regular file", WHOLE_FILE_HINT)
+        if path.exists() and path.stat().st_size == 0:
             raise NcatoolError(f"{path} is empty (0 bytes)", WHOLE_FILE_HINT)
         with safe_open(path, framework="pt") as file:
             yield file

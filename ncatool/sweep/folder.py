@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ncatool.config.flat import flatten_config
-from ncatool.config.schema import RunConfig
+from ncatool.config.schema import RunConfig, check_file_name
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import check_writable, describe_write_error, write_bytes
 from ncatool.files.lock import hold_lock
@@ -78,6 +78,7 @@ class SweepFolder:
 
     def check(self, force: bool) -> None:
         """Raise UsageError where the folder is a file, or holds files under the sweep's names that no sweep wrote."""
+        check_file_name(str(self.path.resolve()))
         if self.path.exists() and not self.path.is_dir():
             raise UsageError(f"{self.path} is a file", "give --out the name of a folder")
         for path in (self.summary, self.report):
@@ -133,7 +134,7 @@ class SweepFolder:
     def find_status(self, name: str, planned: RunIdentity, previous: RunConfig | None) -> RunStatus:
         """Return how much of a run exists; `previous` are the settings last planned under its name, if any."""
         files = self.get_run_files(name)
-        if not any(path.exists() for path in [*files.list_paths(), files.earlier_checkpoint]):
+        if not files.list_existing():
             return RunStatus(RunState.NEW)
         if _is_finished(planned, files):
             return RunStatus(RunState.FINISHED, planned.config.train.iterations)

@@ -238,8 +238,8 @@ def open_run(job: Job, files: RunFiles) -> Run:
             return Run.resume(files, threads=train.threads, checkpoint_every=train.checkpoint_every)
         except NcatoolError:
             pass  # its checksum is wrong: start again
-    for path in [*files.list_paths(), files.earlier_checkpoint]:
-        path.unlink(missing_ok=True)
+    for path in files.list_existing():
+        path.unlink()
     return Run(job.config, job.target, files, _initial_weights(job))
 
 

@@ -138,7 +138,7 @@ class Run:
         """Write the first checkpoint; call it before the first iteration."""
         self._log_event("resumed" if self.history else "started")
         self._save_checkpoint()
-        if self.files.earlier_checkpoint.exists():
+        if self.files.earlier_checkpoint in self.files.list_existing():
             self.files.earlier_checkpoint.unlink()  # the new one replaces it
 
     def add_report(self, report: Report) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ncatool.config.schema import FILE_FORMAT, RunConfig
+from ncatool.config.schema import FILE_FORMAT, RunConfig, check_file_name
 from ncatool.errors import UsageError
 from ncatool.files.atomic import check_writable, hide_name, remove_partials
 from ncatool.files.lock import Note, hold_lock, ignore_note
@@ -28,6 +28,7 @@ class RunFiles:
     model: Path
 
     def __post_init__(self) -> None:
+        check_file_name(str(self.model))
         for ending in (EARLIER_CHECKPOINT_SUFFIX, CHECKPOINT_SUFFIX):
             if self.model.name.endswith(ending):
                 model = self.model.name.removesuffix(ending) + MODEL_SUFFIX
@@ -62,7 +63,8 @@ class RunFiles:
 
     def find_checkpoint(self) -> Path:
         """Return the path of the checkpoint, of an earlier version where there is only that."""
-        is_earlier = self.earlier_checkpoint.exists() and not self.checkpoint.exists()
+        existing = self.list_existing()
+        is_earlier = self.earlier_checkpoint in existing and self.checkpoint not in existing
         return self.earlier_checkpoint if is_earlier else self.checkpoint
 
     def is_complete(self, checkpoint: bool) -> bool:
@@ -75,9 +77,17 @@ class RunFiles:
         """Return the paths of all files that a run may leave, the model first."""
         return [self.model, self.record, self.checkpoint, self.csv, self.plot]
 
+    def list_existing(self) -> list[Path]:
+        """Return the paths of all files of the run that exist, also of a checkpoint of an earlier version."""
+        with suppress(OSError):  # that name is longer, perhaps too long for a file
+            if self.earlier_checkpoint.exists():
+                return [path for path in [*self.list_paths(), self.earlier_checkpoint] if path.exists()]
+        return [path for path in self.list_paths() if path.exists()]
+
     def check(self, force: bool, inputs: Sequence[Path] = ()) -> None:
         """Raise UsageError where a file of the run is an input, or exists without `force`; see `check_writable`."""
-        check_writable([*self.list_paths(), self.earlier_checkpoint], force, inputs)
+        check_writable(self.list_paths(), force, inputs)
+        check_writable(self.list_existing(), force, inputs)
 
     @contextmanager
     def lock(self, note: Note = ignore_note) -> Iterator[None]:
@@ -89,14 +99,15 @@ class RunFiles:
 
     def remove_training(self) -> None:
         """Remove what a run leaves beside model and record: they now are of a model that was not trained here."""
-        self.remove_checkpoints()
-        for path in (self.csv, self.plot):
-            path.unlink(missing_ok=True)
+        for path in self.list_existing():
+            if path not in (self.model, self.record):
+                path.unlink()
 
     def remove_checkpoints(self) -> None:
         """Remove the checkpoint, of this version and of earlier ones."""
-        for path in (self.checkpoint, self.earlier_checkpoint):
-            path.unlink(missing_ok=True)
+        for path in self.list_existing():
+            if path in (self.checkpoint, self.earlier_checkpoint):
+                path.unlink()
 
 
 def list_inputs(config: RunConfig) -> list[Path]:
