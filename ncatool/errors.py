@@ -17,7 +17,10 @@ class ExitCode(IntEnum):
 
 def shorten(value: object) -> str:
     """Return the repr of a value for an error message, cut to 80 characters."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a number of thousands of digits; tables nested too deeply
+        return f"a {type(value).__name__} that is too long to show"
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 3]}..."
 
 

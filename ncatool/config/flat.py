@@ -99,7 +99,7 @@ def flatten_record(tables: Mapping[str, Any], where: str) -> dict[str, Any]:
     """
     unknown = set(tables) - _RECORD_TABLES
     if unknown:
-        raise UsageError(f"{where}: unknown table [{min(unknown)}]", "choose from [model], [target], [train]")
+        raise UsageError(f"{where}: unknown table [{min(unknown)[:80]}]", "choose from [model], [target], [train]")
     known = {name: _get_table(tables, name, where) for name in _TABLES}
     fields = {field.name for field in dataclasses.fields(TargetConfig)}
     known["target"] = {name: value for name, value in known["target"].items() if name in fields}  # the rest describes
@@ -127,7 +127,8 @@ def _get_table(tables: Mapping[str, Any], name: str, where: str) -> dict[str, An
     table = tables.get(name, {})
     if not isinstance(table, dict):
         raise UsageError(
-            f"{where}: [{name}] is {table!r}, which is no table", f"write [{name}] as a table, on a line of its own"
+            f"{where}: [{name}] is {shorten(table)}, which is no table",
+            f"write [{name}] as a table, on a line of its own",
         )
     return table
 
@@ -141,7 +142,7 @@ def _parse_steps(text: str) -> tuple[int, int]:
     try:
         return int(low), int(high or low)
     except ValueError:
-        raise UsageError(f"steps is {text!r}", "give --steps MIN-MAX, such as 64-95") from None
+        raise UsageError(f"steps is {shorten(text)}", "give --steps MIN-MAX, such as 64-95") from None
 
 
 def _resolve_regime(regime: Regime | None, damage: bool | None) -> Regime:

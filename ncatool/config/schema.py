@@ -18,7 +18,7 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise UsageError for a setting outside [low, high], or NaN."""
     if not low <= value <= high:
         raise UsageError(
-            f"{name} is {value}, but goes from {low:g} to {high:g}", f"give --{name} a value in that range"
+            f"{name} is {shorten(value)}, but goes from {low:g} to {high:g}", f"give --{name} a value in that range"
         )
 
 

@@ -12,6 +12,39 @@ from ncatool.errors import UsageError, shorten
 
 T = TypeVar("T")
 
+MAX_DEPTH = 16
+"""Most tables and lists within each other, in a file that is read."""
+
+_INTEGERS = range(-(2**63), 2**63)
+"""Integers of TOML; larger ones have digits without end, and no float and no text for them."""
+
+
+def check_values(value: Any, depth: int = MAX_DEPTH) -> None:
+    """Raise ValueError for what no file of ours holds: integers beyond 64 bits, or tables and lists nested deeply."""
+    if isinstance(value, int) and value not in _INTEGERS:
+        raise ValueError("it holds a whole number of more than 64 bits")
+    if isinstance(value, dict | list):
+        _check_parts(value, depth)
+
+
+def _check_parts(value: dict[str, Any] | list[Any], depth: int) -> None:
+    if depth == 0:
+        raise ValueError("its tables or lists are nested too deeply")
+    for part in value.values() if isinstance(value, dict) else value:
+        check_values(part, depth - 1)
+
+
+def is_record_value(value: Any) -> bool:
+    """Return whether a value may stand in a record: text, a number, or a list of them."""
+    if isinstance(value, list):
+        return all(is_record_value(part) and not isinstance(part, list) for part in value)
+    return _is_encodable(value) if isinstance(value, str) else isinstance(value, int | float)
+
+
+def _is_encodable(text: str) -> bool:
+    """Return whether text has a form in UTF-8, which half of a surrogate pair has not."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
 
 def read_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     """Return a dataclass of settings made from a table.
@@ -39,8 +72,8 @@ def convert_value(default: Any, name: str, value: Any, where: str) -> Any:
         if value not in list(kind):
             raise UsageError(f"{where}: {name} is {shorten(value)}", f"choose from {', '.join(kind)}")
         return kind(value)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) < 2**63:
         return float(value)
-    if type(value) is not kind:
+    if type(value) is not kind or (kind is str and not _is_encodable(value)):
         raise UsageError(f"{where}: {name} is {shorten(value)}", f"give a value of type {kind.__name__}")
     return value

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ncatool.config.schema import MAX_SIDE, ModelConfig
-from ncatool.config.tables import read_table
+from ncatool.config.tables import is_record_value, read_table
 from ncatool.data.target import Target
 from ncatool.errors import NcatoolError, shorten
 from ncatool.files.atomic import write_bytes
@@ -116,12 +116,27 @@ def read_target(path: Path, file: Any) -> Target:
     table = read_header_table(path, file, "target")
     shape = tuple(file.get_slice("target").get_shape()) if "target" in file.keys() else ()  # noqa: SIM118
     expected = (*shape[:2], 4) if len(shape) == 3 and min(shape) > 0 and max(shape) <= MAX_SIDE else (1, 1, 4)
-    pixels = read_tensor(path, file, "target", expected, "U8").numpy()
-    padding = table.get("padding")
-    if type(padding) is not int or not 0 <= padding <= MAX_SIDE:
-        raise NcatoolError(f"{path}: padding is {shorten(padding)} in the header", "use another copy of the file")
+    padding = _get_padding(path, table, expected)
     origin = {key: value for key, value in table.items() if key not in ("size", "padding", "sha256")}
-    return Target(pixels, padding, origin)
+    for name, value in origin.items():
+        _require(is_record_value(name) and is_record_value(value), path, f"{shorten(name)} is {shorten(value)}")
+    return Target(read_tensor(path, file, "target", expected, "U8").numpy(), padding, origin)
+
+
+def _get_padding(path: Path, table: Mapping[str, Any], shape: tuple[int, ...]) -> int:
+    """Return the padding of a target of this shape, whose grid is bounded as by the flags."""
+    padding: Any = table.get("padding")
+    _require(type(padding) is int and 0 <= padding <= MAX_SIDE, path, f"padding is {shorten(padding)}")
+    side = max(shape[:2]) + 2 * padding
+    grid = f"{shape[0]}x{shape[1]} with padding {padding} makes {side} cells a side, but {MAX_SIDE} is the most"
+    _require(side <= MAX_SIDE, path, grid)
+    return padding
+
+
+def _require(holds: bool, path: Path, what: str) -> None:
+    """Raise NcatoolError unless something holds of the header's table of the target."""
+    if not holds:
+        raise NcatoolError(f"{path}: {what} in the header's target", "use another copy of the file")
 
 
 def is_model_name(path: Path) -> bool:

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from ncatool.config.schema import FILE_FORMAT
+from ncatool.config.tables import check_values
 from ncatool.errors import NcatoolError, UsageError
 
 WHOLE_FILE_HINT = "give a file that ncatool has written, whole"
@@ -26,7 +26,7 @@ def _compute_checksum(tables: Mapping[str, Any], tensors: Iterable[tuple[str, Te
     value = zlib.crc32(json.dumps(tables, sort_keys=True).encode())
     for name, tensor in tensors:
         value = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), value)
-        value = zlib.crc32(tensor.numpy().reshape(-1).view(np.uint8).data, value)
+        value = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy().data, value)  # numpy lacks some dtypes
     return value
 
 
@@ -66,6 +66,7 @@ def _read_tables(path: Path, file: Any) -> dict[str, Any]:
     """Return the tables of the header's metadata, with the checksum."""
     try:
         tables = json.loads((file.metadata() or {})["ncatool"])
+        check_values(tables)
     except (KeyError, ValueError, RecursionError):
         tables = None
     if not isinstance(tables, dict) or tables.get("format") != FILE_FORMAT:

@@ -23,8 +23,8 @@ from ncatool.engine import compiled
 from ncatool.errors import NcatoolError
 from ncatool.nca.model_file import hash_weights, tensors_to_weights
 from ncatool.nca.weights import Weights
-from ncatool.training import checkpoint_schema
 from ncatool.training.checkpoint import read_checkpoint_tables
+from ncatool.training.checkpoint_schema import read_facts
 from ncatool.training.run import Run
 from ncatool.training.run_files import RunFiles
 from ncatool.training.trainer import Trainer
@@ -160,9 +160,8 @@ def read_progress(checkpoint: Path) -> tuple[int, RunIdentity | None]:
     """Return a checkpoint's iteration and what run it is of; (0, None) where it cannot be read."""
     try:
         facts, picture = read_checkpoint_tables(checkpoint)
-        config = checkpoint_schema.read_config(facts, str(checkpoint))
-        start = checkpoint_schema.read_origin(facts).get("weights_sha256", "")
-        return checkpoint_schema.check_numbers(facts, config)["iteration"], RunIdentity(config, picture, start)
+        checked = read_facts(facts, str(checkpoint))
+        return checked.iteration, RunIdentity(checked.config, picture, checked.origin.get("weights_sha256", ""))
     except NcatoolError:
         return 0, None
 

@@ -124,7 +124,7 @@ def _check_tables(tables: Mapping[str, Any], where: str) -> None:
     if unknown:
         similar = difflib.get_close_matches(min(unknown), PLAN_TABLES, 1)
         hint = f"did you mean [{similar[0]}]?" if similar else "choose from [base], [grid], [[runs]], [replicates]"
-        raise UsageError(f"{where}: unknown table [{min(unknown)}]", hint)
+        raise UsageError(f"{where}: unknown table [{min(unknown)[:80]}]", hint)
 
 
 def _check_count(count: int, max_runs: int, where: str) -> None:

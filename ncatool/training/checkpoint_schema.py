@@ -1,70 +1,69 @@
-"""What a checkpoint must hold: its facts are checked, and its tensors named, before any tensor is read."""
+"""What the facts of a checkpoint must be: all of them are checked before any is used, and before a tensor is read."""
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from ncatool.config.names import Regime
 from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
-from ncatool.config.tables import read_table
+from ncatool.config.tables import is_record_value, read_table
 from ncatool.data.target import Target
 from ncatool.errors import UsageError, shorten
-from ncatool.training.checkpoint import ExpectedTensors
 
-_GENERATOR_BYTES = torch.Generator().get_state().numel()
+GENERATOR_BYTES = torch.Generator().get_state().numel()
+"""Size of the state of a generator on the CPU."""
+
+MAX_SECONDS = 1e10
+"""Longest training time, over all sessions: three centuries."""
+
+
+@dataclass(frozen=True)
+class CheckpointFacts:
+    """The facts of a checkpoint, checked."""
+
+    config: RunConfig
+    numbers: dict[str, Any]
+    """The trainer's numbers."""
+    events: dict[int, str]
+    """What the guard did, by iteration."""
+    seconds: float
+    """Training time so far."""
+    history: list[dict[str, Any]]
+    """The sessions of the run, as in its record."""
+    origin: dict[str, str]
+    """What the run started from, see `read_origin`."""
+
+    @property
+    def iteration(self) -> int:
+        """Iterations that are done."""
+        return int(self.numbers["iteration"])
+
+
+def read_facts(facts: Mapping[str, Any], where: str) -> CheckpointFacts:
+    """Return the facts of a checkpoint; raise UsageError for one that is missing, of another kind, or out of range."""
+    config = read_config(facts, where)
+    numbers = _read_numbers(facts, config, where)
+    return CheckpointFacts(
+        config,
+        numbers,
+        _read_events(facts, numbers["iteration"], where),
+        float(_get_number(facts, "seconds", float, 0, MAX_SECONDS, where)),
+        _read_history(facts, where),
+        read_origin(facts),
+    )
 
 
 def read_config(facts: Mapping[str, Any], where: str) -> RunConfig:
     """Return the settings in a checkpoint's facts, each of them checked."""
     return RunConfig(
-        model=read_table(ModelConfig, _get_table(facts, "model"), where),
-        target=read_table(TargetConfig, _get_table(facts, "target"), where),
-        train=read_table(TrainConfig, _get_table(facts, "train"), where),
+        model=read_table(ModelConfig, _get_table(facts, "model", where), where),
+        target=read_table(TargetConfig, _get_table(facts, "target", where), where),
+        train=read_table(TrainConfig, _get_table(facts, "train", where), where),
     )
-
-
-def _get_table(facts: Mapping[str, Any], name: str) -> dict[str, Any]:
-    table = facts.get(name)
-    if not isinstance(table, dict):
-        raise UsageError(f"{name} is {shorten(table)}, which is no table", "use another copy of the file")
-    return table
-
-
-def _check_number(facts: Mapping[str, Any], name: str, kind: type[int] | type[float], low: float, high: float) -> Any:
-    value = facts.get(name)
-    if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
-        raise UsageError(f"{name} is {shorten(value)}", f"expected {kind.__name__} from {low:g} to {high:g}")
-    return value
-
-
-def check_numbers(facts: Mapping[str, Any], config: RunConfig) -> dict[str, Any]:
-    """Return the trainer's numbers; raise UsageError for one that is out of range."""
-    trainer = _get_table(facts, "trainer")
-    guard = _get_table(trainer, "guard")
-    iteration = _check_number(trainer, "iteration", int, 0, config.train.iterations)
-    snapshots = guard.get("snapshots")
-    if not isinstance(snapshots, list) or len(snapshots) not in (1, 2) or not all(type(i) is int for i in snapshots):
-        raise UsageError(f"snapshots is {shorten(snapshots)}", "expected one or two iterations")
-    return {
-        "iteration": iteration,
-        "bias": trainer.get("bias") is True,
-        "fire_bytes": _check_number({"fire_bytes": _GENERATOR_BYTES, **trainer}, "fire_bytes", int, 1, 2**16),
-        "guard": {
-            "failures": _check_number(guard, "failures", int, 0, 100),
-            "good": _check_number(guard, "good", int, 0, iteration),
-            "caution": _check_number(guard, "caution", float, 0, 1),
-            "snapshots": snapshots,
-        },
-    }
-
-
-def check_seconds(facts: Mapping[str, Any]) -> float:
-    """Return the training time so far, in seconds."""
-    return float(_check_number(facts, "seconds", float, 0, math.inf))
 
 
 def read_origin(tables: Mapping[str, Any]) -> dict[str, str]:
@@ -77,38 +76,94 @@ def read_origin(tables: Mapping[str, Any]) -> dict[str, str]:
     return {"weights_sha256": digest} if isinstance(digest, str) and len(digest) == 64 else {}
 
 
-def list_tensors(config: RunConfig, target: Target, numbers: Mapping[str, Any]) -> ExpectedTensors:
-    """Return shape and dtype of every tensor that a checkpoint of this run must hold."""
-    model, train = config.model, config.train
-    weights: dict[str, tuple[int, ...]] = {
-        "hidden.weight": (model.hidden, 3 * model.channels),
-        "hidden.bias": (model.hidden,),
-        "output.weight": (model.channels, model.hidden),
-    }
-    if numbers["bias"]:
-        weights["output.bias"] = (model.channels,)
-    shapes = list(weights.values())
-    pool = 0 if train.regime is Regime.GROWING else train.pool_size
-    iteration, guard = numbers["iteration"], numbers["guard"]
-    # Adam has no state before its first step, and none is taken while the first batches are bad.
-    has_stepped = iteration > 0 and (guard["failures"] == 0 or guard["good"] > 0 or guard["snapshots"][0] > 0)
-    expected: dict[str, tuple[tuple[int, ...], str]] = {
-        **{f"weights.{name}": (shape, "F32") for name, shape in weights.items()},
-        **(_list_optimiser_tensors("optimiser", shapes) if has_stepped else {}),
-        "pool": ((pool, *target.shape, model.channels), "F32"),
-        "generator.draws": ((_GENERATOR_BYTES,), "U8"),
-        "generator.fire": ((numbers["fire_bytes"],), "U8"),
-        "rows": ((iteration, 4), "F64"),
-    }
-    for j, snapshot in enumerate(guard["snapshots"]):
-        expected |= {f"guard.{j}.weights.{i}": (shape, "F32") for i, shape in enumerate(shapes)}
-        expected |= _list_optimiser_tensors(f"guard.{j}.optimiser", shapes) if snapshot > 0 else {}
-    return expected
+def check_target(config: RunConfig, target: Target, where: str) -> None:
+    """Raise UsageError where the settings describe another grid than that of the checkpoint's target."""
+    said, found = (config.target.size, config.target.padding), (max(target.pixels.shape[:2]), target.padding)
+    _require(said == found, where, f"its settings say size and padding {said}, but its target has {found}")
 
 
-def _list_optimiser_tensors(name: str, shapes: list[tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], str]]:
+def _require(holds: bool, where: str, what: str) -> None:
+    """Raise UsageError unless a fact holds."""
+    if not holds:
+        raise UsageError(f"{where}: {what}", "use another copy of the checkpoint")
+
+
+def _get_table(facts: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
+    table = facts.get(name)
+    _require(isinstance(table, dict), where, f"{name} is {shorten(table)}, which is no table")
+    return table  # type: ignore[return-value]
+
+
+def _get_list(facts: Mapping[str, Any], name: str, where: str) -> list[Any]:
+    entries = facts.get(name, [])
+    _require(isinstance(entries, list), where, f"{name} is {shorten(entries)}, which is no list")
+    return entries
+
+
+def _get_number(
+    facts: Mapping[str, Any], name: str, kind: type[int] | type[float], low: float, high: float, where: str
+) -> Any:
+    value = facts.get(name)
+    what = f"{name} is {shorten(value)}, not {kind.__name__} from {low:g} to {high:g}"
+    _require(type(value) is kind and low <= value <= high, where, what)
+    return value
+
+
+def _get_bias(trainer: Mapping[str, Any], where: str) -> bool:
+    bias = trainer.get("bias", False)
+    _require(type(bias) is bool, where, f"bias is {shorten(bias)}, not true or false")
+    return bool(bias)
+
+
+def _read_numbers(facts: Mapping[str, Any], config: RunConfig, where: str) -> dict[str, Any]:
+    """Return the trainer's numbers."""
+    trainer = _get_table(facts, "trainer", where)
+    iteration = _get_number(trainer, "iteration", int, 0, config.train.iterations, where)
     return {
-        f"{name}.{i}.{part}": (() if part == "step" else shape, "F32")
-        for i, shape in enumerate(shapes)
-        for part in ("step", "exp_avg", "exp_avg_sq")
+        "iteration": iteration,
+        "bias": _get_bias(trainer, where),
+        "fire_bytes": _get_number({"fire_bytes": GENERATOR_BYTES, **trainer}, "fire_bytes", int, 1, 2**16, where),
+        "guard": _read_guard(_get_table(trainer, "guard", where), iteration, where),
     }
+
+
+def _read_guard(guard: Mapping[str, Any], iteration: int, where: str) -> dict[str, Any]:
+    return {
+        "failures": _get_number(guard, "failures", int, 0, 100, where),
+        "good": _get_number(guard, "good", int, 0, iteration, where),
+        "caution": _get_number(guard, "caution", float, sys.float_info.min, 1, where),
+        "snapshots": _read_snapshots(guard, iteration, where),
+    }
+
+
+def _read_snapshots(guard: Mapping[str, Any], iteration: int, where: str) -> list[int]:
+    """Return the iterations of the guard's snapshots, the older one first."""
+    snapshots = _get_list(guard, "snapshots", where)
+    right = len(snapshots) in (1, 2) and all(type(one) is int and 0 <= one <= iteration for one in snapshots)
+    what = f"snapshots is {shorten(snapshots)}, not one or two of {iteration} iterations"
+    _require(right and snapshots == sorted(set(snapshots)), where, what)
+    return snapshots
+
+
+def _read_events(facts: Mapping[str, Any], iteration: int, where: str) -> dict[int, str]:
+    events = _get_list(facts, "events", where)
+    for event in events:
+        _require(_is_event(event, iteration), where, f"an event is {shorten(event)}, not an iteration and a text")
+    return dict(events)
+
+
+def _is_event(event: Any, iteration: int) -> bool:
+    if not isinstance(event, list) or [type(part) for part in event] != [int, str]:
+        return False
+    return 1 <= event[0] <= iteration and is_record_value(event[1])
+
+
+def _read_history(facts: Mapping[str, Any], where: str) -> list[dict[str, Any]]:
+    history = _get_list(facts, "history", where)
+    for entry in history:
+        _require(_is_table_of_values(entry), where, f"a session is {shorten(entry)}, not a table of values")
+    return history
+
+
+def _is_table_of_values(entry: Any) -> bool:
+    return isinstance(entry, dict) and all(is_record_value(part) for item in entry.items() for part in item)

@@ -23,8 +23,10 @@ from ncatool.nca.loss import compute_psnr
 from ncatool.nca.model_file import hash_weights, save_model, tensors_to_weights
 from ncatool.nca.tensor_file import select_prefix
 from ncatool.nca.weights import Weights
-from ncatool.training import checkpoint_schema, loss_plot
+from ncatool.training import loss_plot
 from ncatool.training.checkpoint import ExpectedTensors, load_checkpoint, save_checkpoint
+from ncatool.training.checkpoint_schema import CheckpointFacts, check_target, read_facts
+from ncatool.training.checkpoint_tensors import check_tensors, list_tensors
 from ncatool.training.run_files import RunFiles, write_record
 from ncatool.training.trainer import Report, Trainer
 
@@ -68,29 +70,30 @@ class Run:
             raise UsageError(f"there is no checkpoint {path}", "give the model file of a run that has left one")
 
         def expected(facts: Mapping[str, Any], target: Target) -> ExpectedTensors:
-            config = checkpoint_schema.read_config(facts, str(path))
-            return checkpoint_schema.list_tensors(config, target, checkpoint_schema.check_numbers(facts, config))
+            checked = read_facts(facts, str(path))
+            check_target(checked.config, target, str(path))
+            return list_tensors(checked.config, target, checked.numbers)
 
-        tensors, target, facts = load_checkpoint(path, expected)
-        config = checkpoint_schema.read_config(facts, str(path))
-        numbers = checkpoint_schema.check_numbers(facts, config)
-        if numbers["iteration"] > changed.get("iterations", config.train.iterations):
+        tensors, target, tables = load_checkpoint(path, expected)
+        facts = read_facts(tables, str(path))
+        check_tensors(tensors, facts.iteration, str(path))
+        config = facts.config
+        if facts.iteration > changed.get("iterations", config.train.iterations):
             raise UsageError(
-                f"{files.model} has done {numbers['iteration']} iterations, more than {changed['iterations']}",
-                f"give --iterations {numbers['iteration']} or more",
+                f"{files.model} has done {facts.iteration} iterations, more than {changed['iterations']}",
+                f"give --iterations {facts.iteration} or more",
             )
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, **changed))
         initial = tensors_to_weights(select_prefix(tensors, "weights."))
-        return cls(config, target, files, initial)._restore(tensors, numbers, facts)
+        return cls(config, target, files, initial)._restore(tensors, facts)
 
-    def _restore(self, tensors: dict[str, Any], numbers: dict[str, Any], facts: Mapping[str, Any]) -> Run:
-        self.trainer.restore(tensors, numbers)
-        self.origin = checkpoint_schema.read_origin(facts)
-        events = {int(iteration): str(text) for iteration, text in facts.get("events", [])}
+    def _restore(self, tensors: dict[str, Any], facts: CheckpointFacts) -> Run:
+        self.trainer.restore(tensors, facts.numbers)
+        self.origin = facts.origin
         for iteration, *values in tensors["rows"].tolist():
-            self.rows.append((int(iteration), *values, events.get(int(iteration), "")))
-        self._earlier_seconds = checkpoint_schema.check_seconds(facts)
-        self.history = [dict(entry) for entry in facts.get("history", []) if isinstance(entry, dict)]
+            self.rows.append((int(iteration), *values, facts.events.get(int(iteration), "")))
+        self._earlier_seconds = facts.seconds
+        self.history = facts.history
         return self
 
     def find_differences(self) -> list[str]:

@@ -21,6 +21,7 @@ from ncatool.config.schema import PLACE_SETTINGS, RunConfig
 from ncatool.data.target import Target
 from ncatool.engine.device import memory_limit, resolve_device
 from ncatool.engine.rollout import draw_fire_masks, rollout
+from ncatool.errors import NcatoolError, shorten
 from ncatool.nca.damage import draw_circle, pad_mask
 from ncatool.nca.loss import PerSample, compute_error, compute_mse
 from ncatool.nca.model_file import ModelData, weights_to_tensors
@@ -267,9 +268,17 @@ class Trainer:
         self.optimiser.load_state(select_prefix(tensors, "optimiser."))
         self.guard.restore(select_prefix(tensors, "guard."), numbers["guard"])
         self.pool = self._place_pool(tensors["pool"])
-        self.draw_generator.set_state(tensors["generator.draws"])
+        _set_generator_state(self.draw_generator, tensors["generator.draws"])
         self.iteration = numbers["iteration"]
         if numbers["fire_bytes"] == self.fire_generator.get_state().numel():
-            self.fire_generator.set_state(tensors["generator.fire"])
+            _set_generator_state(self.fire_generator, tensors["generator.fire"])
         else:  # written on another kind of device, whose generator has a state of another size
             self.fire_generator.manual_seed(self.config.train.seed + 1 + self.iteration)
+
+
+def _set_generator_state(generator: torch.Generator, state: Tensor) -> None:
+    try:
+        generator.set_state(state)
+    except RuntimeError as error:
+        what = f"the checkpoint holds no state of a random generator ({shorten(str(error))})"
+        raise NcatoolError(what, "use another copy of the checkpoint") from None
