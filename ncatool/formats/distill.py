@@ -32,6 +32,10 @@ _MEASURED_STEP, _ROLLOUTS = 500, 8
 """Step and number of rollouts at which the MSE is measured, with exact and with quantised weights."""
 _MAX_ERROR_RATIO, _MAX_ERROR_INCREASE = 10, 1e-2
 """The quantised model's MSE may be this many times the model's own, plus this."""
+MAX_FILE_BYTES = 2**23
+"""Largest file that is read; the largest model takes 6 MB."""
+_MAX_INPUTS = 4096
+"""Most inputs and outputs of a layer."""
 _HINT = "choose another format, such as .npz"
 
 Matrix = Float[np.ndarray, "_outputs _inputs"]
@@ -63,7 +67,8 @@ def quantise(values: Float[np.ndarray, "..."]) -> tuple[UInt8[np.ndarray, "..."]
 
 
 def _dequantise(rows: UInt8[np.ndarray, "..."], scale: float) -> Float[np.ndarray, "..."]:
-    return ((rows / 255 - 0.5) * scale).astype(np.float32)
+    with np.errstate(over="ignore"):  # a weight that is not finite is refused where it is used
+        return ((rows / 255 - 0.5) * scale).astype(np.float32)
 
 
 def _encode_layer(weight: Matrix, bias: Vector) -> dict[str, Any]:
@@ -131,6 +136,8 @@ def read_weights(path: Path) -> Weights:
     """Return the weights of such a file, as float32; NcatoolError where it is damaged or of another kind."""
     hint = "give a file that the article's player reads: a list of two layers of bytes"
     try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ValueError
         first, second = json.loads(path.read_text(encoding="utf-8"))
         (w1, b1), (w2, b2) = (_decode_layer(layer) for layer in (first, second))
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
@@ -142,6 +149,8 @@ def read_weights(path: Path) -> Weights:
 
 def _decode_layer(layer: Mapping[str, Any]) -> tuple[Matrix, Vector]:
     inputs, outputs = int(layer["in_ch"]), int(layer["out_ch"])
+    if not (0 < inputs <= _MAX_INPUTS and 0 < outputs <= _MAX_INPUTS):
+        raise ValueError("a layer has too many inputs or outputs, or none")
     rows = np.frombuffer(base64.b64decode(layer["data_b64"], validate=True), np.uint8).reshape(inputs + 1, outputs)
     weight_scale, bias_scale = float(layer["weight_scale"]), float(layer["bias_scale"])
     if not np.isfinite([weight_scale, bias_scale]).all():

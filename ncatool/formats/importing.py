@@ -24,6 +24,7 @@ from ncatool.errors import NcatoolError, UsageError, shorten
 from ncatool.formats import distill
 from ncatool.formats.file_kind import describe_kind
 from ncatool.formats.input_order import reorder_inputs
+from ncatool.formats.torch_file import MAX_TENSORS, MAX_VALUES, check_size, copy_values, describe, is_plain
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.picture import Background, compose
 from ncatool.nca.state import make_seed
@@ -72,8 +73,11 @@ def read_model(path: Path) -> ForeignModel:
 def _load_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a torch file, at its top or one level below; no code in the file is executed."""
     try:
+        check_size(path, _HINT)
         with warnings.catch_warnings(action="ignore"):  # torch's advice is for programmers
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except NcatoolError:
+        raise
     except Exception as error:  # for a damaged file, torch raises almost any exception
         raise _explain_unreadable(path, error) from None
     if isinstance(content, Mapping):
@@ -96,14 +100,18 @@ def _explain_unreadable(path: Path, error: Exception) -> NcatoolError:
 
 
 def _to_matrix(tensor: Tensor) -> Tensor | None:
-    """Return the weight of a 1x1 convolution or linear layer as a float32 matrix; None for any other tensor."""
+    """Return the weight of a 1x1 convolution or linear layer as a matrix; None for any other tensor."""
+    if not is_plain(tensor):
+        return None
     if tensor.ndim == 4 and tensor.shape[2:] == (1, 1):
         tensor = tensor[:, :, 0, 0]
-    return tensor.float() if tensor.ndim == 2 and tensor.is_floating_point() else None
+    return tensor if tensor.ndim == 2 else None
 
 
 def _find_network(path: Path, tensors: dict[str, Tensor]) -> ForeignModel:
     """Return the model of the only two layers that form an update network."""
+    if len(tensors) > MAX_TENSORS:
+        raise NcatoolError(f"{path} holds {len(tensors)} tensors, but {MAX_TENSORS} is the most", _HINT)
     matrices = {name: matrix for name, tensor in tensors.items() if (matrix := _to_matrix(tensor)) is not None}
     first, second = _find_layers(path, tensors, matrices)
     units = len(matrices[first])
@@ -114,7 +122,7 @@ def _find_network(path: Path, tensors: dict[str, Tensor]) -> ForeignModel:
     used = {first, second, _get_bias_name(first), _get_bias_name(second)}
     order, kind = _guess_project(first, set(tensors))
     return ForeignModel(
-        Weights(matrices[first], hidden_bias, matrices[second], output_bias),
+        Weights(copy_values(matrices[first]), hidden_bias, copy_values(matrices[second]), output_bias),
         order,
         Boundary.ZERO,
         kind,
@@ -140,10 +148,14 @@ def _find_layers(path: Path, tensors: dict[str, Tensor], matrices: dict[str, Ten
         if hidden.shape[1] == 3 * output.shape[0] and hidden.shape[0] == output.shape[1] and first != second
     ]
     if len(pairs) != 1:
-        shapes = ", ".join(f"{name} {list(tensor.shape)}" for name, tensor in tensors.items())
+        shapes = ", ".join(describe(name, tensor) for name, tensor in tensors.items())
         raise NcatoolError(
             f"{path} has {len(pairs) or 'no'} pairs of layers from 3 x channels to channels: {shorten(shapes)}", _HINT
         )
+    for name in pairs[0]:
+        if matrices[name].numel() > MAX_VALUES:
+            shape = list(matrices[name].shape)
+            raise NcatoolError(f"{path}: {shorten(name)} is {shape}, larger than any layer of a model", _HINT)
     return pairs[0]
 
 
@@ -154,9 +166,10 @@ def _get_bias_name(weight: str) -> str:
 def _find_bias(path: Path, tensors: dict[str, Tensor], weight: str, size: int) -> Tensor | None:
     """Return the bias that belongs to a weight, or None; NcatoolError where its shape is wrong."""
     bias = tensors.get(_get_bias_name(weight))
-    if bias is not None and tuple(bias.shape) != (size,):
-        raise NcatoolError(f"{path}: {_get_bias_name(weight)} should be [{size}], but is {list(bias.shape)}", _HINT)
-    return None if bias is None else bias.float()
+    if bias is not None and (tuple(bias.shape) != (size,) or not is_plain(bias)):
+        what = f"{shorten(describe(_get_bias_name(weight), bias))} should be [{size}]"
+        raise NcatoolError(f"{path}: {what}, of floating-point numbers", _HINT)
+    return None if bias is None else copy_values(bias)
 
 
 def guess_filter(path: Path) -> Filter | None:

@@ -333,3 +333,117 @@ def test_the_command_asks_for_what_the_file_does_not_say():
     done = run_in_process("import", "nan.pt", "nan.safetensors", "--filter", "mean")
     assert done.returncode == 1
     assert "not finite" in done.stderr
+
+
+def plain_network(**changed):
+    """Return two layers under plain names, with some tensors replaced."""
+    generator = torch.Generator().manual_seed(0)
+    return {
+        "a.weight": torch.rand(12, 24, generator=generator) - 0.5,
+        "a.bias": torch.rand(12, generator=generator),
+        "b.weight": torch.rand(8, 12, generator=generator) - 0.5,
+    } | {name.replace("_", "."): tensor for name, tensor in changed.items()}
+
+
+def one(*shape):
+    return torch.ones(*shape)
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    ODD = {
+        "sparse": {"a_weight": one(12, 24).to_sparse()},
+        "compressed": {"a_weight": one(12, 24).to_sparse_csr()},
+        "without data": {"a_weight": one(12, 24).to("meta")},
+        "quantised": {"a_weight": torch.quantize_per_tensor(one(12, 24), 0.1, 0, torch.qint8)},
+        "complex": {"a_weight": one(12, 24).to(torch.complex64)},
+        "whole numbers": {"a_weight": one(12, 24).int()},
+        "truth values": {"a_weight": one(12, 24).bool()},
+        "a complex bias": {"a_bias": one(12).to(torch.complex64)},
+        "a sparse bias": {"a_bias": one(12).to_sparse()},
+        "a bias without data": {"a_bias": one(12).to("meta")},
+        "a bias of whole numbers": {"a_bias": one(12).int()},
+        "12 TB": {"a_weight": one(1).expand(10**6, 3 * 10**6), "b_weight": one(1).expand(10**6, 10**6)},
+        "nested": {"a_weight": torch.nested.nested_tensor([one(2), one(3)])},
+        "many": {f"t{i}": one(1) for i in range(5000)},
+        "a long name": {"b_weight": one(8, 11), "x" * 10**6: one(2)},
+    }
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("kind", ODD)
+def test_odd_tensors_are_refused_in_one_line(kind, legacy):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.save(plain_network(**ODD[kind]), "m.pt", _use_new_zipfile_serialization=not legacy)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = run_in_process("import", "m.pt", "out.safetensors", "--filter", "sobel", "--target", "phantom")
+    assert done.returncode == 1, done.stderr
+    lines = done.stderr.splitlines()
+    assert [line.partition(" ")[0] for line in lines] == ["error:", "", "hint:"], done.stderr
+    assert len(lines[0]) < 300
+    assert not Path("out.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensor: tensor.half().float(), lambda tensor: tensor.half(), lambda tensor: tensor.bfloat16(),
+        lambda tensor: tensor.double(), lambda tensor: tensor.clone().requires_grad_(),
+        lambda tensor: nn.Parameter(tensor),
+        lambda tensor: tensor.T.contiguous().T, lambda tensor: tensor[:, :1].expand(tensor.shape),
+        lambda tensor: tensor.to(torch.float8_e4m3fn), lambda tensor: torch.cat([tensor, tensor])[: len(tensor)],
+    ],
+)  # fmt: skip
+def test_other_forms_of_the_same_numbers_are_read(change):
+    plain = plain_network()
+    changed = {name: change(plain[name]) for name in ("a.weight", "b.weight")}
+    torch.save(plain | changed, "m.pt")
+    done = run_in_process("import", "m.pt", "out.safetensors", "--filter", "sobel", "--target", "phantom")
+    assert done.returncode == 0, done.stderr
+    weights = load_model(Path("out.safetensors")).weights
+    assert torch.equal(weights.hidden_weight, changed["a.weight"].detach().float())
+    assert torch.equal(weights.output_weight, changed["b.weight"].detach().float())
+
+
+def test_tensors_that_share_their_memory_are_read():
+    values = torch.rand(12 * 24)
+    torch.save(
+        plain_network(a_weight=values.view(12, 24), b_weight=values[:96].view(8, 12), a_bias=values[:12]), "m.pt"
+    )
+    done = run_in_process("import", "m.pt", "out.safetensors", "--filter", "sobel", "--target", "phantom")
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_archive_that_unpacks_to_gigabytes():
+    """It is refused by its directory: nothing is unpacked."""
+    torch.save(plain_network(), "plain.pt")
+    with zipfile.ZipFile("plain.pt") as plain, zipfile.ZipFile("m.pt", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for name in plain.namelist():
+            with bomb.open(name, "w") as entry:
+                entry.write(plain.read(name))
+                for _ in range(300 if name.endswith("data/0") else 0):
+                    entry.write(bytes(2**20))
+    assert Path("m.pt").stat().st_size < 2**20
+    with pytest.raises(NcatoolError, match="bytes when it is read"):
+        importing.read_model(Path("m.pt"))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((name, value) for name in ("in_ch", "out_ch") for value in (0, -1, -2, 10**400, 1e300, None, [], "x", True)),
+        *(("weight_scale", value) for value in (10**400, 1e300, None, [], "x", "1e999")),
+        *(("data_b64", value) for value in ("", "A" * 100, "é", None, [], "A" * 2**23)),
+    ],
+)
+def test_hostile_files_of_the_article(field, value):
+    layers = json.loads((DATA / "lizard.json").read_text())
+    layers[0][field] = value
+    Path("m.json").write_text(json.dumps(layers))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = run_in_process("import", "m.json", "out.safetensors", "--size", 8)
+    assert done.returncode == 1, done.stderr
+    assert [line[:5] for line in done.stderr.splitlines()][-3:] == ["error", "", "hint:"]
