@@ -38,10 +38,10 @@ def main() -> None:
         if not error.format_message():  # there were no arguments: the help is printed
             sys.exit(ExitCode.USAGE)
         _fail(_translate_error(error))
-    except RuntimeError as error:
-        if "out of memory" not in str(error) or terminal.settings.traceback:
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error) or terminal.settings.traceback:
             raise
-        what = f"out of memory: {shorten(str(error).splitlines()[0])}"
+        what = f"out of memory: {shorten(next(iter(str(error).splitlines()), 'this process can have no more'))}"
         _fail(NcatoolError(what, "give less at once (--batch-size, --size, --rollouts, --jobs), or --device cpu"))
     except OSError as error:
         if error.filename is None or terminal.settings.traceback:
@@ -56,6 +56,11 @@ def main() -> None:
 def _terminate(number: int, frame: FrameType | None) -> None:
     """Exit as after Ctrl-C, so that what is half done is cleaned up."""
     sys.exit(ExitCode.TERMINATED)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = ("out of memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(part in str(error) for part in words)
 
 
 def _fail(error: NcatoolError) -> None:

@@ -169,7 +169,19 @@ def _prepare_items(planned: Sequence[PlannedRun], folder: SweepFolder, request: 
     if dropped:
         terminal.print_note(f"no longer planned, and left alone: {terminal.clean_line(', '.join(dropped), 200)}")
     _check_stale(items, request.force or request.dry_run)
+    _check_memory([item for item in items if item.is_pending], request)
     return items
+
+
+def _check_memory(pending: Sequence[SweepItem], request: SweepRequest) -> None:
+    """Say what the largest run takes, if it is much; raise UsageError where this machine has less."""
+    from ncatool.training.memory import check_memory, describe_memory
+
+    if pending and request.scheduler is None:
+        largest = max(pending, key=lambda item: item.estimate_memory())
+        check_memory(largest.config, largest.target.shape, min(request.jobs, len(pending)) or 1)
+        if note := describe_memory(largest.config, largest.target.shape):
+            terminal.print_note(f"run {largest.name} {note}")
 
 
 def _check_stale(items: Sequence[SweepItem], force: bool) -> None:

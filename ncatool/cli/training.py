@@ -41,8 +41,11 @@ def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:
 
     Raises typer.Exit with the signal's exit code where one stopped the run.
     """
+    from ncatool.training.memory import describe_memory
     from ncatool.training.tensorboard import open_log
 
+    if note := describe_memory(run.config, run.trainer.target.shape):
+        terminal.print_note(note)
     with open_log(tensorboard, run) as log:
         number = train_with_progress(run, preview, log)
     if number is not None:

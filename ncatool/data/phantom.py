@@ -26,6 +26,8 @@ _ELLIPSES = (
 )
 _SAMPLES_PER_AXIS = 8
 """Points along each axis of a pixel over which the phantom is averaged."""
+_ROWS_AT_ONCE = 16
+"""Rows of pixels that are drawn at a time: 8 MB an array of their points, for the largest phantom."""
 
 
 def _is_inside(x: NDArray[Any], y: NDArray[Any], ellipse: tuple[float, ...]) -> NDArray[np.bool_]:
@@ -39,14 +41,22 @@ def _is_inside(x: NDArray[Any], y: NDArray[Any], ellipse: tuple[float, ...]) -> 
 def draw_phantom(size: int) -> Pixels:
     """Draw the Shepp–Logan head phantom with `size` pixels a side, transparent outside the skull."""
     position = (np.arange(size * _SAMPLES_PER_AXIS) + 0.5) / (size * _SAMPLES_PER_AXIS) * 2 - 1
-    x, y = position[None, :], -position[:, None]
+    rows = _ROWS_AT_ONCE * _SAMPLES_PER_AXIS
+    starts = range(0, len(position), rows)
+    return np.concatenate([_draw_rows(position, -position[start : start + rows]) for start in starts])
+
+
+def _draw_rows(x: NDArray[Any], y: NDArray[Any]) -> Pixels:
+    """Draw the rows of pixels whose points are at these positions."""
+    x, y = x[None, :], y[:, None]
     grey = sum(ellipse[0] * _is_inside(x, y, ellipse) for ellipse in _ELLIPSES)
     alpha = _is_inside(x, y, _ELLIPSES[0]).astype(np.float64)
-
-    def average_blocks(values: NDArray[Any]) -> NDArray[Any]:
-        return values.reshape(size, _SAMPLES_PER_AXIS, size, _SAMPLES_PER_AXIS).mean(axis=(1, 3))
-
-    coverage = average_blocks(alpha)
-    shade = average_blocks(np.clip(grey, 0, 1) * alpha) / np.where(coverage > 0, coverage, 1)
+    coverage = _average_blocks(alpha)
+    shade = _average_blocks(np.clip(grey, 0, 1) * alpha) / np.where(coverage > 0, coverage, 1)
     rgba = np.stack([shade, shade, shade, coverage], axis=-1)
     return np.round(rgba * 255).astype(np.uint8)
+
+
+def _average_blocks(values: NDArray[Any]) -> NDArray[Any]:
+    height, width = (length // _SAMPLES_PER_AXIS for length in values.shape)
+    return values.reshape(height, _SAMPLES_PER_AXIS, width, _SAMPLES_PER_AXIS).mean(axis=(1, 3))

@@ -166,7 +166,7 @@ def _get_bias_name(weight: str) -> str:
 def _find_bias(path: Path, tensors: dict[str, Tensor], weight: str, size: int) -> Tensor | None:
     """Return the bias that belongs to a weight, or None; NcatoolError where its shape is wrong."""
     bias = tensors.get(_get_bias_name(weight))
-    if bias is not None and (tuple(bias.shape) != (size,) or not is_plain(bias)):
+    if bias is not None and (not is_plain(bias) or tuple(bias.shape) != (size,)):
         what = f"{shorten(describe(_get_bias_name(weight), bias))} should be [{size}]"
         raise NcatoolError(f"{path}: {what}, of floating-point numbers", _HINT)
     return None if bias is None else copy_values(bias)

@@ -9,9 +9,10 @@ from ncatool.engine.choose import explain_slowness
 from ncatool.engine.device import resolve_device
 from ncatool.sweep.cluster import ClusterWorkers
 from ncatool.sweep.dispatch import Workers
-from ncatool.sweep.item import PROCESS_BYTES, SweepItem
+from ncatool.sweep.item import SweepItem
 from ncatool.sweep.local import LocalWorkers, count_processors, read_free_memory
 from ncatool.sweep.vectorised import MAX_RUNS, VectorisedWorkers
+from ncatool.training.memory import PROCESS_BYTES
 
 
 @contextmanager

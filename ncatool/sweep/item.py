@@ -17,11 +17,7 @@ from ncatool.nca.model_file import ModelData, hash_weights, load_model, weights_
 from ncatool.sweep.folder import RunState, RunStatus, SweepFolder
 from ncatool.sweep.job import Job, RunIdentity
 from ncatool.sweep.plan import PlannedRun
-
-PROCESS_BYTES = 0.35 * 2**30
-"""Memory of a training process without its pool, measured by tests/benchmarks/memory.py."""
-POOL_COPIES = 3
-"""Copies of the pool in memory while a checkpoint is written."""
+from ncatool.training.memory import estimate_memory
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,7 @@ class SweepItem:
 
     def estimate_memory(self) -> float:
         """Return the bytes of memory that training takes, estimated."""
-        height, width = self.target.shape
-        return (
-            PROCESS_BYTES + POOL_COPIES * 4 * self.config.train.pool_size * height * width * self.config.model.channels
-        )
+        return estimate_memory(self.config, self.target.shape)
 
     def make_job(self, folder: SweepFolder, token: str, threads: int, timing_only: bool = False) -> Job:
         """Return the job that a worker receives."""

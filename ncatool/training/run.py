@@ -27,6 +27,7 @@ from ncatool.training import loss_plot
 from ncatool.training.checkpoint import ExpectedTensors, load_checkpoint, save_checkpoint
 from ncatool.training.checkpoint_schema import CheckpointFacts, check_target, read_facts
 from ncatool.training.checkpoint_tensors import check_tensors, list_tensors
+from ncatool.training.memory import check_memory
 from ncatool.training.run_files import RunFiles, write_record
 from ncatool.training.trainer import Report, Trainer
 
@@ -48,6 +49,7 @@ class Run:
     """A trainer, the rows of its CSV, its history, and the files of the run."""
 
     def __init__(self, config: RunConfig, target: Target, files: RunFiles, initial: Weights | None = None) -> None:
+        check_memory(config, target.shape)
         self.config, self.files = config, files
         self.trainer = Trainer(config, target, initial)
         self.origin = {} if initial is None else {"weights_sha256": hash_weights(initial)}
