@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,33 @@ MAX_FILE_PIXELS = 64_000_000
 """Largest number of pixels of an image file; a larger one may be a decompression bomb."""
 
 
+@contextmanager
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image file while the block runs; Pillow's and numpy's warnings of its content are not printed.
+
+    Raises NcatoolError for one with too many pixels.
+    """
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            with Image.open(path) as image:
+                _check_pixels(path, image)
+                yield image
+        except Image.DecompressionBombError:
+            raise NcatoolError(f"{path} has more than {MAX_FILE_PIXELS:,} pixels", "scale it down first") from None
+
+
+def _check_pixels(path: Path, image: Image.Image) -> None:
+    if image.width * image.height > MAX_FILE_PIXELS:
+        raise NcatoolError(
+            f"{path} has {image.width} × {image.height} pixels, but {MAX_FILE_PIXELS:,} are the most",
+            "scale it down first",
+        )
+
+
 def convert_to_rgba(image: Image.Image) -> Image.Image:
     """Convert any mode to RGBA; greys of 16 or 32 bits are scaled to 8 bits, where Pillow would clip them."""
     if image.mode.startswith("I") or image.mode == "F":
-        grey = np.asarray(image, dtype=np.float64)
+        grey = np.nan_to_num(np.asarray(image, dtype=np.float64))
         white = 65535 if image.mode != "F" or grey.max(initial=0) > 255 else 255
         image = Image.fromarray(np.clip(np.round(grey * (255 / white)), 0, 255).astype(np.uint8))
     return image.convert("RGBA")
@@ -52,20 +78,13 @@ def read_image(path: Path, size: int) -> Pixels:
     try:
         if path.stat().st_size == 0:
             raise NcatoolError(f"{path} is empty (0 bytes)", hint)
-        with Image.open(path) as image:
-            if image.width * image.height > MAX_FILE_PIXELS:
-                raise NcatoolError(
-                    f"{path} has {image.width} × {image.height} pixels, but {MAX_FILE_PIXELS:,} are the most",
-                    "scale it down first",
-                )
+        with open_image(path) as image:
             upright = ImageOps.exif_transpose(image)
             pixels = np.asarray(fit_size(convert_to_rgba(upright), size))
     except FileNotFoundError:
         raise UsageError(f"no such target: {path}", _describe_targets()) from None
     except UnidentifiedImageError:
         raise NcatoolError(f"{path} is not an image that can be read", hint) from None
-    except Image.DecompressionBombError:
-        raise NcatoolError(f"{path} has more than {MAX_FILE_PIXELS:,} pixels", "scale it down first") from None
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         raise NcatoolError(f"{path} cannot be read: {error}", hint) from None
     if not pixels[..., 3].any():

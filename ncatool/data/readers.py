@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def convert_picture(picture: Image.Image | NDArray[Any], config: TargetConfig) -
     """
     _refuse_colormap(config)
     image = picture if isinstance(picture, Image.Image) else convert_array(picture)
-    pixels = np.asarray(fit_size(convert_to_rgba(image), config.size))
+    with warnings.catch_warnings(action="ignore"):  # of an image file that is only read here
+        pixels = np.asarray(fit_size(convert_to_rgba(image), config.size))
     pixels = apply_alpha(pixels, compute_luminance(pixels), config.alpha)
     return Target(pixels, config.padding, {"source": config.source, "alpha": config.alpha.value})
 

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ncatool.config.names import Damage
+from ncatool.data.image_file import open_image
 from ncatool.errors import NcatoolError, UsageError, shorten
 from ncatool.nca.damage import DAMAGE_SHAPES, DEFAULT_SIZES, Centre
 from ncatool.nca.types import Mask
@@ -133,12 +134,12 @@ def _check_centre(event: DamageEvent, grid: tuple[int, int]) -> Centre | None:
 
 def _read_mask(path: Path, height: int, width: int) -> Mask:
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             over_black = Image.alpha_composite(
                 Image.new("RGBA", (width, height), "black"),
                 image.convert("RGBA").resize((width, height), Image.Resampling.BOX),
             )
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
         raise NcatoolError(
             f"{path} cannot be read as a mask: {shorten(str(error))}", "give an image whose light pixels are erased"
         ) from None

@@ -1,6 +1,8 @@
 """Targets: the phantom, image files of every mode, and what is refused."""
 
+import contextlib
 import hashlib
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from ncatool.data.image_file import read_image
 from ncatool.data.phantom import draw_phantom
 from ncatool.data.target import Target
 from ncatool.errors import ExitCode, NcatoolError
+from ncatool.rendering.damage_script import DamageEvent, make_mask
 
 
 def test_phantom_against_the_published_ellipses():
@@ -176,3 +179,48 @@ def test_missing_file_and_folder(tmp_path):
     assert caught.value.code == ExitCode.USAGE
     with pytest.raises(NcatoolError, match="cannot be read"):
         read_image(tmp_path, 28)
+
+
+def write_large(path):
+    """100 million pixels, of which Pillow warns before this project refuses them."""
+    Image.new("1", (10_000, 10_000)).save(path, "PNG")
+
+
+def write_corrupt_exif(path):
+    Image.new("RGB", (8, 8), "red").save(path, "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + bytes(30))
+
+
+def write_not_a_number(path):
+    values = np.linspace(0, 255, 64, dtype=np.float32).reshape(8, 8)
+    values[0, 0], values[0, 1] = np.nan, np.inf
+    Image.fromarray(values).save(path, "TIFF")
+
+
+def write_palette(path):
+    image = Image.new("P", (8, 8), 2)
+    image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
+    image.save(path, "PNG", transparency=bytes([0, 128, 255]))
+
+
+@pytest.mark.parametrize("write", [write_large, write_corrupt_exif, write_not_a_number, write_palette])
+def test_warnings_of_other_libraries_are_not_printed(tmp_path, write):
+    """As a target, as a mask, and as an image that the library is given; a warning is an error here."""
+    path = tmp_path / "picture"
+    write(path)
+    error = "has 10000 × 10000 pixels, but 64,000,000 are the most"
+    refused = pytest.raises(NcatoolError, match=error) if write is write_large else contextlib.nullcontext()
+    everything = slice(0, 8), slice(0, 8)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with refused:
+            assert read_image(path, 8).shape == (8, 8, 4)
+        with refused:
+            assert make_mask(DamageEvent(0, path), everything, (8, 8), 8).shape == (8, 8)
+    assert [str(warning.message) for warning in caught] == []
+    if write is not write_large:
+        with warnings.catch_warnings(action="ignore"):
+            image = Image.open(path)
+        with image, warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            targets.convert_picture(image, TargetConfig(source="image", size=8))
+        assert [str(warning.message) for warning in caught] == []
