@@ -16,7 +16,7 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
-from ncatool.cli.training import prepare_device
+from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import Device, Metric
 from ncatool.errors import ExitCode, NcatoolError, UsageError
 from ncatool.files.atomic import check_writable, replace_atomically, write_bytes
@@ -115,6 +115,7 @@ def measure_models(
         terminal.print_failure(f"not compared: {error.what}")
     if not candidates:
         raise NcatoolError(f"none of {len(failed)} models can be loaded", "name model files that ncatool has written")
+    print_slowness(device, [candidate.model.config for candidate in candidates])
     with terminal.show_progress(len(candidates) * protocol.total_steps, "steps") as update:
         return _measure_each(candidates, protocol, update), failed
 

@@ -12,7 +12,7 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
-from ncatool.cli.training import prepare_device
+from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import Boundary, Device, Filter, Order
 from ncatool.config.schema import ModelConfig, TargetConfig
 from ncatool.errors import NcatoolError, UsageError
@@ -54,7 +54,6 @@ def import_model(
         wanted = TargetConfig(
             source=target, size=size or TargetConfig.size, padding=padding, colormap=colormap, alpha=alpha
         )
-    prepare_device(0, Device.CPU)
     _import_file(file, out, request, wanted, root, force)
 
 
@@ -84,6 +83,7 @@ def _import_file(
     files = RunFiles(out)
     foreign = importing.read_model(file)
     config = _make_config(file, foreign, request)
+    print_slowness(prepare_device(0, Device.CPU), [config])
     target = load_target(wanted, root) if wanted is not None else None
     order = request.order or _guess_order(foreign, config, target)
     size = request.size or (ARTICLE_SIDE if _is_article(file) else TargetConfig.size)

@@ -11,7 +11,7 @@ from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.command import Command
-from ncatool.cli.training import prepare_device
+from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import Device, View
 from ncatool.config.schema import MAX_SIDE, check_range
 from ncatool.errors import UsageError, shorten
@@ -86,9 +86,9 @@ def render(
     check_outputs(outputs, force, list_inputs(models, settings))
     place = prepare_device(threads, device)
     names = label_models(models)
-    playbacks = [
-        Playback(load_model(path).move_to(place), settings, name) for path, name in zip(models, names, strict=True)
-    ]
+    loaded = [load_model(path).move_to(place) for path in models]
+    print_slowness(place, [model.config for model in loaded])
+    playbacks = [Playback(model, settings, name) for model, name in zip(loaded, names, strict=True)]
     if outputs:
         count = len(plan_moments(settings))
         write_outputs(playbacks, outputs, settings, lambda frames: terminal.track(frames, count, "frames"), force)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from ncatool.cli import terminal
+from ncatool.config.names import Precision
 from ncatool.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -17,23 +18,38 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ncatool.config.names import Device
-    from ncatool.config.schema import RunConfig
+    from ncatool.config.schema import ModelConfig, RunConfig
     from ncatool.training.run import Run
     from ncatool.training.trainer import Report
 
 
 def prepare_device(threads: int, device: Device, config: RunConfig | None = None) -> torch.device:
-    """Set up torch for this process, say what makes rollouts slow, and return the device that a name means."""
-    from ncatool.config.schema import RunConfig
-    from ncatool.engine.choose import explain_slowness
+    """Set up torch for this process, and return the device that a name means.
+
+    With the settings of a run, say what makes its rollouts slow there; for other models use `print_slowness`.
+    """
     from ncatool.engine.compiled import configure_process
     from ncatool.engine.device import resolve_device
 
-    place, config = resolve_device(device), config or RunConfig()
+    place = resolve_device(device)
     configure_process(threads)
-    if reason := explain_slowness(place, config.model, config.train.precision):
-        terminal.print_note(reason)
+    if config is not None:
+        print_slowness(place, [config.model], config.train.precision)
     return place
+
+
+def print_slowness(
+    device: torch.device, models: Iterable[ModelConfig], precision: Precision = Precision.FLOAT32
+) -> None:
+    """Print a note of what makes rollouts of these models slow on a device, each reason once."""
+    from ncatool.engine.choose import explain_slowness
+
+    reasons = [explain_slowness(device, model, precision) for model in models]
+    for reason in filter(None, dict.fromkeys(reasons)):
+        share = (
+            f"{reasons.count(reason)} of {len(reasons)} models: " if 0 < reasons.count(reason) < len(reasons) else ""
+        )
+        terminal.print_note(f"{share}{reason}")
 
 
 def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:

@@ -204,6 +204,32 @@ def test_a_device_that_does_not_exist_is_refused(words, growing):
     assert not [path for path in Path().iterdir() if path.name not in ("m.safetensors", "home")]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["render", "a.safetensors", "b.safetensors", "m.png", "--steps", 4],
+        ["compare", "a.safetensors", "b.safetensors"],
+    ],
+)
+def test_commands_judge_the_speed_of_their_models(words, growing, monkeypatch):
+    """What each model's rollouts run on is asked for the size of that model, on a CPU as on a GPU."""
+    asked = []
+
+    def explain(device, model, precision):
+        asked.append((device.type, model.channels, model.hidden, precision))
+        return f"{model.hidden} hidden units are slow" if model.hidden > 12 else ""
+
+    monkeypatch.setattr("ncatool.engine.choose.explain_slowness", explain)
+    save_model(Path("a.safetensors"), growing)
+    config = ModelConfig(channels=40, hidden=20)
+    weights = draw_weights(config, torch.Generator().manual_seed(1))
+    save_model(Path("b.safetensors"), ModelData(weights, config, growing.target))
+    done = run_in_process(*words, *(["--rollouts", 1, "--steps", 200] if words[0] == "compare" else []))
+    assert done.returncode == 0, done.stderr
+    assert sorted(asked) == [("cpu", 8, 12, Precision.FLOAT32), ("cpu", 40, 20, Precision.FLOAT32)]
+    assert done.stderr.count("1 of 2 models: 20 hidden units are slow") == 1
+
+
 def test_a_gpu_may_hold_a_quarter_of_its_memory(monkeypatch):
     properties = type("Properties", (), {"total_memory": 4000})
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ncatool.cli.training import print_slowness
 from ncatool.config.names import Boundary, Device, Filter, Precision
 from ncatool.config.schema import ModelConfig
 from ncatool.engine import choose, compiled, rollout
@@ -260,6 +261,23 @@ def test_kernels_that_fail_or_are_wrong_are_not_used(monkeypatch):
     many = ModelConfig(channels=gpu.MAX_CHANNELS + 1)
     assert choose.engine_name(CUDA, many) == "dense"
     assert "33 channels" in choose.explain_slowness(CUDA, many, Precision.FLOAT32)
+
+
+@pytest.mark.usefixtures("_unchecked")
+def test_the_models_at_hand_are_judged_not_the_usual_size(monkeypatch, capsys):
+    """The usual size has kernels; of three models two do not."""
+    monkeypatch.setattr(choose, "agrees_with_dense", lambda *_: True)
+    usual, many, more = (ModelConfig(channels=count) for count in (16, 33, 40))
+    print_slowness(CUDA, [usual, usual])
+    assert capsys.readouterr().err == ""
+    print_slowness(CUDA, [usual, many, many])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("2 of 3 models: the kernels for GPUs do not run here (33 channels, 32 are the most)")
+    print_slowness(CUDA, [many, many])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("the kernels for GPUs do not run here (33 channels")
+    print_slowness(CUDA, [more, usual, many])
+    assert [line.split(" (")[1][:11] for line in capsys.readouterr().err.splitlines()] == ["40 channels", "33 channels"]
 
 
 BUILD = """
