@@ -95,6 +95,23 @@ def test_no_module_imports_itself_by_others():
     assert find_circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c", "b"]
 
 
+def find_private_imports(names):
+    """Names of other packages that are private, or public in name only: the next version may move them."""
+    moved = ("torch.optim.adam", "torch.optim._functional", "PIL.GifImagePlugin", "PIL.ImageFile")
+    return [
+        name for name in names
+        if not name.startswith(("ncatool", "__future__"))
+        and (name.startswith(moved) or any(part.startswith("_") for part in name.split(".")))
+    ]  # fmt: skip
+
+
+def test_nothing_private_of_other_packages_is_imported():
+    assert {str(path): found for path in MODULES if (found := find_private_imports(imported(path)))} == {}
+    assert find_private_imports(["torch.optim.adam.adam", "os.path", "PIL._imaging", "numpy.lib.format"]) == [
+        "torch.optim.adam.adam", "PIL._imaging"
+    ]  # fmt: skip
+
+
 def test_every_package_has_its_place_in_the_order():
     assert {package_of(module) for module in NAMES if module != "ncatool"} <= set(ORDER)
 

@@ -7,12 +7,12 @@ from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import GifImagePlugin, Image
+from PIL import Image
 
 from ncatool.nca.picture import Picture, enlarge
 from ncatool.rendering.layout import Layout
 from ncatool.rendering.timeline import Moment
-from ncatool.rendering.writer import FrameClock, find_changed_box, locate_corner
+from ncatool.rendering.writer import FrameClock, compress, find_changed_box, locate_corner
 
 Indices = UInt8[np.ndarray, "height width"]
 
@@ -79,13 +79,10 @@ class Gif:
         patch = (
             indices[box] if before is None else np.where(indices[box] == before[box], _TRANSPARENT_INDEX, indices[box])
         )
-        options = {
-            "duration": 10 * self._clock.count_ticks(moment.pause),
-            "transparency": _TRANSPARENT_INDEX,
-            "disposal": 2 if transparent else 1,
-        }
-        image = Image.fromarray(enlarge(patch.astype(np.uint8), scale))
-        self._file.write(b"".join(GifImagePlugin.getdata(image, locate_corner(box, scale), **options)))
+        disposal = 2 if transparent else 1
+        ticks = self._clock.count_ticks(moment.pause)
+        self._file.write(struct.pack("<BBBBHBB", 0x21, 0xF9, 4, disposal << 2 | 1, ticks, _TRANSPARENT_INDEX, 0))
+        self._file.write(_encode_image(enlarge(patch.astype(np.uint8), scale), locate_corner(box, scale)))
         self._before = indices
 
     def _quantise(self, picture: Picture, palette: Image.Image) -> Indices:
@@ -96,6 +93,23 @@ class Gif:
         if picture.shape[-1] == 4:
             indices[picture[..., 3] < 128] = _TRANSPARENT_INDEX
         return indices
+
+
+def _encode_image(indices: Indices, corner: tuple[int, int]) -> bytes:
+    """Return a GIF's image block, compressed by Pillow, with its upper left corner at x and y.
+
+    Pillow writes a whole file: header and screen (13 bytes), palette, blocks that begin with `!`, the image, and `;`.
+    """
+    content = compress(indices, "GIF", optimize=False, interlace=False)
+    position = 13 + (3 << (content[10] & 7) + 1 if content[10] & 0x80 else 0)
+    while content[position] == ord("!"):
+        position += 2
+        while content[position]:
+            position += 1 + content[position]
+        position += 1
+    if content[position] != ord(","):
+        raise ValueError("Pillow has written a GIF without an image")
+    return b"," + struct.pack("<HH", *corner) + content[position + 5 : -1]
 
 
 def _choose_palette(pictures: list[Picture], background: tuple[int, int, int]) -> Image.Image:

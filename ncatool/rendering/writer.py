@@ -10,6 +10,7 @@ from io import BytesIO
 from typing import BinaryIO, Protocol
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from ncatool.nca.picture import Picture
@@ -62,7 +63,7 @@ def locate_corner(box: tuple[slice, slice], scale: int) -> tuple[int, int]:
     return int(box[1].start) * scale, int(box[0].start) * scale
 
 
-def compress(picture: Picture, image_format: str, **options: int | bool) -> bytes:
+def compress(picture: Picture | UInt8[np.ndarray, "height width"], image_format: str, **options: int | bool) -> bytes:
     """Return the file of a picture in a format of Pillow's, written with Pillow's options."""
     buffer = BytesIO()
     Image.fromarray(picture).save(buffer, image_format, **options)

@@ -1,6 +1,6 @@
-"""Adam, computed by torch's own function.
+"""Adam, by the operations of `torch.optim.Adam` and thus with the same bits on the CPU.
 
-`torch.optim.Adam` computes the same, but loads torch's compiler when it is first used, which takes a second.
+That class loads torch's compiler when it is first used, which takes a second.
 Source: Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014.
 """
 
@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
+
+MEAN_DECAY, SQUARE_DECAY = 0.9, 0.999
+EPSILON = 1e-8
 
 
 class Adam:
@@ -30,14 +32,9 @@ class Adam:
         """Take one optimiser step with this learning rate."""
         if not self._state:
             self._state = [_initial_state(parameter) for parameter in self.parameters]
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        means, squares, steps = (
-            [entry[name] for entry in self._state] for name in ("exp_avg", "exp_avg_sq", "step")
-        )  # fmt: skip
-        adam(
-            self.parameters, gradients, means, squares, [], steps, amsgrad=False, beta1=0.9, beta2=0.999, lr=rate,
-            weight_decay=0.0, eps=1e-8, maximize=False,
-        )  # fmt: skip
+        for parameter, entry in zip(self.parameters, self._state, strict=True):
+            if parameter.grad is not None:
+                _update(parameter, parameter.grad, entry, rate)
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Return copies of the moments and step counts on the CPU, named `parameter.name`."""
@@ -55,6 +52,17 @@ class Adam:
             for i, parameter in enumerate(self.parameters)
             if tensors
         ]
+
+
+def _update(parameter: Tensor, gradient: Tensor, entry: dict[str, Tensor], rate: float) -> None:
+    """Update a parameter and its moments in place."""
+    mean, square, step = entry["exp_avg"], entry["exp_avg_sq"], entry["step"]
+    step += 1
+    count = step.item()
+    mean.lerp_(gradient, 1 - MEAN_DECAY)
+    square.mul_(SQUARE_DECAY).addcmul_(gradient, gradient, value=1 - SQUARE_DECAY)
+    denominator = (square.sqrt() / (1 - SQUARE_DECAY**count) ** 0.5).add_(EPSILON)
+    parameter.addcdiv_(mean, denominator, value=-rate / (1 - MEAN_DECAY**count))
 
 
 def _initial_state(parameter: Tensor) -> dict[str, Tensor]:
