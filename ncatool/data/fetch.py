@@ -129,14 +129,18 @@ def _lock_set(dataset: DataSet, folder: Path, report_progress: ProgressCallback)
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f".{dataset.filename}.lock")
+    except OSError as error:
+        raise describe_write_error(folder, error) from None
+    path = folder / f".{dataset.filename}.lock"
+    lock = FileLock(path)
+    try:
         try:
             lock.acquire(timeout=0)
         except Timeout:
             report_progress(0, None, "another process is fetching this set: waiting for it")
             lock.acquire()
     except OSError as error:
-        raise describe_write_error(folder, error) from None
+        raise describe_write_error(path, error) from None
     try:
         yield
     finally:

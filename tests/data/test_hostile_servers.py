@@ -14,6 +14,7 @@ import pytest
 from ncatool.data import part_file
 from ncatool.data.catalogue import DataSet, list_sizes, load_catalogue
 from tests.conftest import run_in_process
+from tests.files import faults
 from tests.raw_site import endless, head, serve_bytes
 
 FETCH = ("fetch", "breastmnist", "--retries", 0, "--timeout", 5)
@@ -221,14 +222,14 @@ def test_a_planted_part_leads_nowhere(site, tmp_path, kind, what):
 FAULTY = """
 import sys
 from tests.files import faults
-faults.install("fail", int(sys.argv.pop(1)))
+faults.install(sys.argv.pop(1), int(sys.argv.pop(1)))
 from ncatool.cli.main import main
 main()
 """
 
 
-def fetch_with_fault(number):
-    command = [sys.executable, "-c", FAULTY, str(number), "fetch", "chestmnist"]
+def fetch_with_fault(kind, number):
+    command = [sys.executable, "-c", FAULTY, kind, str(number), "fetch", "chestmnist"]
     return subprocess.run(command, capture_output=True, text=True)
 
 
@@ -240,7 +241,7 @@ def test_a_verified_download_is_kept_when_its_last_step_fails(site, files, tmp_p
         (path / "file").write_bytes(b"")
         done = run_in_process("fetch", "chestmnist")
     else:
-        done = fetch_with_fault(["fsync", "rename"].index(fault))
+        done = fetch_with_fault("fail", ["fsync", "rename"].index(fault))
     assert done.returncode == 1, done.stderr
     assert f"the download is whole and kept as {part}" in done.stderr
     assert "run the same command again" in done.stderr
@@ -253,3 +254,26 @@ def test_a_verified_download_is_kept_when_its_last_step_fails(site, files, tmp_p
     assert site.log == [], "what is whole needs no server"
     assert hashlib.md5(path.read_bytes()).hexdigest() == DataSet("chestmnist").md5
     assert not part.exists()
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_kill_at_any_of_the_last_steps_loses_nothing(site, files, tmp_path, number):
+    """At the flush and the renaming of the download, then within the record."""
+    assert fetch_with_fault("die", number).returncode == faults.DEATH
+    site.log.clear()
+    done = run_in_process("fetch", "chestmnist")
+    assert done.returncode == 0, done.stderr
+    assert site.log == []
+    assert (tmp_path / "data" / "chestmnist.npz").read_bytes() == (files / "chestmnist.npz").read_bytes()
+    assert not (tmp_path / "data" / "chestmnist.npz.part").exists()
+
+
+def test_a_planted_lock_file_leads_nowhere(site, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / ".chestmnist.npz.lock").symlink_to(victim)
+    done = run_in_process("fetch", "chestmnist")
+    assert done.returncode == 1
+    assert ".chestmnist.npz.lock cannot be written" in done.stderr
+    assert victim.read_bytes() == b"precious"
