@@ -9,7 +9,7 @@ from itertools import repeat
 @contextlib.contextmanager
 def serve_bytes(*pieces):
     """Send these pieces, bytes or iterables of bytes, to each connection; yield the URL and a list of the requests."""
-    requests = []
+    requests, over = [], threading.Event()
 
     def answer(connection):
         with connection, contextlib.suppress(OSError):
@@ -19,6 +19,8 @@ def serve_bytes(*pieces):
             requests.append(request)
             for piece in pieces:
                 for part in [piece] if isinstance(piece, bytes) else piece:
+                    if over.is_set():
+                        return
                     connection.sendall(part)
 
     def accept():
@@ -28,7 +30,10 @@ def serve_bytes(*pieces):
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=accept, daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}", requests
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}", requests
+        finally:
+            over.set()
         with contextlib.suppress(OSError):
             server.shutdown(socket.SHUT_RDWR)
 

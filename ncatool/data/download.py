@@ -10,12 +10,12 @@ from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
-from urllib.parse import urljoin
 
 import requests
 import urllib3
 
 from ncatool.data.part_file import READ_BYTES, RESERVED_BYTES, check_space, get_size, open_part
+from ncatool.data.web import MIRROR_HINT, Session, name_response, request, shorten_words
 from ncatool.errors import NcatoolError
 from ncatool.files.atomic import describe_write_error
 
@@ -25,16 +25,10 @@ MAX_RETRY_DELAY = 60.0
 """Longest wait before the next attempt, in seconds."""
 MAX_BYTES = 2**36
 """Most bytes of a file whose size nothing tells."""
-MAX_REDIRECTS = 10
-"""Most redirects that are followed for one request."""
 MIN_RATE = 500
 """Bytes a second below which a server counts as silent; the mean over the policy's timeout."""
 MIN_PROGRESS = 1024
 """Bytes that an attempt must bring to end the row of failures."""
-_MAX_SHOWN = 120
-"""Characters of a server's words that a message repeats."""
-_MAX_URL_SHOWN = 300
-_HINT_MIRROR = "give --mirror URL of a place that has the file"
 
 ProgressCallback = Callable[[int, int | None, str], None]
 """Takes the bytes done, the total bytes, and the current activity; where the total is None, the text is a message."""
@@ -62,13 +56,6 @@ class _TooLongError(Exception):
     """More bytes than the file can have."""
 
 
-class _Session(requests.Session):
-    """A session that follows no redirects: requests would read the whole body of each, however long it is."""
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        return None
-
-
 def download(
     url: str, part: Path, policy: RetryPolicy, report_progress: ProgressCallback, max_bytes: int = MAX_BYTES
 ) -> None:
@@ -78,7 +65,7 @@ def download(
     bytes received so far then stay in `part`. It is removed where the server sends more than `max_bytes`.
     """
     failures = 0
-    with _Session() as session:
+    with Session() as session:
         session.headers.update({"Accept-Encoding": "identity", "User-Agent": f"ncatool/{version('ncatool')}"})
         while True:
             size_before = get_size(part)
@@ -108,7 +95,7 @@ def _try_download(
     offset = get_size(part)
     headers = {"Range": f"bytes={offset}-"} if offset else {}
     try:
-        with _request(session, url, headers, timeout) as response:
+        with request(session, url, headers, timeout) as response:
             if offset and response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 return _check_complete(response, part)
             _check_status(response)
@@ -118,7 +105,7 @@ def _try_download(
                 raise NcatoolError(
                     f"{url}: the server's file takes {_format_megabytes(total)}, but it can have "
                     f"{_format_megabytes(max_bytes)} at most",
-                    _HINT_MIRROR,
+                    MIRROR_HINT,
                 )
             check_space(part.parent, (total or offset) - offset)
             chunks = _read_chunks(response, timeout)
@@ -126,41 +113,13 @@ def _try_download(
     except (requests.exceptions.SSLError, requests.exceptions.InvalidProxyURL, ValueError) as error:
         # requests raises ValueError for a URL that it cannot parse.
         raise NcatoolError(
-            f"{url} cannot be asked for: {_shorten(str(error))}", "correct the URL of --mirror, or the proxy's"
+            f"{url} cannot be asked for: {shorten_words(str(error))}", "correct the URL of --mirror, or the proxy's"
         ) from None
     except requests.exceptions.Timeout:
         raise _TransientError(f"no answer for {timeout:g} s") from None
     except requests.exceptions.RequestException as error:
         raise _TransientError(_find_cause(error)) from None
     return None
-
-
-def _request(session: requests.Session, url: str, headers: dict[str, str], timeout: float) -> requests.Response:
-    """Return the open response to a request, after redirects, of which no body is read."""
-    for _ in range(MAX_REDIRECTS + 1):
-        response = session.get(url, headers=headers, stream=True, timeout=timeout)
-        location = response.headers.get("Location")
-        if location is None or not HTTPStatus.MULTIPLE_CHOICES <= response.status_code < HTTPStatus.BAD_REQUEST:
-            return response
-        response.close()
-        # http.client reads headers as Latin-1; a Location in UTF-8 is common.
-        url = urljoin(url, location.encode("latin-1", "replace").decode("utf-8", "replace"))
-        if not url.startswith(("http://", "https://")):
-            raise NcatoolError(
-                f"{_name(response)}: the server redirects to {_shorten(url)}, which is no HTTP address", _HINT_MIRROR
-            )
-    raise NcatoolError(f"{_name(response)}: the server redirects more than {MAX_REDIRECTS} times", _HINT_MIRROR)
-
-
-def _shorten(text: str, length: int = _MAX_SHOWN) -> str:
-    """Return a server's words for a message: in one line, and no longer than a message should be."""
-    line = " ".join(text.split())
-    return line if len(line) <= length else f"{line[:length]}..."
-
-
-def _name(response: requests.Response) -> str:
-    """Return the URL of a response, which a server chooses where it redirects."""
-    return _shorten(response.url, _MAX_URL_SHOWN)
 
 
 def _format_megabytes(size: int) -> str:
@@ -171,18 +130,18 @@ def _find_cause(error: Exception) -> str:
     """Return the innermost cause of a failed request as text, without the names of the libraries around it."""
     cause = getattr(error.args[0], "reason", error.args[0]) if error.args else error
     text = re.sub(r"^<?[\w.]+(\(.*?\)|object at \w+)?>?: |\[Errno -?\d+\] ", "", str(cause))
-    return f"the connection failed ({_shorten(text) or type(error).__name__})"
+    return f"the connection failed ({shorten_words(text) or type(error).__name__})"
 
 
 def _check_status(response: requests.Response) -> None:
     code, retry_after = response.status_code, response.headers.get("Retry-After", "")
-    message = f"the server answered {code} {_shorten(response.reason or '')}".rstrip()
+    message = f"the server answered {code} {shorten_words(response.reason or '')}".rstrip()
     if code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         delay = min(float(retry_after), MAX_RETRY_DELAY) if retry_after.isdecimal() else 0.0
         raise _TransientError(message, delay)
     if code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
         raise NcatoolError(
-            f"{_name(response)}: {message}",
+            f"{name_response(response)}: {message}",
             "check the URL in a browser, or give --mirror URL of a place that has the file",
         )
 
@@ -196,7 +155,7 @@ def _check_complete(response: requests.Response, part: Path) -> None:
     total = response.headers.get("Content-Range", "").rpartition("/")[2]
     if total and total != str(get_size(part)):
         part.unlink()
-        raise _TransientError(f"what is here is longer than the server's {_shorten(total)} bytes: starting over")
+        raise _TransientError(f"what is here is longer than the server's {shorten_words(total)} bytes: starting over")
 
 
 def _parse_size(text: str) -> int | None:
@@ -210,7 +169,7 @@ def _find_total(response: requests.Response, offset: int) -> int | None:
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.lower() not in ("identity", ""):
         raise NcatoolError(
-            f"{_name(response)}: the server sends the file compressed ({_shorten(encoding)})", _HINT_MIRROR
+            f"{name_response(response)}: the server sends the file compressed ({shorten_words(encoding)})", MIRROR_HINT
         )
     if "Transfer-Encoding" in response.headers:  # which makes a Content-Length void
         return None
@@ -226,9 +185,9 @@ def _find_offset(response: requests.Response, offset: int) -> int:
     match = re.match(r"bytes ([0-9]{1,18})-", content_range)
     if match is None or int(match[1]) > offset:
         raise NcatoolError(
-            f"{_name(response)}: asked for the bytes from {offset} on, the server sends "
-            f"{_shorten(content_range) or 'a part without a Content-Range'}",
-            _HINT_MIRROR,
+            f"{name_response(response)}: asked for the bytes from {offset} on, the server sends "
+            f"{shorten_words(content_range) or 'a part without a Content-Range'}",
+            MIRROR_HINT,
         )
     return int(match[1])
 
@@ -280,7 +239,7 @@ def _write_chunks(
         raise NcatoolError(
             f"the server sends more than the {_format_megabytes(max_bytes)} that the file can have at most; "
             "the download is deleted",
-            _HINT_MIRROR,
+            MIRROR_HINT,
         ) from None
     except OSError as error:
         raise describe_write_error(part, error) from None

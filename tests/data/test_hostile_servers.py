@@ -117,6 +117,26 @@ def test_a_head_that_never_ends(pieces):
         fetch_from(url)
 
 
+def drip(content):
+    for byte in content:
+        time.sleep(0.05)
+        yield bytes([byte])
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        (b"HTTP/1.1 200 OK\r\nX-A: ", drip(b"a" * 10_000)),
+        (endless(b"HTTP/1.1 100 Continue\r\n\r\n"),),
+        (CHUNKED, b"5\r\nhello\r\n", endless(b"1" * 1000)),
+    ],
+    ids=["header byte by byte", "continue", "size of a chunk"],
+)
+def test_what_never_comes_to_the_point_is_left(pieces):
+    with serve_bytes(*pieces) as (url, _):
+        fetch_from(url, "--timeout", 1)
+
+
 def test_the_body_of_a_redirect_is_not_read():
     sent = []
 
