@@ -149,6 +149,14 @@ SMALL = [
 """The same as flags."""
 
 
+def replace_flags(words, **values):
+    """Return the words of a command with other values of some flags: none may be given twice."""
+    flags = {f"--{name.replace('_', '-')}": value for name, value in values.items()}
+    kept = [word for before, word in zip(["", *words], words, strict=False) if not {before, word} & set(flags)]
+    return [*kept, *(word for pair in flags.items() for word in pair)]
+
+
+
 class Result(NamedTuple):
     """What a command left: as `subprocess.CompletedProcess` has it."""
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import SMALL, ncatool, run_in_process
+from tests.conftest import SMALL, ncatool, replace_flags, run_in_process
 
 
 def test_train_and_render_and_resume(tmp_path):
@@ -199,7 +199,7 @@ def wait_for(process, condition):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_tells_how_to_go_on(number, code):
-    long = [*SMALL, "--iterations", "100000", "--checkpoint-every", "5"]
+    long = replace_flags(SMALL, iterations="100000", checkpoint_every="5")
     command = [sys.executable, "-m", "ncatool", "train", *long]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     wait_for(process, Path("model.csv").exists)
@@ -242,13 +242,13 @@ def on_a_terminal(*arguments, **environment):
 
 
 def test_progress_on_a_terminal():
-    drawn = on_a_terminal("train", *SMALL, "--iterations", "40")
+    drawn = on_a_terminal("train", *replace_flags(SMALL, iterations="40"))
     for part in ("loss", "PSNR", "40/40", "iterations/s"):
         assert part in drawn
 
 
 def test_preview_draws_half_blocks():
-    drawn = on_a_terminal("train", *SMALL, "--preview", "--iterations", "40", COLORTERM="truecolor")
+    drawn = on_a_terminal("train", *replace_flags(SMALL, iterations="40"), "--preview", COLORTERM="truecolor")
     assert "▀" in drawn
     assert "\x1b[38;2;" in drawn, "in true colour"
 

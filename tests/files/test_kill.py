@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from ncatool.files import lock
-from tests.conftest import SMALL, run_in_process
+from tests.conftest import SMALL, replace_flags, run_in_process
 from tests.files import faults
 from tests.fork_server import ForkServer
 
@@ -46,7 +46,7 @@ def find_leftovers(folder):
 
 
 # Long enough for seven stops; half of the time goes into checkpoints, so that half of the stops hit one.
-LONG = [*TRAIN, "--pool-size", 512, "--iterations", 200, "--checkpoint-every", 3]
+LONG = replace_flags(TRAIN, pool_size=512, iterations=200, checkpoint_every=3)
 
 
 def get_version(path):
@@ -92,7 +92,7 @@ def test_stopped_at_random_moments(server, tmp_path, tmp_path_factory):
 
 
 # Three saves: before the first iteration, after the second, at the end.
-SHORT = [*TRAIN, "--iterations", 3, "--checkpoint-every", 2]
+SHORT = replace_flags(TRAIN, iterations=3, checkpoint_every=2)
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +169,7 @@ def test_killed_before_it_could_begin(server):
 
 def test_one_writer_a_run(server, tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "LOCK_TIMEOUT", 0.1)
-    child = server.start(*LONG, "--iterations", 10**6)
+    child = server.start(*replace_flags(LONG, iterations=10**6))
     wait_for_write(Path("m.safetensors"), child)
     for arguments in (["resume", "m.safetensors"], [*LONG, "--force"]):
         done = run_in_process(*arguments)
