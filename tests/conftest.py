@@ -156,7 +156,6 @@ def replace_flags(words, **values):
     return [*kept, *(word for pair in flags.items() for word in pair)]
 
 
-
 class Result(NamedTuple):
     """What a command left: as `subprocess.CompletedProcess` has it."""
 

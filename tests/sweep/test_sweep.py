@@ -115,7 +115,18 @@ def test_the_same_command_again_does_only_what_is_missing(undisturbed):
 def test_a_changed_plan_says_what_it_makes_stale():
     assert run_in_process("sweep", *BASE, *IN_PROCESS, "--target", "phantom", "--filter", "sobel,mean").returncode == 0
     before = weights()
-    other = ["sweep", *BASE, "--no-compare", "--vectorise", "--iterations", 5, "--target", "phantom", "--filter", "sobel,scharr"]
+    other = [
+        "sweep",
+        *BASE,
+        "--no-compare",
+        "--vectorise",
+        "--iterations",
+        5,
+        "--target",
+        "phantom",
+        "--filter",
+        "sobel,scharr",
+    ]
     done = run_in_process(*other)
     assert done.returncode == 2
     assert "no longer planned, and left alone: mean" in done.stderr
