@@ -51,7 +51,7 @@ SHORT_COMMANDS = {
     "--version": ("--version", ()),
     "(nothing)": ("", ()),
     "a wrong value": ("train --size 0", ()),
-    "completion": ("--show-completion bash", ()),
+    "completion": ("_NCATOOL_COMPLETE=source_bash", ()),
 }  # fmt: skip
 """What needs no torch."""
 
@@ -82,13 +82,15 @@ class StreamServer:
         self._process.stdout.close()
 
     def run(self, arguments, encoding, state, cwd):
-        """Run a command, given as one line, to its end."""
+        """Run a command, given as one line, to its end; words such as NAME=value go into its environment."""
+        words = arguments.split()
+        variables = dict(word.split("=") for word in words if word.startswith("_"))
         job = {
-            "arguments": arguments.split(),
+            "arguments": [word for word in words if not word.startswith("_")],
             "encoding": encoding,
             "state": state,
             "cwd": str(cwd),
-            "env": {**os.environ},
+            "env": {**os.environ, **variables},
         }
         self._process.stdin.write(json.dumps(job) + "\n")
         self._process.stdin.flush()
