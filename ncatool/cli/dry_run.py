@@ -9,6 +9,7 @@ from typing import Any
 
 from ncatool.cli import terminal
 from ncatool.errors import NcatoolError
+from ncatool.sweep.choose import choose_threads
 from ncatool.sweep.dispatch import Failure, Workers, run_jobs
 from ncatool.sweep.folder import RunState, SweepFolder
 from ncatool.sweep.item import SweepItem
@@ -19,13 +20,13 @@ CostKey = tuple[Any, ...]
 """`SweepItem.cost_key`: the same for runs whose iterations take equally long."""
 
 
-def print_dry_run(items: Sequence[SweepItem], folder: SweepFolder, workers: Workers, threads: int) -> None:
+def print_dry_run(items: Sequence[SweepItem], folder: SweepFolder, workers: Workers) -> None:
     """Print the runs and the time that they would take, from a short timing of each kind of run.
 
     Raises NcatoolError where a timing fails.
     """
     pending = [item for item in items if item.is_pending]
-    slots = max(1, min(workers.count_slots(), len(pending)))
+    slots, threads = max(1, min(workers.count_slots(), len(pending))), choose_threads(workers, len(pending))
     costs = _measure_costs(pending, folder, workers, threads, slots)
     seconds = {item.name: item.remaining_iterations * costs[item.cost_key] for item in pending}
     total = max([sum(seconds.values()) / slots, *seconds.values()]) if seconds else 0.0

@@ -130,29 +130,33 @@ def _time_runs(planned: Sequence[PlannedRun], folder: SweepFolder, request: Swee
     if request.vectorise:
         terminal.print_note("--dry-run times runs in processes of their own, not with --vectorise")
     in_processes = dataclasses.replace(request, vectorise=False)
-    with _open_workers(items, secrets.token_hex(8), in_processes) as (workers, threads):
-        print_dry_run(items, folder, workers, threads)
+    pending = [item for item in items if item.is_pending]
+    with _open_workers(pending, secrets.token_hex(8), in_processes) as workers:
+        print_dry_run(items, folder, workers)
 
 
 def _train_runs(planned: Sequence[PlannedRun], folder: SweepFolder, request: SweepRequest) -> ExitCode:
+    from ncatool.cli.sweep_measures import is_measured
     from ncatool.cli.sweep_progress import train_with_progress
-    from ncatool.cli.sweep_summary import summarise
+    from ncatool.cli.sweep_summary import Summary
     from ncatool.engine.compiled import configure_process
     from ncatool.sweep.local import count_processors
 
     items = _prepare_items(planned, folder, request)
     folder.check_inputs(planned, request.plan)
-    with _write_token(folder) as token, _open_workers(items, token, request) as (workers, threads):
+    on_cluster = request.scheduler is not None
+    work = [
+        item for item in items if item.is_pending or (request.compare and not is_measured(item, folder, on_cluster))
+    ]
+    with _write_token(folder) as token, _open_workers(work, token, request) as workers:
         folder.write_plan([item.plan for item in items])
-        failed, number = train_with_progress(items, folder, token, workers, threads)
-    if number is not None:
-        left = sum(item.is_pending and not _is_finished(item, folder) for item in items)
-        terminal.print_note(
-            f"stopped, everything saved; {left} of {len(items)} runs are left: the same command goes on"
-        )
-        return ExitCode(128 + number)
-    configure_process(count_processors())
-    return summarise(items, failed, folder, request.compare)
+        failed, number = train_with_progress(items, folder, token, workers)
+        if number is None:
+            configure_process(count_processors())
+            return Summary(items, failed, folder).complete(request.compare, workers, token, on_cluster)
+    left = sum(item.is_pending and not _is_finished(item, folder) for item in items)
+    terminal.print_note(f"stopped, everything saved; {left} of {len(items)} runs are left: the same command goes on")
+    return ExitCode(128 + number)
 
 
 def _prepare_items(planned: Sequence[PlannedRun], folder: SweepFolder, request: SweepRequest) -> list[SweepItem]:
@@ -215,9 +219,7 @@ def _write_token(folder: SweepFolder) -> Iterator[str]:
         path.unlink(missing_ok=True)
 
 
-def _open_workers(
-    items: Sequence[SweepItem], token: str, request: SweepRequest
-) -> AbstractContextManager[tuple[Workers, int]]:
+def _open_workers(items: Sequence[SweepItem], token: str, request: SweepRequest) -> AbstractContextManager[Workers]:
     from ncatool.sweep.choose import open_workers
 
     return open_workers(

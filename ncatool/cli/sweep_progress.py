@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ncatool.cli import terminal
 from ncatool.nca.loss import compute_psnr
+from ncatool.sweep.choose import choose_threads
 from ncatool.sweep.cluster import ClusterWorkers
 from ncatool.sweep.dispatch import Failure, Workers, run_jobs
 from ncatool.sweep.folder import SweepFolder
@@ -83,14 +84,14 @@ class SweepProgress:
 
 
 def train_with_progress(
-    items: Sequence[SweepItem], folder: SweepFolder, token: str, workers: Workers, threads: int
+    items: Sequence[SweepItem], folder: SweepFolder, token: str, workers: Workers
 ) -> tuple[dict[str, Failure], int | None]:
     """Train the runs that are not finished; return those given up by name, and the signal that stopped the others.
 
     The signal is None where every run is finished or given up.
     """
     progress, given_up = SweepProgress(items), dict[str, Failure]()
-    jobs = _make_jobs(items, folder, token, workers, threads)
+    jobs = _make_jobs(items, folder, token, workers)
     with catch_signals() as stopped, terminal.show_progress(progress.total, "iterations", progress.draw_table) as show:
         for event in run_jobs(jobs, workers, lambda: stopped() is not None):
             if isinstance(event, Progress):
@@ -101,7 +102,7 @@ def train_with_progress(
             else:
                 progress.end(event.name, False)
                 if stopped() is None:
-                    _print_failure(event)
+                    print_failure(event)
                 if event.final:
                     given_up[event.name] = event
             show(progress.done, progress.format_count())
@@ -109,10 +110,9 @@ def train_with_progress(
         return given_up, None if is_complete else stopped()
 
 
-def _make_jobs(
-    items: Sequence[SweepItem], folder: SweepFolder, token: str, workers: Workers, threads: int
-) -> list[Job]:
+def _make_jobs(items: Sequence[SweepItem], folder: SweepFolder, token: str, workers: Workers) -> list[Job]:
     pending = [item for item in items if item.is_pending]
+    threads = choose_threads(workers, len(pending))
     jobs = [item.make_job(folder, token, item.config.train.threads or threads) for item in pending]
     if isinstance(workers, ClusterWorkers) and not workers.can_read(locate_token(folder.path.resolve(), token)):
         return [dataclasses.replace(job, files=_read_checkpoint(folder, job.name)) for job in jobs]
@@ -125,7 +125,8 @@ def _read_checkpoint(folder: SweepFolder, name: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes()} if path.exists() else {}
 
 
-def _print_failure(failure: Failure) -> None:
+def print_failure(failure: Failure) -> None:
+    """Print that an attempt has failed."""
     what = terminal.clean_line(failure.what, 300)
     count = f"failure {failure.failures}" if failure.failures else "not counted as a failure of the run"
     terminal.print_note(f"{failure.name}: {what} ({'given up' if failure.final else f'{count}; it is tried again'})")

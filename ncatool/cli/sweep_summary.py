@@ -2,51 +2,102 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ncatool.cli import terminal
-from ncatool.cli.compare import measure_models, print_evaluations, write_report
+from ncatool.cli.compare import print_evaluations, write_report
+from ncatool.cli.sweep_measures import PROTOCOL, Comparison, load_comparison, measure_with_progress
 from ncatool.config.names import Metric
-from ncatool.engine.device import resolve_device
 from ncatool.errors import ExitCode
 from ncatool.evaluation import table
 from ncatool.evaluation.models import Evaluation
-from ncatool.evaluation.protocol import Protocol
 from ncatool.files.atomic import write_bytes
 from ncatool.files.text import format_csv
 from ncatool.files.toml import read_toml
-from ncatool.sweep.dispatch import Failure
+from ncatool.sweep.dispatch import Failure, Workers
 from ncatool.sweep.folder import SweepFolder
 from ncatool.sweep.item import SweepItem
 from ncatool.sweep.plan import to_json
+from ncatool.training.signals import catch_signals
 
 RESULTS = ("iterations", "loss", "mse", "mse_at_96", "mse_at_500", "psnr_at_500", "seconds")
 """Columns of the summary from a run's `[result]`."""
 PRINTED_COLUMNS = ("run", "state", "iterations", "mse_at_96", "mse_at_500", "seconds")
 """Columns of the printed table, where the models are not compared."""
 
+WRITE_INTERVAL = 3.0
+"""Seconds between two versions of the summary while models are measured."""
+
 Row = dict[str, Any]
 
 
-def summarise(
-    items: Sequence[SweepItem], failed: Mapping[str, Failure], folder: SweepFolder, compare: bool
-) -> ExitCode:
-    """Compare the finished models, write summary and report, print both, and return the exit code."""
-    finished = [item for item in items if item.name not in failed]
-    rows = [_make_row(item, failed.get(item.name), folder) for item in items]
-    evaluations = _compare_models(finished, rows, folder) if compare and finished else []
-    write_bytes(folder.summary, _format_csv(rows))
-    written = [str(folder.summary), *([str(folder.report)] if evaluations else [])]
-    if terminal.settings.as_json:
-        models = {"models": [table.to_json(evaluation) for evaluation in evaluations]} if evaluations else {}
-        counts = {"finished": len(finished), "failed": len(failed)}
-        terminal.print_result({"wrote": written, **counts, "runs": rows, **models})
-    else:
-        _print_table(rows, evaluations)
-        terminal.print_note(f"wrote {' and '.join(written)}")
-    _print_failures(failed, len(items))
-    return ExitCode.FAILED if failed else ExitCode.DONE
+class Summary:
+    """The rows of a sweep's summary, and the files that are made from them."""
+
+    def __init__(self, items: Sequence[SweepItem], failed: Mapping[str, Failure], folder: SweepFolder) -> None:
+        self._items, self._failed, self._folder = items, failed, folder
+        self._finished = [item for item in items if item.name not in failed]
+        self._rows = {item.name: _make_row(item, failed.get(item.name), folder) for item in items}
+        self._written = 0.0
+
+    def complete(self, compare: bool, workers: Workers, token: str, on_cluster: bool) -> ExitCode:
+        """Write the summary; with `compare`, measure the models and write the report, too; print what came out.
+
+        The summary is written before the first model is measured and rewritten as their measures come, so that none
+        is lost where this is stopped. Returns the exit code.
+        """
+        self._write()
+        if not compare or not self._finished:
+            return self._finish(None)
+        with catch_signals() as stopped:
+            comparison = load_comparison(self._finished, self._folder, on_cluster)
+            for evaluation in comparison.list_evaluations():
+                self._add_measures(evaluation)
+            place = self._folder, workers, token, on_cluster
+            measure_with_progress(
+                comparison, self._finished, *place, lambda: stopped() is not None, self._receive_measures
+            )
+            self._write()
+            number = None if comparison.is_complete else stopped()
+        return self._finish(comparison) if number is None else self._print_stopped(comparison, number)
+
+    def _add_measures(self, evaluation: Evaluation) -> None:
+        row = self._rows[evaluation.candidate.path.stem]
+        row.update(_select_measures(row, table.flatten_evaluation(evaluation)))
+
+    def _receive_measures(self, evaluation: Evaluation) -> None:
+        self._add_measures(evaluation)
+        if time.monotonic() - self._written >= WRITE_INTERVAL:
+            self._write()
+
+    def _write(self) -> None:
+        write_bytes(self._folder.summary, _format_csv(list(self._rows.values())))
+        self._written = time.monotonic()
+
+    def _print_stopped(self, comparison: Comparison, number: int) -> ExitCode:
+        terminal.print_note(
+            f"stopped with {len(comparison.measures)} of {len(comparison.candidates)} models measured; "
+            f"{self._folder.summary} has what there is: the same command goes on"
+        )
+        return ExitCode(128 + number)
+
+    def _finish(self, comparison: Comparison | None) -> ExitCode:
+        evaluations = comparison.list_evaluations() if comparison else []
+        written, rows = [str(self._folder.summary)], list(self._rows.values())
+        if comparison and evaluations:
+            write_report(self._folder.report, evaluations, Metric.MSE, PROTOCOL, comparison.unreadable)
+            written.append(str(self._folder.report))
+        if terminal.settings.as_json:
+            models = {"models": [table.to_json(evaluation) for evaluation in evaluations]} if evaluations else {}
+            counts = {"finished": len(self._finished), "failed": len(self._failed)}
+            terminal.print_result({"wrote": written, **counts, "runs": rows, **models})
+        else:
+            _print_table(rows, evaluations)
+            terminal.print_note(f"wrote {' and '.join(written)}")
+        _print_failures(self._failed, len(self._items))
+        return ExitCode.FAILED if self._failed or (comparison and comparison.failed) else ExitCode.DONE
 
 
 def _make_row(item: SweepItem, failure: Failure | None, folder: SweepFolder) -> Row:
@@ -60,18 +111,6 @@ def _make_row(item: SweepItem, failure: Failure | None, folder: SweepFolder) -> 
         **to_json(item.plan.varied),
         **{name: result.get(name) for name in RESULTS if name not in item.plan.varied},
     }
-
-
-def _compare_models(finished: Sequence[SweepItem], rows: Sequence[Row], folder: SweepFolder) -> list[Evaluation]:
-    """Measure the finished models, add the measures to their rows, and write the report."""
-    paths = [folder.get_run_files(item.name).model for item in finished]
-    device = resolve_device(finished[0].config.train.device)
-    evaluations, unreadable = measure_models(paths, Protocol(), device)
-    measures = {evaluation.candidate.path.stem: table.flatten_evaluation(evaluation) for evaluation in evaluations}
-    for row in rows:
-        row.update(_select_measures(row, measures.get(row["run"], {})))
-    write_report(folder.report, evaluations, Metric.MSE, Protocol(), unreadable)
-    return evaluations
 
 
 def _select_measures(row: Row, measures: Mapping[str, Any]) -> Row:

@@ -56,10 +56,12 @@ class Measures:
     """All rollouts step by step."""
 
 
-def measure_model(model: ModelData, protocol: Protocol, on_step: StepCallback = lambda: None) -> Measures:
+def measure_model(
+    model: ModelData, protocol: Protocol, on_step: StepCallback = lambda: None, check: StepCallback = lambda: None
+) -> Measures:
     """Measure a model over independent rollouts, as many at once as memory allows.
 
-    `on_step` is called `protocol.total_steps` times.
+    `on_step` is called `protocol.total_steps` times, `check` after every other step; it may raise to end this.
     """
     height, width = model.target.shape
     batch_size = max(1, _MAX_STATE_VALUES // (height * width * model.config.channels))
@@ -67,9 +69,11 @@ def measure_model(model: ModelData, protocol: Protocol, on_step: StepCallback = 
     for start in range(0, protocol.rollouts, batch_size):
         count = min(batch_size, protocol.rollouts - start)
         # Only the first batch reports progress, so that the number of calls does not depend on the batch size.
-        batches.append(_measure_batch(model, protocol, start, count, on_step if start == 0 else lambda: None))
+        batches.append(_measure_batch(model, protocol, start, count, on_step if start == 0 else check))
     trajectory = _concatenate([trajectory for trajectory, _ in batches])
-    return _summarise(trajectory, {shape: _concatenate([damage[shape] for _, damage in batches]) for shape in Damage})
+    return summarise_rollouts(
+        trajectory, {shape: _concatenate([damage[shape] for _, damage in batches]) for shape in Damage}
+    )
 
 
 def _measure_batch(
@@ -86,7 +90,8 @@ def _concatenate(batches: Sequence[T]) -> T:
     return dataclasses.replace(batches[0], **joined)
 
 
-def _summarise(trajectory: Trajectory, damage: dict[Damage, DamageResult]) -> Measures:
+def summarise_rollouts(trajectory: Trajectory, damage: dict[Damage, DamageResult]) -> Measures:
+    """Return the measures of rollouts from the seed, and of those after damage of each shape."""
     late = trajectory.mse[:, PERSISTENCE_STEP:]
     return Measures(
         growth=compute_quartiles(trajectory.mse[:, GROWTH_STEP]),

@@ -151,5 +151,9 @@ def load_candidates(paths: Sequence[Path], device: torch.device) -> tuple[list[C
 
 def evaluate(candidate: Candidate, protocol: Protocol, on_step: StepCallback = lambda: None) -> Evaluation:
     """Measure a candidate; `on_step` is called `protocol.total_steps` times."""
-    measures = measure_model(candidate.model, protocol, on_step)
+    return name_measures(candidate, measure_model(candidate.model, protocol, on_step))
+
+
+def name_measures(candidate: Candidate, measures: Measures) -> Evaluation:
+    """Return a candidate with its measures by their names."""
     return Evaluation(candidate, {name: measure(measures) for name, measure in MEASURES.items()}, measures)

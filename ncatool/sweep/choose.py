@@ -9,6 +9,7 @@ from ncatool.engine.choose import explain_slowness
 from ncatool.engine.device import resolve_device
 from ncatool.sweep.cluster import ClusterWorkers
 from ncatool.sweep.dispatch import Workers
+from ncatool.sweep.in_process import InProcessWorkers
 from ncatool.sweep.item import SweepItem
 from ncatool.sweep.local import LocalWorkers, count_processors, read_free_memory
 from ncatool.sweep.vectorised import MAX_RUNS, VectorisedWorkers
@@ -24,28 +25,47 @@ def open_workers(
     vectorise: bool,
     scheduler: str | None,
     note: Callable[[str], object],
-) -> Iterator[tuple[Workers, int]]:
-    """Yield the workers for these runs, and the threads of each run; close the workers at the end.
+) -> Iterator[Workers]:
+    """Yield the workers for runs of which something is left to do; close them at the end.
 
     Where `jobs` is 0, the number of runs at a time is chosen. `note` is called with lines for the user.
     Raises NcatoolError where the scheduler does not answer.
     """
-    pending = [item for item in items if item.is_pending]
     workers: Workers
-    if scheduler is not None and pending:
-        workers, threads = ClusterWorkers(scheduler, token, note), 1
-    elif vectorise and pending:
-        threads = max(item.config.train.threads for item in pending) or count_processors()
-        workers = VectorisedWorkers(jobs or min(len(pending), MAX_RUNS), threads)
+    if scheduler is not None and items:
+        workers = ClusterWorkers(scheduler, token, note)
+    elif vectorise and items:
+        pending = [item for item in items if item.is_pending]
+        threads = max(item.config.train.threads for item in items) or count_processors()
+        workers = VectorisedWorkers(jobs or min(max(1, len(pending)), MAX_RUNS), threads)
         for reason in filter(None, dict.fromkeys(map(_explain_turns, pending))):
             note(reason)
     else:
-        jobs = jobs or choose_jobs(pending)
-        workers, threads = LocalWorkers(jobs), max(1, count_processors() // jobs)
+        workers = LocalWorkers(jobs or choose_jobs(items))
     try:
-        yield workers, threads
+        yield workers
     finally:
         workers.close()
+
+
+@contextmanager
+def open_measuring_workers(workers: Workers) -> Iterator[Workers]:
+    """Yield the workers that measure the models that these have trained."""
+    if not isinstance(workers, VectorisedWorkers):
+        yield workers
+        return
+    measuring = InProcessWorkers()
+    try:
+        yield measuring
+    finally:
+        measuring.close()
+
+
+def choose_threads(workers: Workers, count: int) -> int:
+    """Return the threads of each of so many jobs, where its settings name none."""
+    if isinstance(workers, ClusterWorkers):
+        return 1
+    return max(1, count_processors() // max(1, min(workers.count_slots(), count)))
 
 
 def choose_jobs(items: Sequence[SweepItem]) -> int:

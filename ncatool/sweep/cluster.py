@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.sweep import job as jobs
-from ncatool.sweep.job import Job, Message, Progress, WorkerLost
+from ncatool.sweep.job import Message, Progress, Task, WorkerLost
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -45,7 +45,7 @@ def _describe_versions() -> str:
     return f"ncatool {version('ncatool')}, torch {version('torch')}"
 
 
-def _run_job(job: Job) -> jobs.Outcome:
+def _run_job(job: Task) -> jobs.Outcome:
     """Run a job in a worker, until the sweep stops, the worker closes, or the job is cancelled."""
     from distributed import Status, get_worker
 
@@ -58,7 +58,7 @@ def _run_job(job: Job) -> jobs.Outcome:
     def report(progress: Progress) -> None:
         worker.log_event(job.token, (progress.name, progress.iteration, progress.loss, progress.mse))
 
-    return jobs.run_job(job, stopped, report)
+    return job.run(stopped, report)
 
 
 class ClusterWorkers:
@@ -164,7 +164,7 @@ class ClusterWorkers:
         self._check_workers()
         return True
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Task) -> None:
         """Send a job to the scheduler."""
         self._keys[job.name] = job.key
         self._submissions += 1

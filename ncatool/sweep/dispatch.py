@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from ncatool.sweep.job import Ending, Job, Message, Outcome, Progress, WorkerLost
+from ncatool.sweep.job import Ending, Message, Outcome, Progress, Task, WorkerLost
 
 MAX_FAILURES = 3
 """Failures of a run after which it is not tried again."""
@@ -25,7 +25,7 @@ class Workers(Protocol):
     def count_free(self) -> int:
         """Return how many more jobs may be submitted now."""
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Task) -> None:
         """Start a job, or queue it."""
 
     def receive(self, timeout: float) -> Iterable[Message]:
@@ -57,12 +57,12 @@ class Failure:
 Event = Progress | Outcome | Failure
 
 
-def run_jobs(jobs: Sequence[Job], workers: Workers, stopped: Callable[[], bool]) -> Iterator[Event]:
+def run_jobs(jobs: Sequence[Task], workers: Workers, stopped: Callable[[], bool]) -> Iterator[Event]:
     """Run all jobs, and yield their events; a job that fails is tried again after the others, up to a limit.
 
     Once `stopped` returns true, no job starts, and those that run save everything and end.
     """
-    waiting, running, failures = deque(jobs), dict[str, Job](), dict[str, int]()
+    waiting, running, failures = deque(jobs), dict[str, Task](), dict[str, int]()
     stopping = False
     while waiting or running:
         if stopped() and not stopping:

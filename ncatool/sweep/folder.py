@@ -18,7 +18,7 @@ from ncatool.files.lock import hold_lock
 from ncatool.files.toml import read_toml, write_toml
 from ncatool.nca.model_file import load_model
 from ncatool.sweep import plan as plans
-from ncatool.sweep.job import RunIdentity, is_same_start, is_same_target, read_progress
+from ncatool.sweep.identity import RunIdentity, is_same_start, is_same_target, read_progress
 from ncatool.sweep.plan import PlannedRun
 from ncatool.training.checkpoint_schema import read_origin
 from ncatool.training.run_files import RunFiles, list_inputs

@@ -15,7 +15,8 @@ from ncatool.data.target import Target
 from ncatool.errors import UsageError
 from ncatool.nca.model_file import ModelData, hash_weights, load_model, weights_to_tensors
 from ncatool.sweep.folder import RunState, RunStatus, SweepFolder
-from ncatool.sweep.job import Job, RunIdentity
+from ncatool.sweep.identity import RunIdentity
+from ncatool.sweep.job import Job
 from ncatool.sweep.plan import PlannedRun
 from ncatool.training.memory import estimate_memory
 

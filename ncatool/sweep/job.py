@@ -7,11 +7,11 @@ import hashlib
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import platformdirs
 import torch
@@ -21,10 +21,10 @@ from ncatool.config.schema import RunConfig
 from ncatool.data.target import Target
 from ncatool.engine import compiled
 from ncatool.errors import NcatoolError
+from ncatool.evaluation.measures import Measures
 from ncatool.nca.model_file import hash_weights, tensors_to_weights
 from ncatool.nca.weights import Weights
-from ncatool.training.checkpoint import read_checkpoint_tables
-from ncatool.training.checkpoint_schema import read_facts
+from ncatool.sweep.identity import RunIdentity, read_progress
 from ncatool.training.run import Run
 from ncatool.training.run_files import RunFiles
 from ncatool.training.trainer import Trainer
@@ -41,6 +41,26 @@ class Ending(StrEnum):
     FINISHED = "finished"
     STOPPED = "stopped"
     FAILED = "failed"
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What workers do: train or time a run (`Job`), or measure a model (`MeasureJob`)."""
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+
+    @property
+    def token(self) -> str:
+        """Names the sweep."""
+
+    @property
+    def key(self) -> str:
+        """A hash that is the same for the same task."""
+
+    def run(self, stopped: Callable[[], bool], report_progress: ProgressCallback) -> Outcome:
+        """Do it to the end or until `stopped`, and return the result; errors are returned as well, not raised."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +97,10 @@ class Job:
             digest.update(array.tobytes())
         return digest.hexdigest()[:32]
 
+    def run(self, stopped: Callable[[], bool], report_progress: ProgressCallback) -> Outcome:
+        """Train or time the run; see `run_job`."""
+        return run_job(self, stopped, report_progress)
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -100,6 +124,8 @@ class Outcome:
     """The run's files by name, where the worker does not see the folder."""
     seconds: float = 0.0
     """Time of an iteration, of a job that measured only this."""
+    measures: Measures | None = None
+    """Of a job that measured a model."""
 
 
 @dataclass(frozen=True)
@@ -119,51 +145,6 @@ ProgressCallback = Callable[[Progress], object]
 def locate_token(folder: Path, token: str) -> Path:
     """Return the file by which a worker knows that it sees the sweep's folder."""
     return folder / f".sweep-{token}"
-
-
-@dataclass(frozen=True)
-class RunIdentity:
-    """What decides the result of a run."""
-
-    config: RunConfig
-    picture: Mapping[str, Any]
-    """The `[target]` table."""
-    start: str = ""
-    """SHA-256 of the weights that it starts from; empty for new ones, and in files of earlier versions."""
-
-    def is_same(self, other: RunIdentity) -> bool:
-        """Return whether both runs train the same way to the same target, from the same weights as far as known."""
-        return (
-            is_same_training(self.config, other.config)
-            and is_same_target(self.picture, other.picture)
-            and is_same_start(self.start, other.start)
-        )
-
-
-def is_same_training(one: RunConfig, other: RunConfig) -> bool:
-    """Return whether two configurations train the same way, whatever their targets."""
-    own, others = (dataclasses.replace(config.train, threads=0, checkpoint_every=0) for config in (one, other))
-    return one.model == other.model and own == others
-
-
-def is_same_target(record: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two `[target]` tables describe the same pixels on the same grid."""
-    return all(record.get(name) == other.get(name) for name in ("sha256", "padding"))
-
-
-def is_same_start(one: str, other: str) -> bool:
-    """Return whether two hashes of weights may be of the same: files of earlier versions do not have one."""
-    return one == other or not (one and other)
-
-
-def read_progress(checkpoint: Path) -> tuple[int, RunIdentity | None]:
-    """Return a checkpoint's iteration and what run it is of; (0, None) where it cannot be read."""
-    try:
-        facts, picture = read_checkpoint_tables(checkpoint)
-        checked = read_facts(facts, str(checkpoint))
-        return checked.iteration, RunIdentity(checked.config, picture, checked.origin.get("weights_sha256", ""))
-    except NcatoolError:
-        return 0, None
 
 
 def locate_scratch(key: str) -> Path:

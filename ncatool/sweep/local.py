@@ -16,7 +16,7 @@ from multiprocessing.context import SpawnProcess
 from typing import NamedTuple
 
 from ncatool.sweep import job as jobs
-from ncatool.sweep.job import Job, Message, WorkerLost
+from ncatool.sweep.job import Message, Task, WorkerLost
 
 EXIT_TIMEOUT = 3.0
 """Seconds that a process has to end before it is killed."""
@@ -40,7 +40,7 @@ def _serve_jobs(pipe: Connection) -> None:
     with suppress(EOFError, OSError):
         while (job := pipe.recv()) is not None:
             # While a job runs, the only message that can arrive is the request to stop.
-            pipe.send(jobs.run_job(job, pipe.poll, pipe.send))
+            pipe.send(job.run(pipe.poll, pipe.send))
 
 
 @contextmanager
@@ -81,7 +81,7 @@ class LocalWorkers:
         """Return how many more jobs can start now."""
         return self._jobs - len(self._busy)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Task) -> None:
         """Start a job."""
         slot = self._idle.pop() if self._idle else self._start_process()
         self._busy.append(slot._replace(name=job.name))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ncatool.engine import compiled
 from ncatool.errors import NcatoolError
-from ncatool.sweep.job import PROGRESS_INTERVAL, Ending, Job, Message, Outcome, Progress, open_run
+from ncatool.sweep.job import PROGRESS_INTERVAL, Ending, Job, Message, Outcome, Progress, Task, open_run
 from ncatool.training.lockstep import iterate_together
 from ncatool.training.run import CHECKPOINT_SHARE, Run
 from ncatool.training.run_files import RunFiles
@@ -47,8 +47,10 @@ class VectorisedWorkers:
         """Return how many more runs can start now."""
         return self._max_runs - len(self._active) - len(self._waiting)
 
-    def submit(self, job: Job) -> None:
-        """Queue a run, which starts with the next iteration."""
+    def submit(self, job: Task) -> None:
+        """Queue a run, which starts with the next iteration; other jobs are for `InProcessWorkers`."""
+        if not isinstance(job, Job):
+            raise TypeError(f"{type(job).__name__} trains no run")
         self._waiting.append(job)
 
     def receive(self, timeout: float) -> Iterator[Message]:

@@ -1,0 +1,83 @@
+"""The comparison at a sweep's end: taken by the workers, kept model by model, and gone on with after a signal."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from ncatool.cli import sweep_measures, sweep_summary
+from ncatool.evaluation.protocol import Protocol
+from tests.conftest import ncatool, run_in_process
+from tests.sweep.runs import BASE, wait_until
+from tests.sweep.test_sweep import children
+
+SHORT = ["--rollouts", 2, "--steps", 500]
+SHORT_SWEEP = """
+from ncatool.cli import sweep_measures, sweep_summary
+from ncatool.cli.main import main
+from ncatool.evaluation.protocol import Protocol
+sweep_measures.PROTOCOL = sweep_summary.PROTOCOL = Protocol(rollouts=2, steps=500)
+main()
+"""
+"""A sweep whose comparison takes a second a model; jobs carry the protocol to other processes."""
+COMMAND = ["sweep", *BASE, "--iterations", 4, "--target", "phantom", "--seed", "0,1,2,3"]
+
+
+def begin_short(*arguments):
+    command = [sys.executable, "-c", SHORT_SWEEP, *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def read_summary():
+    return {row["run"]: row for row in csv.DictReader(Path("sweep/summary.csv").read_text().splitlines())}
+
+
+def list_kept():
+    return {path.name: path.stat().st_mtime_ns for path in Path("sweep").glob(".*.measures")}
+
+
+def stop_after(process, count, number):
+    """Send a signal once so many models are measured; return the exit code and the lines on stderr."""
+    wait_until(lambda: len(list_kept()) >= count, process)
+    process.send_signal(number)
+    out, errors = process.communicate(timeout=60)
+    assert out == ""
+    return process.returncode, errors.splitlines()
+
+
+def test_a_signal_keeps_the_summary_and_the_same_command_measures_what_is_missing(monkeypatch):
+    """First a process that measures is killed, then the sweep stopped; then the same in one process."""
+    process = begin_short(*COMMAND, "--jobs", 1)
+    wait_until(Path("sweep/summary.csv").exists, process)
+    assert {name: row["state"] for name, row in read_summary().items()} == dict.fromkeys(
+        ("seed0", "seed1", "seed2", "seed3"), "finished"
+    )
+    os.kill(next(children(process.pid)), signal.SIGKILL)
+    code, lines = stop_after(process, 1, signal.SIGINT)
+    assert code == 130, lines
+    assert "seed0: its process was ended by signal 9 (failure 1; it is tried again)" in lines
+    first = list_kept()
+    expected = f"stopped with {len(first)} of 4 models measured; sweep/summary.csv has what there is"
+    assert lines[-1] == f"{expected}: the same command goes on"
+    assert {f".{name}.measures" for name, row in read_summary().items() if row["exploded"]} == first.keys()
+
+    code, lines = stop_after(begin_short(*COMMAND, "--vectorise"), len(first) + 1, signal.SIGTERM)
+    assert code == 143, lines
+    second = list_kept()
+    assert first.items() < second.items()
+
+    for module in (sweep_measures, sweep_summary):
+        monkeypatch.setattr(module, "PROTOCOL", Protocol(rollouts=2, steps=500))
+    out = run_in_process(*COMMAND, "--jobs", 2, "--json").stdout
+    assert second.items() < list_kept().items()
+    assert len(list_kept()) == 4
+    models = json.loads(ncatool("compare", "sweep", *SHORT, "--json", "--csv", "all.csv").stdout)["models"]
+    assert json.loads(out)["models"] == models
+    for row in csv.DictReader(Path("all.csv").read_text().splitlines()):
+        own = read_summary()[row["model"]]
+        assert {name: own[name] for name in row if name in own} == {name: row[name] for name in row if name in own}
+        assert len(set(row) & set(own)) > 20
+    assert not [path for path in Path("sweep").glob(".*") if path.suffix != ".measures"]
