@@ -35,8 +35,9 @@ class Cluster:
         self.processes.append(process)
         return process
 
-    def start_scheduler(self):
-        self.scheduler = self._start("scheduler", "--host", "127.0.0.1", "--port", self.port, "--no-dashboard")
+    def start_scheduler(self, **environment):
+        options = ("--host", "127.0.0.1", "--port", self.port, "--no-dashboard")
+        self.scheduler = self._start("scheduler", *options, **environment)
 
     def start_worker(self, **environment):
         options = ("--nthreads", 1, "--no-nanny", "--no-dashboard", "--death-timeout", 60, "--host", "127.0.0.1")
@@ -58,10 +59,10 @@ class Cluster:
 
 
 @contextmanager
-def start_cluster(folder, workers=2, **environment):
+def start_cluster(folder, workers=2, scheduler=None, **environment):
     cluster = Cluster(folder)
     try:
-        cluster.start_scheduler()
+        cluster.start_scheduler(**(scheduler or {}))
         for _ in range(workers):
             cluster.start_worker(**environment)
         yield cluster

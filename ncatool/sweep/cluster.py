@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.sweep import job as jobs
 from ncatool.sweep.job import Message, Progress, Task, WorkerLost
+from ncatool.sweep.scheduler import describe_briefly, find_scheduler
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-CONNECT_TIMEOUT = 10.0
+CONNECT_TIMEOUT = 6.0
 """Seconds to wait for an answer of the scheduler."""
 RECONNECT_TIMEOUT = 120.0
 """Seconds to wait for a scheduler whose connection was lost."""
@@ -67,7 +68,7 @@ class ClusterWorkers:
     def __init__(self, address: str, token: str, note: Callable[[str], object]) -> None:
         """Connect to the scheduler; `note` is called with lines for the user.
 
-        Raises NcatoolError where no scheduler answers, and UsageError where a worker has other versions.
+        Raises NcatoolError where no scheduler answers, and UsageError where it or a worker has other versions.
         """
         self._address, self._token, self._note = address, token, note
         self._messages: queue.Queue[Message] = queue.Queue()
@@ -83,22 +84,18 @@ class ClusterWorkers:
     def _connect(self) -> Client:
         try:
             from distributed import Client
-            from distributed.comm.addressing import parse_address
-            from distributed.comm.registry import get_backend
         except ModuleNotFoundError:
             raise NcatoolError(NOT_INSTALLED, CLUSTER_INSTALL_HINT) from None
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # `note` says what matters
         warnings.filterwarnings("ignore", "Sending large graph", UserWarning)  # a job may hold a checkpoint
-        options = {"scheduler_file": self._address} if self._address.endswith(".json") else {"address": self._address}
+        # A client that fails at connecting hangs when it is closed, and prints a traceback.
+        address = find_scheduler(self._address, CONNECT_TIMEOUT)
         try:
-            if "address" in options:
-                get_backend(parse_address(self._address)[0])  # a client that fails at this hangs when closed
-            client = Client(**options, timeout=CONNECT_TIMEOUT, set_as_default=False)
+            client = Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
         except (OSError, ValueError, TypeError) as error:
-            reason = next(iter(str(error).splitlines()), "no answer")
             raise NcatoolError(
-                f"no scheduler answers at {self._address} ({reason})",
-                "start one with: dask scheduler; and give its address, as tcp://HOST:8786",
+                f"the scheduler at {self._address} takes no client ({describe_briefly(error)})",
+                "look at what it prints, or start another",
             ) from None
         client.subscribe_topic(self._token, self._receive_progress)
         return client
@@ -171,7 +168,9 @@ class ClusterWorkers:
         try:
             future = self._client.submit(_run_job, job, pure=False, key=f"{job.name}-{self._token}-{self._submissions}")
         except Exception as error:  # a breaking connection raises many kinds
-            self._messages.put(WorkerLost(job.name, f"it could not be sent to the scheduler: {error}", failures=0))
+            reason = f"it could not be sent to the scheduler: {describe_briefly(error)}"
+            # A job that a working connection does not take would never be taken.
+            self._messages.put(WorkerLost(job.name, reason, failures=int(self._client.status == "running")))
             return
         self._futures[job.name] = future
         future.add_done_callback(partial(self._receive_end, job.name))

@@ -11,6 +11,8 @@ from ncatool.sweep.job import Ending, Message, Outcome, Progress, Task, WorkerLo
 
 MAX_FAILURES = 3
 """Failures of a run after which it is not tried again."""
+MAX_LOSSES = 20
+"""Times that a run is sent anew, without having made progress, after losses that are not its failures."""
 POLL_SECONDS = 0.25
 """Seconds between two checks whether to stop."""
 
@@ -62,7 +64,8 @@ def run_jobs(jobs: Sequence[Task], workers: Workers, stopped: Callable[[], bool]
 
     Once `stopped` returns true, no job starts, and those that run save everything and end.
     """
-    waiting, running, failures = deque(jobs), dict[str, Task](), dict[str, int]()
+    waiting, running = deque(jobs), dict[str, Task]()
+    failures, losses = dict[str, int](), dict[str, int]()
     stopping = False
     while waiting or running:
         if stopped() and not stopping:
@@ -75,20 +78,24 @@ def run_jobs(jobs: Sequence[Task], workers: Workers, stopped: Callable[[], bool]
             workers.submit(job)
         for message in workers.receive(POLL_SECONDS):
             if isinstance(message, Progress):
+                losses.pop(message.name, None)
                 yield message
                 continue
             job = running.pop(message.name)
             if isinstance(message, Outcome) and message.ending is not Ending.FAILED:
                 yield message
                 continue
-            failure = _count_failure(message, failures)
+            failure = _count_failure(message, failures, losses)
             yield failure
             if not failure.final and not stopping:
                 waiting.append(job)
 
 
-def _count_failure(message: Outcome | WorkerLost, failures: dict[str, int]) -> Failure:
-    """Add the failure to the count of its run, and return it."""
+def _count_failure(message: Outcome | WorkerLost, failures: dict[str, int], losses: dict[str, int]) -> Failure:
+    """Add the failure to the count of its run, and return it; many losses in a row are failures, too."""
     added, hint = (message.failures, "") if isinstance(message, WorkerLost) else (1, message.hint)
+    if added == 0:
+        losses[message.name] = losses.get(message.name, 0) + 1
+        added = MAX_FAILURES if losses[message.name] > MAX_LOSSES else 0
     failures[message.name] = failures.get(message.name, 0) + added
     return Failure(message.name, message.what, hint, failures[message.name] if added else 0)

@@ -1,5 +1,6 @@
 """Sweeps on a real Dask scheduler with real workers, each a process of its own on the loopback address."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,8 +11,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from ncatool.cli import sweep_measures, sweep_summary
+from ncatool.errors import UsageError
+from ncatool.evaluation.protocol import Protocol
+from ncatool.sweep.scheduler import find_scheduler
 from tests.cluster import ROOT, start_cluster
-from tests.conftest import CACHE, run_in_process
+from tests.conftest import CACHE, ncatool, run_in_process
 from tests.sweep.runs import (
     BASE,
     DISTURBED,
@@ -86,6 +91,47 @@ def test_a_worker_that_would_compute_something_else_is_refused_before_anything_s
     assert what in done.stderr
     assert hint in done.stderr
     assert not Path("sweep").exists()
+
+
+def test_a_job_that_cannot_be_sent_is_given_up(cluster, monkeypatch):
+    from distributed import Client
+
+    def refuse(*arguments, **options):
+        raise TypeError("cannot pickle this")
+
+    monkeypatch.setattr(Client, "submit", refuse)
+    done = run_in_process(
+        "sweep", *BASE, *QUICK, "--target", "phantom", "--seed", "0,1", "--scheduler", cluster.address, "--json"
+    )
+    assert done.returncode == 1
+    assert "seed0: it could not be sent to the scheduler: cannot pickle this (given up)" in done.stderr
+    assert "2 of 2 runs failed" in done.stderr
+    rows = json.loads(done.stdout)["runs"]
+    assert {(row["state"], row["error"]) for row in rows} == {
+        ("failed", "it could not be sent to the scheduler: cannot pickle this")
+    }
+
+
+def test_the_address_of_a_worker_is_not_that_of_a_scheduler(cluster):
+    from distributed import Client
+
+    with Client(cluster.address, set_as_default=False) as client:
+        worker = next(iter(client.scheduler_info(n_workers=-1)["workers"]))
+    with pytest.raises(UsageError, match=f"what answers at {worker} is no scheduler but 'Worker'"):
+        find_scheduler(worker, 30)
+
+
+def test_the_workers_measure_as_compare_does_and_nobody_is_asked_for_what_is_kept(cluster, monkeypatch):
+    for module in (sweep_measures, sweep_summary):
+        monkeypatch.setattr(module, "PROTOCOL", Protocol(rollouts=2, steps=200))
+    command = ["sweep", *BASE, "--iterations", 4, "--target", "phantom", "--filter", "sobel,mean", "--json"]
+    done = run_in_process(*command, "--scheduler", cluster.address)
+    assert done.returncode == 0, done.stderr
+    compared = ncatool("compare", "sweep", "--rollouts", 2, "--steps", 200, "--json")
+    models = json.loads(compared.stdout)["models"]
+    assert json.loads(done.stdout)["models"] == models
+    again = run_in_process(*command, "--scheduler", "tcp://127.0.0.1:9")
+    assert again.stdout == done.stdout
 
 
 def write_package(folder, kind):

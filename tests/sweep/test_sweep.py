@@ -336,6 +336,7 @@ def lost(failures):
         ([lost(1), lost(1), lost(1)], [1, 2, 3]),
         ([lost(0)] * 5 + [finished], [0, 0, 0, 0, 0, "finished"]),
         ([lost(3)], [3]),
+        ([lost(0)] * 21, [0] * 20 + [3]),
     ],
 )
 def test_what_counts_as_a_failure(answers, expected):
