@@ -33,7 +33,6 @@ def resume(
     With other --iterations the learning rate goes on as it would stand there in a run of that length.
     All other settings of a run stay what they are.
     """
-    from ncatool.nca.model_file import MODEL_SUFFIX
     from ncatool.training.run import Run
     from ncatool.training.run_files import RunFiles
 
@@ -41,8 +40,6 @@ def resume(
         "iterations": iterations, "learning_rate": learning_rate, "checkpoint_every": checkpoint_every,
         "device": device, "threads": threads,
     }  # fmt: skip
-    if model.suffix != MODEL_SUFFIX:
-        raise UsageError(f"{model} does not end in {MODEL_SUFFIX}", f"give the run's NAME{MODEL_SUFFIX}")
     files = RunFiles(model)
     if not files.find_checkpoint().exists():
         raise UsageError(f"there is no checkpoint {files.checkpoint}", "give the model file of a run that has left one")

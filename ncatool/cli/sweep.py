@@ -107,7 +107,7 @@ def run_sweep(request: SweepRequest, flags: Mapping[str, str | bool | None]) -> 
     if request.dry_run:
         _time_runs(planned, folder, request)
         return ExitCode.DONE
-    with folder.lock():
+    with folder.lock(terminal.print_note):
         return _train_runs(planned, folder, request)
 
 

@@ -14,7 +14,7 @@ from ncatool.config.flat import flatten_config
 from ncatool.config.schema import RunConfig, check_file_name
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import check_writable, describe_write_error, write_bytes
-from ncatool.files.lock import hold_lock
+from ncatool.files.lock import Note, hold_lock
 from ncatool.files.toml import read_toml, write_toml
 from ncatool.nca.model_file import load_model
 from ncatool.sweep import plan as plans
@@ -88,14 +88,17 @@ class SweepFolder:
                 )
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Create the folder, and lock it against other sweeps; an empty folder is removed at the end."""
+    def lock(self, note: Note) -> Iterator[None]:
+        """Create the folder, and lock it against other sweeps; an empty folder is removed at the end.
+
+        See `hold_lock`.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise describe_write_error(self.path, error) from None
         try:
-            with hold_lock(self.path / ".sweep.lock", str(self.path)):
+            with hold_lock(self.path / ".sweep.lock", str(self.path), note):
                 yield
         finally:
             with suppress(OSError):
