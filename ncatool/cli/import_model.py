@@ -48,8 +48,8 @@ def import_model(
     """Make other people's models ours: render, compare and export then treat them as any other."""
     request = ImportRequest(filter, order, boundary, fire_rate, threshold, size, padding)
     wanted = None
-    if target is None and (colormap, alpha, root) != (TargetConfig.colormap, TargetConfig.alpha, None):
-        terminal.print_note("without --target, --colormap, --alpha and --root say nothing")
+    if target is None and (colormap, alpha) != (TargetConfig.colormap, TargetConfig.alpha):
+        terminal.print_note("without --target, --colormap and --alpha say nothing")
     if target is not None:
         wanted = TargetConfig(
             source=target, size=size or TargetConfig.size, padding=padding, colormap=colormap, alpha=alpha
@@ -75,11 +75,9 @@ def _import_file(
 ) -> None:
     from ncatool.data.readers import load_target
     from ncatool.formats import importing
-    from ncatool.nca.model_file import MODEL_SUFFIX, save_model
+    from ncatool.nca.model_file import save_model
     from ncatool.training.run_files import RunFiles, write_record
 
-    if out.suffix != MODEL_SUFFIX:
-        raise UsageError(f"{out} does not end in {MODEL_SUFFIX}", f"write to a name such as {out.stem}{MODEL_SUFFIX}")
     files = RunFiles(out)
     foreign = importing.read_model(file)
     config = _make_config(file, foreign, request)

@@ -135,7 +135,7 @@ def fails(done, what, hint, codes=(2,)):
         ("train --iterations many", "--iterations", "--help"),
         ("train --fire-rate 0", "fire-rate is 0", "--fire-rate"),
         ("train --learning-rate nan", "learning-rate is nan", "--learning-rate"),
-        ("train --out model.pt", "model.pt does not end in .safetensors", "NAME.safetensors"),
+        ("train --out model.pt", "model.pt does not end in .safetensors", "model.safetensors"),
         ("train --out nowhere/m.safetensors", "nowhere cannot be written", "folder"),
         ("train --target chestmnist", "chestmnist at 28 pixels has not been fetched", "ncatool fetch chestmnist"),
         ("train --target chestmnist@30", "no size 30", "28, 64, 128, 224"),
