@@ -146,13 +146,8 @@ def is_model_name(path: Path) -> bool:
 
 def leave_out_checkpoints(paths: Sequence[Path]) -> list[Path]:
     """Return the paths without the checkpoints of models that are among them, as a shell's `*.safetensors` gives."""
-    names = {path for path in paths if is_model_name(path)}
-    return [path for path in paths if path in names or _name_run(path) not in names]
-
-
-def _name_run(checkpoint: Path) -> Path:
-    """Return the model of an earlier version's checkpoint."""
-    return checkpoint.with_name(checkpoint.name.removesuffix(EARLIER_CHECKPOINT_SUFFIX) + MODEL_SUFFIX)
+    names = {str(path).removesuffix(MODEL_SUFFIX) + EARLIER_CHECKPOINT_SUFFIX for path in paths if is_model_name(path)}
+    return [path for path in paths if str(path) not in names]
 
 
 def label_models(paths: Sequence[Path]) -> list[str]:

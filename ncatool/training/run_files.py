@@ -34,7 +34,8 @@ class RunFiles:
                 model = self.model.name.removesuffix(ending) + MODEL_SUFFIX
                 raise UsageError(f"{self.model} is the name of a checkpoint", f"give the run's model file, {model}")
         if self.model.suffix != MODEL_SUFFIX:
-            raise UsageError(f"{self.model} does not end in {MODEL_SUFFIX}", f"give a name such as {self.model.stem}{MODEL_SUFFIX}")
+            name = self.model.stem + MODEL_SUFFIX
+            raise UsageError(f"{self.model} does not end in {MODEL_SUFFIX}", f"give a name such as {name}")
 
     @property
     def record(self) -> Path:

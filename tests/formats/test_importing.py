@@ -222,21 +222,6 @@ def test_the_target_decides_the_order_of_a_published_model(name):
     assert "--order interleaved grows the target (MSE of blocked" in done.stderr
 
 
-def test_a_published_model_of_chenmingxiang110_grows_upright():
-    """The file itself, its own target, and an MSE that the project's own program comes to (0.0063 at step 96)."""
-    source = ("import", DATA / "remaster_1.pth", "m.safetensors", "--filter", "sobel")
-    done = run_in_process(*source, "--target", DATA / "remaster_lizard.png", "--size", 40, "--padding", 16, "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["order"] == "transposed"
-    model = load_model(Path("m.safetensors"))
-    at = measure_mse(model, [96, 500], 4, torch.Generator().manual_seed(0)).median(dim=1).values
-    assert at[0] < 0.01
-    assert at[1] < 0.001
-    done = run_in_process(*source, "--json", "--force")
-    assert json.loads(done.stdout)["order"] == "transposed"
-    assert "--order transposed is assumed, as for chenmingxiang110" in done.stderr
-
-
 def foreign_files():
     """Files that are no models, by what is to be said of them."""
     Image.new("RGB", (8, 8)).save("p.png")
