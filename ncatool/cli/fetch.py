@@ -11,7 +11,7 @@ from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.config.names import Colormap
-from ncatool.config.schema import TargetConfig
+from ncatool.config.schema import TargetConfig, check_range
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import check_writable, replace_atomically
 
@@ -90,6 +90,7 @@ class SamplesRequest:
         from ncatool.data.sample_spec import parse_sample
 
         text, file = self.pick or (None, None)
+        check_range("seed", self.seed, 0, 2**62)
         if self.split not in SPLITS:
             raise UsageError(f"there is no split {self.split!r}", f"choose from {', '.join(SPLITS)}")
         if not self.is_given:

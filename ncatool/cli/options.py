@@ -254,9 +254,9 @@ From = Annotated[
     typer.Option("--from", help="Take this file instead of downloading.", rich_help_panel=DOWNLOAD, metavar="FILE.npz"),
 ]
 Timeout = Annotated[
-    float, make_option(DOWNLOAD, "timeout", "Seconds to connect, and seconds of silence, at most.", min=0.1)
+    float, make_option(DOWNLOAD, "timeout", "Seconds to connect, and seconds of silence, at most.", min=0.1, max=86_400)
 ]
-Retries = Annotated[int, make_option(DOWNLOAD, "retries", "Tries without progress, after the first.", min=0)]
+Retries = Annotated[int, make_option(DOWNLOAD, "retries", "Tries without progress, after the first.", min=0, max=1000)]
 List = Annotated[bool, typer.Option("--list", help="List all sets, and which are here.", rich_help_panel=DOWNLOAD)]
 Show = Annotated[
     int | None,

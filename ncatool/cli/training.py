@@ -28,9 +28,11 @@ def prepare_device(threads: int, device: Device, config: RunConfig | None = None
 
     With the settings of a run, say what makes its rollouts slow there; for other models use `print_slowness`.
     """
+    from ncatool.config.schema import MAX_THREADS, check_range
     from ncatool.engine.compiled import configure_process
     from ncatool.engine.device import resolve_device
 
+    check_range("threads", threads, 0, MAX_THREADS)
     place = resolve_device(device)
     configure_process(threads)
     if config is not None:

@@ -13,6 +13,9 @@ FILE_FORMAT = "ncatool-1"
 MAX_SIDE = 1024
 """Largest height or width of a grid, in cells: 64 MB a state of 16 channels."""
 
+MAX_THREADS = 1024
+"""Most threads of the CPU that a process takes."""
+
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
     """Raise UsageError for a setting outside [low, high], or NaN."""
@@ -139,7 +142,7 @@ class TrainConfig:
         check_range("steps", self.min_steps, 1, 10**4)
         check_range("steps", self.max_steps, self.min_steps, 10**4)
         check_range("seed", self.seed, 0, 2**63 - 1)
-        check_range("threads", self.threads, 0, 1024)
+        check_range("threads", self.threads, 0, MAX_THREADS)
         check_range("checkpoint-every", self.checkpoint_every, 0, 10**7)
         if self.regime is not Regime.GROWING and self.batch_size > self.pool_size:
             raise UsageError(

@@ -29,7 +29,13 @@ class Tape(Generic[Record]):
 
 @runtime_checkable  # the type checker of the tests needs it
 class Engine(Protocol):
-    """One model, its weights, and one size of grid."""
+    """One model, its weights, and one size of grid.
+
+    Engines agree on states of finite numbers. Of NaN and infinity they make different things, and every measure counts
+    a state that holds them as exploded: under the dense rule they spread by a cell a step, whatever lives and fires;
+    the compiled rollout, the GPU kernels, the page and the C header compute only cells that live and fire, take NaN
+    for an alpha that is not above the threshold, and set cells that are not alive to 0.
+    """
 
     def step_bytes(self, batch: int) -> int:
         """Return the most memory that the tape of one step takes."""

@@ -173,7 +173,7 @@ def load_model(path: Path) -> ModelData:
 
 def find_record(path: Path) -> Path:
     """Return the path of the record of a model file, whether it exists or not."""
-    return path.with_suffix(".toml")
+    return Path(f"{str(path).removesuffix(path.suffix)}.toml")  # unlike with_suffix, also for an empty name
 
 
 def read_record(path: Path, model: ModelData) -> dict[str, Any]:
