@@ -14,9 +14,15 @@ from tests.conftest import SMALL, replace_flags, run_in_process
 
 COMMANDS = typer.main.get_command(app).commands
 ARGUMENTS = {
-    "fetch": ["chestmnist"], "train": [], "resume": ["m.safetensors"], "sweep": [],
-    "render": ["m.safetensors", "a.gif"], "compare": ["m.safetensors"], "export": ["m.safetensors", "m.h"], "import": ["m.pt", "n.safetensors"],
-}  # fmt: skip
+    "fetch": ["chestmnist"],
+    "train": [],
+    "resume": ["m.safetensors"],
+    "sweep": [],
+    "render": ["m.safetensors", "a.gif"],
+    "compare": ["m.safetensors"],
+    "export": ["m.safetensors", "m.h"],
+    "import": ["m.pt", "n.safetensors"],
+}
 OPTIONS = [
     (name, get_flag(option), option)
     for name, command in COMMANDS.items()
