@@ -24,7 +24,7 @@ from ncatool.evaluation.measures_file import (
 )
 from ncatool.evaluation.models import Candidate, Evaluation, load_candidates, name_measures
 from ncatool.evaluation.protocol import Protocol
-from ncatool.files.atomic import write_bytes
+from ncatool.files.atomic import remove_partials, write_bytes
 from ncatool.nca.model_file import weights_to_tensors
 from ncatool.sweep.choose import choose_threads, open_measuring_workers
 from ncatool.sweep.dispatch import Failure, Workers, run_jobs
@@ -75,8 +75,9 @@ def load_comparison(items: Sequence[SweepItem], folder: SweepFolder, on_cluster:
         count = len(comparison.unreadable)
         raise NcatoolError(f"none of {count} models can be loaded", "give --force to train them anew")
     for one in comparison.candidates:
-        grid = one.model.target.shape
-        measures = read_measures(locate_measures(one.path), bases[one.name], grid, PROTOCOL)
+        path, grid = locate_measures(one.path), one.model.target.shape
+        remove_partials(path)  # of a command that was killed; this one holds the sweep's lock
+        measures = read_measures(path, bases[one.name], grid, PROTOCOL)
         if measures is not None:
             comparison.measures[one.name] = measures
     return comparison

@@ -59,6 +59,8 @@ class Summary:
             measure_with_progress(
                 comparison, self._finished, *place, lambda: stopped() is not None, self._receive_measures
             )
+            for failure in comparison.failed.values():
+                self._rows[failure.name]["error"] = f"not measured: {failure.what}"
             self._write()
             number = None if comparison.is_complete else stopped()
         return self._finish(comparison) if number is None else self._print_stopped(comparison, number)
@@ -96,8 +98,9 @@ class Summary:
         else:
             _print_table(rows, evaluations)
             terminal.print_note(f"wrote {' and '.join(written)}")
-        _print_failures(self._failed, len(self._items))
-        return ExitCode.FAILED if self._failed or (comparison and comparison.failed) else ExitCode.DONE
+        failed = {**self._failed, **(comparison.failed if comparison else {})}
+        _print_failures(failed, len(self._items))
+        return ExitCode.FAILED if failed else ExitCode.DONE
 
 
 def _make_row(item: SweepItem, failure: Failure | None, folder: SweepFolder) -> Row:

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 from ncatool.cli import sweep_measures, sweep_summary
 from ncatool.evaluation.protocol import Protocol
+from ncatool.sweep import measure_job
 from tests.conftest import ncatool, run_in_process
 from tests.sweep.runs import BASE, wait_until
 from tests.sweep.test_sweep import children
@@ -81,3 +84,27 @@ def test_a_signal_keeps_the_summary_and_the_same_command_measures_what_is_missin
         assert {name: own[name] for name in row if name in own} == {name: row[name] for name in row if name in own}
         assert len(set(row) & set(own)) > 20
     assert not [path for path in Path("sweep").glob(".*") if path.suffix != ".measures"]
+
+
+def test_a_model_that_cannot_be_measured_is_said_and_the_others_are_kept(monkeypatch):
+    for module in (sweep_measures, sweep_summary):
+        monkeypatch.setattr(module, "PROTOCOL", Protocol(rollouts=1, steps=200))
+    real = measure_job.measure_model
+
+    def fail_for_one(model, *arguments):
+        if model.config.filter == "mean":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, *arguments)
+
+    monkeypatch.setattr(measure_job, "measure_model", fail_for_one)
+    command = ["sweep", *BASE, "--iterations", 4, "--target", "phantom", "--filter", "sobel,mean", "--vectorise"]
+    done = run_in_process(*command, "--json")
+    assert done.returncode == 1
+    what = "OutOfMemoryError: CUDA out of memory"
+    assert f"failed: mean: {what}" in done.stderr
+    rows = json.loads(done.stdout)["runs"]
+    assert [(row["run"], row["state"], row["error"]) for row in rows] == [
+        ("sobel", "finished", ""), ("mean", "finished", f"not measured: {what}"),
+    ]  # fmt: skip
+    assert [model["model"] for model in json.loads(done.stdout)["models"]] == ["sobel"]
+    assert list(list_kept()) == [".sobel.measures"]
