@@ -181,8 +181,11 @@ def test_a_default_that_is_asked_for_is_refused_where_the_start_has_another(name
     for words in ([f"--{name.replace('_', '-')}", default], ["--config", "settings.toml"]):
         done = run_in_process("train", *flags, *words)
         assert (done.returncode, done.stderr.splitlines()[0]) == (2, f"error: {expected}")
-    monkeypatch.setenv(f"NCATOOL_{name.upper()}", str(default))
-    assert run_in_process("train", *flags).stderr.splitlines()[0] == f"error: {expected}"
+    variable = f"NCATOOL_TRAIN_{name.upper()}"
+    monkeypatch.setenv(variable, str(default))
+    error = run_in_process("train", *flags).stderr.splitlines()[0]
+    assert variable in error
+    assert expected.removeprefix(name) in error
     assert not list(Path().glob("a.*"))
 
 

@@ -135,6 +135,10 @@ def name_variables(error: NcatoolError, context: Any) -> None:
 
 
 def _mentions(text: str, flag: str, value: str = "") -> bool:
-    """Return whether a message speaks of a flag or of a part of its value; parts of one or two letters do not count."""
-    parts = [flag, *(part for part in re.split(r"[\s,/:@]+", value) if len(part) > 2)]
-    return any(re.search(rf"(?<![\w-]){re.escape(part)}(?![\w-])", text) for part in parts)
+    """Return whether a message speaks of a flag, of an entry of its value, or of the folder that an entry lies in.
+
+    Entries of one or two letters do not count.
+    """
+    entries = re.split(r"[\s,:@]+", value)
+    parts = [flag, *(part for entry in entries for part in (entry, os.path.dirname(entry)) if len(part) > 2)]  # noqa: PTH120 - may be no path
+    return any(re.search(rf"(?<![\w/-]){re.escape(part)}(?![\w/-])", text) for part in parts)
