@@ -86,7 +86,7 @@ def build_config(settings: Mapping[str, Any]) -> RunConfig:
     model = ModelConfig(**_select_fields(ModelConfig, named))
     target = TargetConfig(**_select_fields(TargetConfig, named))
     steps = given.get("steps")
-    low, high = _parse_steps(steps) if steps else choose_steps(target.size, model.fire_rate, regime)
+    low, high = _parse_steps(steps) if steps is not None else choose_steps(target.size, model.fire_rate, regime)
     train = {"iterations": choose_iterations(target.size, regime), **_select_fields(TrainConfig, named)}
     train |= {"regime": regime, "min_steps": low, "max_steps": high}
     return RunConfig(model=model, target=target, train=TrainConfig(**train))
