@@ -31,7 +31,7 @@ def main() -> None:
     try:
         for word in sys.argv[1:]:
             check_file_name(word)
-        code = app(standalone_mode=False)
+        code = app(prog_name="ncatool", standalone_mode=False)
     except NcatoolError as error:
         _fail(error)
     except TyperException as error:

@@ -56,6 +56,7 @@ def use_safe_streams() -> Iterator[None]:
     codecs.register_error(_ERROR_HANDLER, _replace_letters)
     _open_missing_descriptors()
     files = {name: _make_safe(name) for name in ("stdout", "stderr")}
+    sys.excepthook = lambda kind, error, trace: terminal.print_traceback(error)  # an error may quote any text
     try:
         yield
     except SystemExit as stop:

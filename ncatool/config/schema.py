@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 from ncatool.config.names import Alpha, Boundary, Colormap, Device, Filter, Loss, Precision, Regime, Schedule
@@ -30,7 +31,9 @@ def check_file_name(name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"the name {name} is not UTF-8", "rename the file") from None
+        utf8 = sys.getfilesystemencoding() == "utf-8"
+        hint = "rename the file" if utf8 else "set PYTHONUTF8=1, as this shell's locale has no such letters"
+        raise UsageError(f"the name {name} is not UTF-8", hint) from None
     if "\0" in name:
         raise UsageError(f"the name {shorten(name)} contains a zero byte", "give the name of a file")
 

@@ -74,6 +74,8 @@ def convert_value(default: Any, name: str, value: Any, where: str) -> Any:
         return kind(value)
     if kind is float and type(value) is int and abs(value) < 2**63:
         return float(value)
-    if type(value) is not kind or (kind is str and not _is_encodable(value)):
+    if type(value) is not kind:
         raise UsageError(f"{where}: {name} is {shorten(value)}", f"give a value of type {kind.__name__}")
+    if isinstance(value, str) and not _is_encodable(value):
+        raise UsageError(f"{where}: {name} is {shorten(value)}, which is not UTF-8", "give another name")
     return value

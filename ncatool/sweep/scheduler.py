@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,10 @@ def find_scheduler(place: str, timeout: float) -> str:
     deadline = time.monotonic() + timeout
     address = _wait_for_file(Path(place), deadline) if place.endswith(".json") else place
     try:
-        identity, versions = asyncio.run(_ask(address, max(POLL_SECONDS, deadline - time.monotonic())))
+        # In a thread of its own, as an event loop may be running in this one: in a notebook, say.
+        with ThreadPoolExecutor(1) as thread:
+            asked = _ask(address, max(POLL_SECONDS, deadline - time.monotonic()))
+            identity, versions = thread.submit(asyncio.run, asked).result()
     except Exception as error:  # what is no scheduler answers with anything, at which many kinds are raised
         raise _make_error(place, _describe(error)) from None
     _check_answers(place, identity, versions)

@@ -140,6 +140,19 @@ def test_names_of_models_in_tables_and_files():
     assert {model["model"] for model in json.loads(done.stdout)["models"]} == {name, "model"}
 
 
+def test_a_name_beyond_ascii_in_the_locale_of_c():
+    """Python takes its letters for UTF-8, unless it was told not to."""
+    train = ("train", *SMALL, "--target", "phantom", "--out", "zé.safetensors")
+    for arguments in (train, ("export", "zé.safetensors", "z.npz"), ("render", "zé.safetensors", "z.png")):
+        done = ncatool(*arguments, env={"LC_ALL": "C"})
+        assert done.returncode == 0, done.stderr
+        assert is_harmless(done.stdout + done.stderr)
+    assert tomllib.loads(Path("z.npz.toml").read_text())["export"]["model"] == "zé.safetensors"
+    done = ncatool(*train, env={"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "hint: set PYTHONUTF8=1" in done.stderr
+
+
 def test_what_a_record_says():
     """A resumed run tells what has changed since; a record can say anything."""
     assert run_in_process("train", *SMALL, "--target", "phantom", "-q").returncode == 0
@@ -182,8 +195,8 @@ def test_quiet_leaves_errors():
 
 
 def test_a_failed_run_of_a_sweep_is_said_under_quiet():
-    """A folder stands where the model of one of them should be written."""
-    Path("sweep/seed1.safetensors").mkdir(parents=True)
+    """A folder stands where the lock of one of them should be written."""
+    Path("sweep/.seed1.safetensors.lock").mkdir(parents=True)
     flags = ["--jobs", "1", "--no-compare", "--force", "--quiet"]
     done = run_in_process("sweep", *SMALL, "--target", "phantom", "--seed", "1,2", *flags)
     assert done.returncode == 1

@@ -17,14 +17,14 @@ from tests.conftest import run_in_process
 from tests.files import faults
 from tests.raw_site import endless, head, serve_bytes
 
-FETCH = ("fetch", "breastmnist", "--retries", 0, "--timeout", 5)
+FETCH = ("fetch", "breastmnist", "--retries", 0)
 PART = Path("data/breastmnist.npz.part")
 CHUNKED = head(Transfer_Encoding="chunked")
 
 
-def fetch_from(url, *arguments):
+def fetch_from(url, timeout=5):
     start = time.monotonic()
-    done = run_in_process(*FETCH, "--mirror", url, *arguments)
+    done = run_in_process(*FETCH, "--timeout", timeout, "--mirror", url)
     assert time.monotonic() - start < 20
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -134,7 +134,7 @@ def drip(content):
 )
 def test_what_never_comes_to_the_point_is_left(pieces):
     with serve_bytes(*pieces) as (url, _):
-        fetch_from(url, "--timeout", 1)
+        fetch_from(url, timeout=1)
 
 
 def test_the_body_of_a_redirect_is_not_read():
@@ -157,7 +157,7 @@ def test_a_trickle_is_no_answer():
             yield b"x"
 
     with serve_bytes(head(Content_Length=100_000), body()) as (url, _):
-        error = fetch_from(url, "--timeout", 1)
+        error = fetch_from(url, timeout=1)
     assert " bytes in 1 s (1 times in a row)" in error
 
 

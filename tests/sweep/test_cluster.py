@@ -43,7 +43,8 @@ def cluster(tmp_path_factory):
 
 def test_two_workers_give_the_same_bytes(undisturbed, cluster):
     """Four of the twelve runs; what does not vary is not in their names."""
-    done = run_in_process(*DISTURBED, "--filter", "sobel", "--scheduler", cluster.address)
+    one_filter = ["sobel" if word == "sobel,scharr,mean" else word for word in DISTURBED]
+    done = run_in_process(*one_filter, "--scheduler", cluster.address)
     assert done.returncode == 0, done.stderr
     expected = {name: content for name, content in weights(undisturbed).items() if name.startswith("sobel-")}
     assert {f"sobel-{name}": content for name, content in weights().items()} == expected

@@ -10,7 +10,8 @@ from PIL import Image
 
 from ncatool.nca.model_file import hash_weights, load_model
 from ncatool.training.checkpoint import load_checkpoint, save_checkpoint
-from ncatool.training.checkpoint_schema import check_numbers, list_tensors, read_config
+from ncatool.training.checkpoint_schema import read_facts
+from ncatool.training.checkpoint_tensors import list_tensors
 from tests.conftest import SMALL, run_in_process
 from tests.sweep.runs import BASE, IN_PROCESS, weights
 
@@ -91,8 +92,8 @@ def forget_origins():
         path = next(Path("sweep").glob(f"{name}.checkpoint*"))
 
         def expect(facts, target, path=path):
-            config = read_config(facts, str(path))
-            return list_tensors(config, target, check_numbers(facts, config))
+            checked = read_facts(facts, str(path))
+            return list_tensors(checked.config, target, checked.numbers)
 
         tensors, target, facts = load_checkpoint(path, expect)
         del facts["origin"]

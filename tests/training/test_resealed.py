@@ -11,7 +11,7 @@ import torch
 from tests.conftest import SMALL, run_in_process
 from tests.resealed import MISSING, WRONG_VALUES, list_places, list_wrong_tensors, read_parts, replace, write_parts
 
-CHECKPOINT = "m.checkpoint.safetensors"
+CHECKPOINT = "m.checkpoint"
 
 
 @pytest.fixture(scope="module")
