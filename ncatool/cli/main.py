@@ -20,7 +20,7 @@ from ncatool.errors import ExitCode, NcatoolError, UsageError, shorten
 
 # Each adds its command to the app, in the order of --help.
 # isort: off
-from ncatool.cli import fetch, train, resume, sweep, render, compare, export, import_model  # noqa: F401
+from ncatool.cli import demo, fetch, train, resume, sweep, render, compare, export, import_model  # noqa: F401
 # isort: on
 
 

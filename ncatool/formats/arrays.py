@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ncatool.formats.common import describe_model, run_dense
+from ncatool.formats.common import describe_model
 from ncatool.nca.filters import filter_pair
-from ncatool.nca.model_file import ModelData, tensors_to_weights, weights_to_tensors
+from ncatool.nca.model_file import ModelData, weights_to_tensors
+from ncatool.nca.numpy_rule import ArrayModel, make_seed_array, step_array
 from ncatool.nca.types import Fire, State
 
 
@@ -32,8 +32,11 @@ def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) ->
 
 
 def run(model: ModelData, path: Path, fire: Fire) -> State:
-    """Return the state that the dense rule computes from the seed with the weights in the file."""
+    """Return the state that NumPy computes from the seed with the weights in the file."""
     with np.load(path, allow_pickle=False) as arrays:
-        names = weights_to_tensors(model.weights)
-        weights = tensors_to_weights({name: torch.from_numpy(arrays[name]) for name in names})
-    return run_dense(dataclasses.replace(model, weights=weights), fire)
+        weights = {name: arrays[name] for name in weights_to_tensors(model.weights)}
+        read = ArrayModel(model.config, weights, arrays["target"], model.target.padding)
+    state = make_seed_array(read)
+    for mask in fire[:, 0].numpy():
+        state = step_array(state, read, mask)
+    return torch.from_numpy(state[None])

@@ -1,7 +1,4 @@
-"""The 3×3 filters that cells perceive their neighbours with.
-
-Source: https://github.com/erikhelmut/neural-cellular-automata.
-"""
+"""The 3×3 filters as tensors."""
 
 from __future__ import annotations
 
@@ -11,21 +8,13 @@ import torch
 from torch import Tensor
 
 from ncatool.config.names import Filter
+from ncatool.nca.stencils import STENCILS
 from ncatool.nca.types import FilterPair
-
-_FILTERS: dict[Filter, tuple[tuple[tuple[float, float, float], ...], float]] = {
-    Filter.SOBEL: (((-1, 0, 1), (-2, 0, 2), (-1, 0, 1)), 8),
-    Filter.SCHARR: (((-3, 0, 3), (-10, 0, 10), (-3, 0, 3)), 16),
-    Filter.GAUSSIAN: (((1, 2, 1), (2, 4, 2), (1, 2, 1)), 16),
-    Filter.LAPLACIAN: (((0, 1, 0), (1, -4, 1), (0, 1, 0)), 8),
-    Filter.MEAN: (((1, 1, 1), (1, 1, 1), (1, 1, 1)), 9),
-}
-"""Rows, and the number that all are divided by."""
 
 
 def filter_pair(name: Filter) -> FilterPair:
     """Return the filter and its transpose, float32 on the CPU."""
-    rows, divisor = _FILTERS[name]
+    rows, divisor = STENCILS[name]
     values = torch.tensor(rows, dtype=torch.float32) / divisor
     return torch.stack([values, values.T])
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import select
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +13,7 @@ from ncatool.errors import UsageError
 from ncatool.nca.picture import BLACK, Picture, enlarge
 from ncatool.rendering.damage_script import DamageEvent
 from ncatool.rendering.half_blocks import draw_half_blocks
+from ncatool.rendering.keys import read_keys
 from ncatool.rendering.playback import Frame, Playback, play_frames
 from ncatool.rendering.timeline import RenderSettings
 from ncatool.rendering.views import VIEWS
@@ -32,37 +30,6 @@ _MIN_PAUSE = 0.02
 """Seconds that a frame is shown at least, so that keys are always read."""
 
 
-@contextmanager
-def _read_keys() -> Iterator[Callable[[float], str]]:
-    """Yield a function that waits for a key for some seconds and returns it, or "" if none was pressed.
-
-    Until the context ends, the terminal does not echo keys.
-    """
-    if not sys.stdin.isatty() or os.name != "posix":
-        yield _wait_without_keys
-        return
-    import termios
-    import tty
-
-    descriptor = sys.stdin.fileno()
-    attributes = termios.tcgetattr(descriptor)
-
-    def wait_for_key(seconds: float) -> str:
-        ready, _, _ = select.select([descriptor], [], [], seconds)
-        return os.read(descriptor, 1).decode(errors="ignore") if ready else ""
-
-    tty.setcbreak(descriptor)
-    try:
-        yield wait_for_key
-    finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, attributes)
-
-
-def _wait_without_keys(seconds: float) -> str:
-    time.sleep(seconds)
-    return ""
-
-
 def play(playbacks: Sequence[Playback], settings: RenderSettings) -> None:
     """Show the models on stderr until the last step or until q is pressed.
 
@@ -74,7 +41,7 @@ def play(playbacks: Sequence[Playback], settings: RenderSettings) -> None:
     from rich.live import Live
 
     console = Console(stderr=True, highlight=False)
-    with _read_keys() as wait_for_key, Live(console=console, screen=True, auto_refresh=False) as live:
+    with read_keys() as wait_for_key, Live(console=console, screen=True, auto_refresh=False) as live:
         due = time.monotonic()
         for frame in play_frames(playbacks, settings):
             width, height = max(1, console.width), max(1, console.height - 2)

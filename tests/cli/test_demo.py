@@ -1,0 +1,64 @@
+"""`ncatool demo`: what it shows and writes, and that it needs no torch for the terminal."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ncatool.nca.model_file import load_model
+from ncatool.rendering.demo import DEMO_MODEL, PHASES
+from tests.conftest import run_in_process
+from tests.terminal import Terminal
+
+
+def test_it_grows_and_heals_without_torch():
+    code = "import sys; sys.argv = ['ncatool', 'demo', '--json']\nfrom ncatool.cli.main import main\n"
+    code += "try:\n    main()\nfinally:\n    assert 'torch' not in sys.modules\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["steps"] == PHASES[-1].until
+    assert min(result[name] for name in ("psnr_grown", "psnr_healed", "psnr_healed_again")) > 30
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_on_a_terminal(columns):
+    with Terminal("demo", columns=columns) as terminal:
+        terminal.read_until(lambda text: "It grows" in text)
+        assert "▀" in terminal.text
+        assert "q stop   d damage   space pause" in terminal.text
+        assert ("None of them has" in terminal.text.replace("\n", " ")) == (columns > 60)
+        terminal.press(" d")
+        terminal.press("q")
+        assert terminal.read_all() == 0
+        assert "ncatool train photo.png" in terminal.text.replace("\n", "")
+
+
+def read_files():
+    return {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
+
+
+def test_the_files():
+    outputs = ["page.html", "healing.gif", "stages.png", "cell.safetensors"]
+    done = run_in_process("demo", *outputs)
+    assert done.returncode == 0, done.stderr
+    assert "const" in Path("page.html").read_text()
+    for name in ("healing.gif", "stages.png"):
+        with Image.open(name) as image:
+            assert image.width > 100
+    assert Path("cell.safetensors").read_bytes() == DEMO_MODEL.read_bytes()
+    assert load_model(Path("cell.safetensors")).train["regime"] == "regenerating"
+    before = read_files()
+    assert run_in_process("demo", "new.html", "healing.gif").returncode == 2
+    assert read_files() == before, "nothing is half-written"
+    assert run_in_process("demo", "healing.gif", "--force").returncode == 0
+
+
+def test_an_ending_that_means_nothing():
+    done = run_in_process("demo", "new.html", "healing.jpg")
+    assert done.returncode == 2
+    assert "healing.jpg ends in .jpg" in done.stderr
+    assert not Path("new.html").exists()
