@@ -15,6 +15,7 @@ from PIL import Image
 
 from ncatool.config.flat import adopt_model, build_config, check_settings
 from ncatool.config.names import Device
+from ncatool.data.model_name import name_model
 from ncatool.data.readers import choose_default_source, convert_picture, load_target
 from ncatool.data.target import Target
 from ncatool.engine.compiled import configure_process
@@ -159,7 +160,7 @@ def load(path: str | Path, device: str = "auto") -> Model:
 
 def train(
     target: Picture | None = None,
-    out: str | Path = "model.safetensors",
+    out: str | Path | None = None,
     *,
     progress: Callable[[Report], object] | None = None,
     root: str | Path | None = None,
@@ -167,6 +168,8 @@ def train(
     **settings: Any,
 ) -> Model:
     """Train a model that grows a picture, and leave the files that `ncatool train` leaves, with the same bytes.
+
+    `out` is the model file, by default named after the target: phantom.safetensors, photo.safetensors.
 
     Settings are the options of `ncatool train` with underscores (`from_` is the option `--from`); `root` is the folder
     of MedMNIST files. `progress` is called with a report after each iteration. An interruption saves everything, for
@@ -181,7 +184,8 @@ def train(
     elif target is not None:
         named["target"] = str(target)
     given = check_settings({"target": choose_default_source(folder), **named}, "ncatool.train")
-    run = prepare_run(given, Path(out), root=folder, force=force, picture=picture)
+    model = name_model(given["target"]) if out is None else Path(out)
+    run = prepare_run(given, model, root=folder, force=force, picture=picture)
     with run.files.lock(), catch_signals() as stopped:
         run.files.check(force)  # another process may have written them meanwhile
         for report in run.train(lambda: stopped() is not None):
@@ -190,7 +194,7 @@ def train(
         if run.trainer.iteration < run.config.train.iterations:
             raise KeyboardInterrupt
         run.write_results()
-    return load(out, run.config.train.device)
+    return load(model, run.config.train.device)
 
 
 def prepare_run(

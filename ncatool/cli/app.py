@@ -24,7 +24,7 @@ class App(typer.Typer):
 app = App(
     name="ncatool",
     help="Grow images from one cell: train neural cellular automata, watch them, measure them.",
-    epilog="Start with:  ncatool train --target phantom  then  ncatool render model.safetensors phantom.gif",
+    epilog="Start with:  ncatool train --target phantom  then  ncatool render phantom.safetensors phantom.gif",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

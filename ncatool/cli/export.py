@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ncatool.formats.exporting import Parity
 
 
-@app.command(epilog="Example:  ncatool export model.safetensors page.html")
+@app.command(epilog="Example:  ncatool export phantom.safetensors page.html")
 def export(
     model: Annotated[Path, typer.Argument(help="Model file.")],
     out: Annotated[Path, typer.Argument(help="What to write: .html, .onnx, .pt2, .json, .npz or .h.")],

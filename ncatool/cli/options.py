@@ -102,7 +102,13 @@ Root = Annotated[
 FireRate = Annotated[float, make_option(RULE, "fire-rate", "Chance that a cell updates in a step.")]
 Threshold = Annotated[float, make_option(RULE, "threshold", "Alpha above which a cell keeps its neighbours alive.")]
 
-Out = Annotated[Path, make_option(OUTPUT, "out", "Model file; the run's other files stand beside it.", "-o")]
+Out = Annotated[
+    Path | None,
+    make_option(
+        OUTPUT, "out", "Model file; the run's other files stand beside it.", "-o",
+        show_default="named after the target, such as phantom.safetensors", metavar="NAME.safetensors",
+    ),
+]  # fmt: skip
 MoreIterations = Annotated[
     int | None, typer.Option("--iterations", "-n", help="Iterations in all.", show_default="as planned", min=1)
 ]

@@ -34,7 +34,7 @@ class _RenderCommand(Command):
 
 @app.command(
     cls=_RenderCommand,
-    epilog='Example:  ncatool render model.safetensors healing.gif --damage "left@200,circle@350" --overlay',
+    epilog='Example:  ncatool render phantom.safetensors healing.gif --damage "left@200,circle@350" --overlay',
 )
 def render(
     files: Annotated[

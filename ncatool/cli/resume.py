@@ -14,7 +14,7 @@ from ncatool.cli.training import complete_run, prepare_device
 from ncatool.errors import UsageError
 
 
-@app.command(epilog="Example:  ncatool resume model.safetensors --iterations 4000")
+@app.command(epilog="Example:  ncatool resume phantom.safetensors --iterations 4000")
 def resume(
     model: Annotated[Path, typer.Argument(help="Model file of a run that left a checkpoint.")],
     iterations: o.MoreIterations = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from ncatool.cli import options as o
@@ -13,13 +12,11 @@ from ncatool.cli.training import complete_run, prepare_device
 from ncatool.config.flat import build_config
 
 
-@app.command(
-    epilog="Example:  ncatool train --target photo.png --size 40 --padding 16 --damage --out photo.safetensors"
-)
+@app.command(epilog="Example:  ncatool train --target photo.png --size 40 --padding 16 --damage")
 @take_settings
 def train(
     root: o.Root = None,
-    out: o.Out = Path("model.safetensors"),
+    out: o.Out = None,
     force: o.Force = False,
     preview: o.Preview = False,
     tensorboard: o.Tensorboard = None,
@@ -37,6 +34,7 @@ def train(
     given = collect_settings(settings)
     build_config(given)  # refuses what has no meaning before torch is imported
 
+    from ncatool.data.model_name import name_model
     from ncatool.data.readers import choose_default_source
     from ncatool.library import prepare_run
 
@@ -44,7 +42,9 @@ def train(
         given["target"] = choose_default_source(root)
         if given["target"] == "phantom":
             terminal.print_note("no --target and chestmnist is not fetched: growing the built-in phantom")
-    run = prepare_run(given, out, root=root, force=force, inputs=[config] if config else [])
+    run = prepare_run(
+        given, out or name_model(given["target"]), root=root, force=force, inputs=[config] if config else []
+    )
     prepare_device(run.config.train.threads, run.config.train.device, run.config)
     with run.files.lock(terminal.print_note):
         run.files.check(force)  # another process may have written them meanwhile

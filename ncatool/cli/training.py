@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -68,7 +69,11 @@ def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:
         number = train_with_progress(run, preview, log)
     if number is not None:
         done = f"{run.trainer.iteration} of {run.config.train.iterations}"
-        advice = f"go on: ncatool resume {run.files.model}" if run.config.train.checkpoint else "without a checkpoint"
+        advice = (
+            f"go on: ncatool resume {shlex.quote(str(run.files.model))}"
+            if run.config.train.checkpoint
+            else "without a checkpoint"
+        )
         terminal.print_note(f"stopped after iteration {done}, everything saved; {advice}")
         raise typer.Exit(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
     terminal.print_result({"wrote": str(run.files.model), **run.write_results()})

@@ -34,6 +34,12 @@ class SampleSpec:
         volume = f":{self.plane}:{self.slice}" if self.plane else ""
         return f"{self.dataset.flag}{size}:{self.split}:{self.index}{volume}"
 
+    @property
+    def file_stem(self) -> str:
+        """The sample as a file's name without ending: `chestmnist_64-test-42`, of a volume with plane and slice."""
+        volume = f"-{self.plane}-{self.slice}" if self.plane else ""
+        return f"{self.dataset.flag}{self.dataset.size_suffix}-{self.split}-{self.index}{volume}"
+
 
 def parse_spec(text: str) -> SampleSpec | None:
     """Parse the text of a target; return None where it does not name a set.

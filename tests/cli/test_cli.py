@@ -24,29 +24,29 @@ def test_train_and_render_and_resume(tmp_path):
     assert "no --target and chestmnist is not fetched: growing the built-in phantom" in done.stderr
     assert done.stdout.startswith("wrote")
     for ending in (".safetensors", ".toml", ".csv", ".curve.png", ".checkpoint"):
-        assert Path(f"model{ending}").stat().st_size
-    done = ncatool("render", "model.safetensors", "out.gif", "--steps", 20)
+        assert Path(f"phantom{ending}").stat().st_size
+    done = ncatool("render", "phantom.safetensors", "out.gif", "--steps", 20)
     assert done.returncode == 0, done.stderr
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert names == ["wrote", "steps", "mse", "psnr", "l1", "l2", "manhattan", "hinge"]
     with Image.open("out.gif") as image:
         assert image.size == (276, 276), "12 cells of 23 pixels"
-    done = ncatool("resume", "model.safetensors", "--iterations", 8, "--json")
+    done = ncatool("resume", "phantom.safetensors", "--iterations", 8, "--json")
     assert json.loads(done.stdout)["iterations"] == 8
 
 
 def test_a_lone_model_file_renders(tmp_path):
     assert run_in_process("train", *SMALL, "--quiet").returncode == 0
     (tmp_path / "alone").mkdir()
-    shutil.copy("model.safetensors", "alone")
-    assert run_in_process("render", "alone/model.safetensors", "out.png").returncode == 0
+    shutil.copy("phantom.safetensors", "alone")
+    assert run_in_process("render", "alone/phantom.safetensors", "out.png").returncode == 0
 
 
 def test_json_is_one_object_and_quiet_is_quiet():
     done = run_in_process("train", *SMALL, "--json", "--quiet")
-    assert json.loads(done.stdout)["wrote"] == "model.safetensors"
+    assert json.loads(done.stdout)["wrote"] == "phantom.safetensors"
     assert done.stderr == ""
-    done = run_in_process("render", "model.safetensors", "a.gif", "--json", "--quiet", "--steps", 5)
+    done = run_in_process("render", "phantom.safetensors", "a.gif", "--json", "--quiet", "--steps", 5)
     assert json.loads(done.stdout)["steps"] == 5
     assert done.stderr == ""
 
@@ -57,7 +57,7 @@ def test_same_command_same_bytes():
     assert Path("a.safetensors").read_bytes() == Path("b.safetensors").read_bytes()
 
 
-def settings_of(name="model"):
+def settings_of(name="phantom"):
     return tomllib.loads(Path(f"{name}.toml").read_text())
 
 
@@ -76,9 +76,9 @@ def test_flag_beats_environment_beats_config_beats_default():
 
 def test_a_runs_own_record_repeats_it():
     assert ncatool("train", *SMALL, "--target", "phantom", "--loss", "l1", "--filter", "scharr").returncode == 0
-    done = ncatool("train", "--config", "model.toml", "--out", "again.safetensors")
+    done = ncatool("train", "--config", "phantom.toml", "--out", "again.safetensors")
     assert done.returncode == 0, done.stderr
-    assert Path("model.safetensors").read_bytes() == Path("again.safetensors").read_bytes()
+    assert Path("phantom.safetensors").read_bytes() == Path("again.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -172,15 +172,15 @@ def test_bad_usage_in_a_shell():
 
 
 def test_an_output_that_exists_is_kept():
-    Path("model.csv").write_text("mine")
+    Path("phantom.csv").write_text("mine")
     done = run_in_process("train", *SMALL)
     assert done.returncode == 2
-    assert "model.csv exists already" in done.stderr
+    assert "phantom.csv exists already" in done.stderr
     assert "--force" in done.stderr
-    assert Path("model.csv").read_text() == "mine"
+    assert Path("phantom.csv").read_text() == "mine"
     assert run_in_process("train", *SMALL, "--force").returncode == 0
-    assert run_in_process("render", "model.safetensors", "model.csv.gif", "--steps", 3).returncode == 0
-    assert run_in_process("render", "model.safetensors", "model.csv.gif", "--steps", 3).returncode == 2
+    assert run_in_process("render", "phantom.safetensors", "phantom.csv.gif", "--steps", 3).returncode == 0
+    assert run_in_process("render", "phantom.safetensors", "phantom.csv.gif", "--steps", 3).returncode == 2
 
 
 def test_traceback_on_request():
@@ -202,18 +202,18 @@ def test_a_signal_saves_and_tells_how_to_go_on(number, code):
     long = replace_flags(SMALL, iterations="100000", checkpoint_every="5")
     command = [sys.executable, "-m", "ncatool", "train", *long]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(process, Path("model.csv").exists)
+    wait_for(process, Path("phantom.csv").exists)
     process.send_signal(number)
     out, errors = process.communicate(timeout=60)
     assert process.returncode == code
     assert out == ""
     done, total = map(int, re.search(r"stopped after iteration (\d+) of (\d+)", errors).groups())
     assert total == 100000
-    assert "ncatool resume model.safetensors" in errors
-    assert len(Path("model.csv").read_text().splitlines()) == done + 1
-    resumed = ncatool("resume", "model.safetensors", "--iterations", done + 2, "--json")
+    assert "ncatool resume phantom.safetensors" in errors
+    assert len(Path("phantom.csv").read_text().splitlines()) == done + 1
+    resumed = ncatool("resume", "phantom.safetensors", "--iterations", done + 2, "--json")
     assert json.loads(resumed.stdout)["iterations"] == done + 2
-    assert len(Path("model.csv").read_text().splitlines()) == done + 3
+    assert len(Path("phantom.csv").read_text().splitlines()) == done + 3
 
 
 def on_a_terminal(*arguments, **environment):

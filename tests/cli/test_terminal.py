@@ -130,14 +130,14 @@ def test_names_of_models_in_tables_and_files():
     assert run_in_process("train", *SMALL, "--target", "phantom", "-q").returncode == 0
     name = "=1+2\x1b[31m\nerror: fake"
     for ending in (".safetensors", ".toml"):
-        shutil.copy(f"model{ending}", f"{name}{ending}")
+        shutil.copy(f"phantom{ending}", f"{name}{ending}")
     table = ncatool("compare", ".", "--rollouts", 1, "--steps", 200, "--csv", "c.csv", "--report", "r.html")
     assert table.returncode == 0, table.stderr
     assert is_harmless(table.stdout)
-    assert {row["model"] for row in read_rows("c.csv")} == {f"'{name}", "model"}
+    assert {row["model"] for row in read_rows("c.csv")} == {f"'{name}", "phantom"}
     done = ncatool("compare", ".", "--rollouts", 1, "--steps", 200, "--json")
     assert done.stdout.isascii()
-    assert {model["model"] for model in json.loads(done.stdout)["models"]} == {name, "model"}
+    assert {model["model"] for model in json.loads(done.stdout)["models"]} == {name, "phantom"}
 
 
 def test_a_name_beyond_ascii_in_the_locale_of_c():
@@ -156,10 +156,10 @@ def test_a_name_beyond_ascii_in_the_locale_of_c():
 def test_what_a_record_says():
     """A resumed run tells what has changed since; a record can say anything."""
     assert run_in_process("train", *SMALL, "--target", "phantom", "-q").returncode == 0
-    record = tomllib.loads(Path("model.toml").read_text())
+    record = tomllib.loads(Path("phantom.toml").read_text())
     record["train"]["loss"] = "=HYPERLINK(1)\x1b[2J"
-    Path("model.toml").write_text(tomli_w.dumps(record))
-    done = run_in_process("compare", "model.safetensors", "--rollouts", 1, "--steps", 200, "--csv", "c.csv")
+    Path("phantom.toml").write_text(tomli_w.dumps(record))
+    done = run_in_process("compare", "phantom.safetensors", "--rollouts", 1, "--steps", 200, "--csv", "c.csv")
     assert is_harmless(done.stdout + done.stderr)
     if done.returncode == 0:
         (row,) = read_rows("c.csv")

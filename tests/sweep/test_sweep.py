@@ -208,16 +208,16 @@ def test_a_run_that_fails_three_times_leaves_the_others_alone():
 
 def test_it_starts_from_another_model():
     assert run_in_process("train", *SMALL, "--target", "phantom", "--filter", "mean", "-q").returncode == 0
-    flags = ["sweep", *BASE, *IN_PROCESS, "--target", "phantom", "--from", "model.safetensors"]
+    flags = ["sweep", *BASE, *IN_PROCESS, "--target", "phantom", "--from", "phantom.safetensors"]
     done = run_in_process(*flags, "--seed", "0,1")
     assert done.returncode == 0, done.stderr
     assert tomllib.loads(Path("sweep/seed0.toml").read_text())["model"]["filter"] == "mean"
     done = run_in_process(*flags, "--filter", "scharr,mean")
-    assert "filter is scharr, but model.safetensors has mean" in done.stderr
+    assert "filter is scharr, but phantom.safetensors has mean" in done.stderr
     before = weights()
     done = run_in_process(*flags, "--filter", "sobel,mean")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: run sobel: filter is sobel, but model.safetensors has mean\n")
+    assert done.stderr.startswith("error: run sobel: filter is sobel, but phantom.safetensors has mean\n")
     assert weights() == before, "nothing runs"
 
 
@@ -226,7 +226,7 @@ def test_a_sweep_from_a_model_repeats_from_its_own_plan_and_from_one_of_an_earli
     model = ["--target", "phantom", "--filter", "mean", "--fire-rate", 0.75]
     assert run_in_process("train", *SMALL, *model, "-q").returncode == 0
     tiny = [word for i, word in enumerate(BASE) if not {"--channels", "--hidden"} & {word, BASE[i - 1]}]
-    flags = ["sweep", *tiny, *IN_PROCESS, "--target", "phantom", "--from", "model.safetensors", "--seed", "0,1"]
+    flags = ["sweep", *tiny, *IN_PROCESS, "--target", "phantom", "--from", "phantom.safetensors", "--seed", "0,1"]
     assert run_in_process(*flags).returncode == 0
     own = tomllib.loads(Path("sweep/sweep.toml").read_text())
     assert (own["base"]["filter"], own["base"]["fire_rate"]) == ("mean", 0.75)

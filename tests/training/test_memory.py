@@ -78,7 +78,7 @@ def test_a_run_of_more_than_a_gigabyte_says_so():
 
 def test_a_resumed_run_is_checked_too():
     assert run_in_process("train", *SMALL, "--target", "phantom", "--checkpoint-every", 2, "-q").returncode == 0
-    tensors, tables = read_parts("model.checkpoint")
+    tensors, tables = read_parts("phantom.checkpoint")
     tables["facts"]["train"] |= {"regime": "growing", "batch_size": 4096}
     tables["facts"]["model"]["channels"] = 16
     tables["facts"]["model"]["hidden"] = 4
@@ -89,8 +89,8 @@ def test_a_resumed_run_is_checked_too():
     tensors |= {f"guard.0.weights.{i}": weight for i, weight in enumerate(map(torch.clone, weights))}
     moments = {name: name.split(".") for name in tensors if name.startswith("optimiser.") and "exp" in name}
     tensors |= {name: torch.zeros_like(weights[int(parts[1])]) for name, parts in moments.items()}
-    write_parts("model.checkpoint", {**tensors, "pool": torch.zeros(0, 1024, 1024, 16)}, tables)
-    done = run_in_process("resume", "model.safetensors", "--iterations", 8)
+    write_parts("phantom.checkpoint", {**tensors, "pool": torch.zeros(0, 1024, 1024, 16)}, tables)
+    done = run_in_process("resume", "phantom.safetensors", "--iterations", 8)
     assert done.returncode == 2, done.stderr
     assert "of 1024x1024 cells" in done.stderr
     assert "this machine has" in done.stderr

@@ -24,16 +24,16 @@ def test_loss_learning_rate_psnr_and_pictures():
     plain = run_in_process("train", *SMALL, "-q", "--out", "plain.safetensors")
     done = run_in_process("train", *SMALL, "-q", "--tensorboard", "logs")
     assert done.returncode == plain.returncode == 0, done.stderr
-    assert Path("model.csv").read_bytes() == Path("plain.csv").read_bytes(), "the log does not change the training"
+    assert Path("phantom.csv").read_bytes() == Path("plain.csv").read_bytes(), "the log does not change the training"
     events = read("logs")
     assert set(events.Tags()["scalars"]) == {"loss", "learning rate", "psnr"}
     assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4, 5, 6]
-    rows = [line.split(",") for line in Path("model.csv").read_text().splitlines()[1:]]
+    rows = [line.split(",") for line in Path("phantom.csv").read_text().splitlines()[1:]]
     assert [event.value for event in events.Scalars("loss")] == pytest.approx([float(row[1]) for row in rows])
     pictures = events.Images("grown")
     assert len(pictures) == 6
     assert (pictures[0].width, pictures[0].height) == (48, 48)
-    done = run_in_process("resume", "model.safetensors", "--iterations", "8", "--tensorboard", "logs", "-q")
+    done = run_in_process("resume", "phantom.safetensors", "--iterations", "8", "--tensorboard", "logs", "-q")
     assert done.returncode == 0, done.stderr
     assert [event.step for event in read("logs").Scalars("loss")] == [1, 2, 3, 4, 5, 6, 7, 8]
 
