@@ -15,8 +15,9 @@ from PIL import Image
 
 from ncatool.config.flat import adopt_model, build_config, check_settings
 from ncatool.config.names import Device
+from ncatool.data.medmnist import choose_default_source
 from ncatool.data.model_name import name_model
-from ncatool.data.readers import choose_default_source, convert_picture, load_target
+from ncatool.data.readers import convert_picture, load_target
 from ncatool.data.target import Target
 from ncatool.engine.compiled import configure_process
 from ncatool.engine.device import resolve_device
@@ -24,7 +25,8 @@ from ncatool.errors import UsageError
 from ncatool.evaluation.models import Candidate, evaluate
 from ncatool.evaluation.protocol import Protocol
 from ncatool.evaluation.table import to_json
-from ncatool.nca.model_file import ModelData, find_record, load_model, read_record
+from ncatool.nca.model_file import ModelData, load_model, read_record
+from ncatool.nca.model_name import find_record
 from ncatool.nca.picture import enlarge, parse_background
 from ncatool.rendering.damage_script import parse_script
 from ncatool.rendering.gif import Gif

@@ -51,13 +51,17 @@ def compare(
     traceback: o.Traceback = False,
 ) -> None:
     """Measure how well models grow, persist and regenerate, and set the numbers side by side."""
-    from ncatool.evaluation.models import find_models
+    from ncatool.cli.announce import announce_comparison
+    from ncatool.nca.model_name import find_models
+
+    paths = find_models(models)
+    outputs = ComparisonOutputs(metric, sort, csv, picture, animation, report, force)
+    announce_comparison(paths, rollouts, steps, outputs.list_files(), force)
+
     from ncatool.evaluation.protocol import Protocol
     from ncatool.evaluation.table import sort_evaluations
 
     protocol = Protocol(rollouts=rollouts, steps=steps, seed=seed)
-    outputs = ComparisonOutputs(metric, sort, csv, picture, animation, report, force)
-    paths = find_models(models)
     outputs.check(paths)
     evaluations, failed = measure_models(paths, protocol, prepare_device(threads, device))
     if sort is not None:
@@ -81,10 +85,14 @@ class ComparisonOutputs:
     force: bool
     """Whether to overwrite files."""
 
+    def list_files(self) -> list[Path]:
+        """Return the files to write."""
+        return [path for path in (self.csv, self.picture, self.animation, self.report) if path is not None]
+
     def check(self, models: Sequence[Path]) -> None:
         """Raise UsageError, before anything is measured, for what could not be written or sorted."""
         from ncatool.evaluation.table import check_sortable
-        from ncatool.nca.model_file import find_record
+        from ncatool.nca.model_name import find_record
         from ncatool.rendering.render import WRITERS, check_outputs
 
         inputs = [*models, *map(find_record, models)]

@@ -34,8 +34,12 @@ def export(
 
     Beside it lies OUT.toml, the record of the check.
     """
+    from ncatool.cli.announce import announce_conversion
+
+    announce_conversion(model, out, force)
     from ncatool.formats.exporting import EXPORT_KINDS, choose_format, export_model
-    from ncatool.nca.model_file import find_record, load_model, read_record
+    from ncatool.nca.model_file import load_model, read_record
+    from ncatool.nca.model_name import find_record
 
     chosen = choose_format(out, format)
     sidecar = out.with_name(f"{out.name}.toml")

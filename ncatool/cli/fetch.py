@@ -50,9 +50,13 @@ def fetch(
     """
     if list_sets:
         return _print_sets(root)
+    from ncatool.cli.announce import announce_fetching
+    from ncatool.data.medmnist import get_data_folder
+
     sets = _find_sets(flags, size)
     request = SamplesRequest(show, pick, random, split, colormap, out, seed, force)
     request.check(sets)
+    announce_fetching([dataset.flag for dataset in sets], size, get_data_folder(root), source)
     results = _fetch_sets(sets, root, source, mirror, timeout, retries)
     picture = request.save_picture(sets[0], root)
     return _print_fetched(results, picture)

@@ -46,6 +46,9 @@ def import_model(
     traceback: o.Traceback = False,
 ) -> None:
     """Make other people's models ours: render, compare and export then treat them as any other."""
+    from ncatool.cli.announce import announce_conversion
+
+    announce_conversion(file, out, force)
     request = ImportRequest(filter, order, boundary, fire_rate, threshold, size, padding)
     wanted = None
     if target is None and (colormap, alpha) != (TargetConfig.colormap, TargetConfig.alpha):

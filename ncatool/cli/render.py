@@ -67,7 +67,11 @@ def render(
     traceback: o.Traceback = False,
 ) -> None:
     """Grow models from their seed cells and show it: animation, video, sheet of stages, or live in the terminal."""
-    from ncatool.nca.model_file import label_models, load_model
+    from ncatool.cli.announce import announce_rendering
+
+    announce_rendering(files, steps, force)
+    from ncatool.nca.model_file import load_model
+    from ncatool.nca.model_name import label_models
     from ncatool.nca.picture import parse_background
     from ncatool.rendering import player
     from ncatool.rendering.damage_script import parse_script

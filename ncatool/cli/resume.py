@@ -33,7 +33,7 @@ def resume(
     With other --iterations the learning rate goes on as it would stand there in a run of that length.
     All other settings of a run stay what they are.
     """
-    from ncatool.training.run import Run
+    from ncatool.cli.announce import announce_resumption
     from ncatool.training.run_files import RunFiles
 
     changes = {
@@ -43,6 +43,9 @@ def resume(
     files = RunFiles(model)
     if not files.find_checkpoint().exists():
         raise UsageError(f"there is no checkpoint {files.checkpoint}", "give the model file of a run that has left one")
+    announce_resumption(model, iterations)
+    from ncatool.training.run import Run  # imports torch, which takes seconds
+
     with files.lock(terminal.print_note):
         run = Run.resume(files, **{name: value for name, value in changes.items() if value is not None})
         prepare_device(run.config.train.threads, run.config.train.device, run.config)

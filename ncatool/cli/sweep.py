@@ -98,10 +98,13 @@ def run_sweep(request: SweepRequest, flags: Mapping[str, str | bool | None]) -> 
     `flags` are the settings of the command line by their flat names. Raises NcatoolError where a plan, a target or
     the folder cannot be used.
     """
-    from ncatool.sweep.folder import SweepFolder
+    from ncatool.cli.announce import announce_sweep
 
     request.check()
     planned = _read_plan(request, flags)
+    announce_sweep(planned, request.out, request.root, request.dry_run)
+    from ncatool.sweep.folder import SweepFolder  # imports torch, which takes seconds
+
     folder = SweepFolder(request.out)
     folder.check(request.force)
     if request.dry_run:
@@ -112,7 +115,7 @@ def run_sweep(request: SweepRequest, flags: Mapping[str, str | bool | None]) -> 
 
 
 def _read_plan(request: SweepRequest, flags: Mapping[str, str | bool | None]) -> list[PlannedRun]:
-    from ncatool.data.readers import choose_default_source
+    from ncatool.data.medmnist import choose_default_source
 
     tables = read_toml(request.plan) if request.plan is not None else {}
     where = str(request.plan) if request.plan is not None else "the command line"

@@ -34,17 +34,19 @@ def train(
     given = collect_settings(settings)
     build_config(given)  # refuses what has no meaning before torch is imported
 
+    from ncatool.cli.announce import announce_training
+    from ncatool.data.medmnist import choose_default_source
     from ncatool.data.model_name import name_model
-    from ncatool.data.readers import choose_default_source
-    from ncatool.library import prepare_run
 
     if "target" not in given:
         given["target"] = choose_default_source(root)
         if given["target"] == "phantom":
             terminal.print_note("no --target and chestmnist is not fetched: growing the built-in phantom")
-    run = prepare_run(
-        given, out or name_model(given["target"]), root=root, force=force, inputs=[config] if config else []
-    )
+    out = out or name_model(given["target"])
+    announce_training(build_config(given), given, out, root, force)
+    from ncatool.library import prepare_run  # imports torch, which takes seconds
+
+    run = prepare_run(given, out, root=root, force=force, inputs=[config] if config else [])
     prepare_device(run.config.train.threads, run.config.train.device, run.config)
     with run.files.lock(terminal.print_note):
         run.files.check(force)  # another process may have written them meanwhile

@@ -38,6 +38,11 @@ def find_file(dataset: DataSet, root: Path | None) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
+def choose_default_source(root: Path | None = None) -> str:
+    """Return `chestmnist` where it has been fetched, else `phantom`."""
+    return "chestmnist" if find_file(DataSet("chestmnist"), root) else "phantom"
+
+
 def require_file(dataset: DataSet, root: Path | None) -> Path:
     """Return the file of a set, after a check of its array headers.
 

@@ -12,9 +12,8 @@ from PIL import Image
 
 from ncatool.config.names import Colormap
 from ncatool.config.schema import TargetConfig
-from ncatool.data.catalogue import DataSet
 from ncatool.data.image_file import convert_array, convert_to_rgba, read_image
-from ncatool.data.medmnist import find_file, read_sample
+from ncatool.data.medmnist import read_sample
 from ncatool.data.phantom import draw_phantom
 from ncatool.data.pixels import apply_alpha, compute_luminance, convert_sample, fit_size
 from ncatool.data.sample_spec import SampleSpec, parse_spec
@@ -70,8 +69,3 @@ def convert_picture(picture: Image.Image | NDArray[Any], config: TargetConfig) -
         pixels = np.asarray(fit_size(convert_to_rgba(image), config.size))
     pixels = apply_alpha(pixels, compute_luminance(pixels), config.alpha)
     return Target(pixels, config.padding, {"source": config.source, "alpha": config.alpha.value})
-
-
-def choose_default_source(root: Path | None = None) -> str:
-    """Return `chestmnist` where it has been fetched, else `phantom`."""
-    return "chestmnist" if find_file(DataSet("chestmnist"), root) is not None else "phantom"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,20 +11,14 @@ from typing import Any
 import torch
 
 from ncatool.config.names import Damage
-from ncatool.errors import NcatoolError, UsageError
+from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures, measure_model
 from ncatool.evaluation.protocol import GROWTH_STEP, Protocol, StepCallback
 from ncatool.evaluation.quartiles import Quartiles
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.loss import compute_psnr
-from ncatool.nca.model_file import (
-    ModelData,
-    is_model_name,
-    label_models,
-    leave_out_checkpoints,
-    load_model,
-    read_record,
-)
+from ncatool.nca.model_file import ModelData, load_model, read_record
+from ncatool.nca.model_name import label_models
 
 HALVES = (Damage.LEFT, Damage.RIGHT, Damage.TOP, Damage.BOTTOM)
 
@@ -115,26 +108,6 @@ class Evaluation:
         """Return the median of a measure; a measure without quartiles is its own."""
         value = self.values[name]
         return value.median if isinstance(value, Quartiles) else value
-
-
-def find_models(names: Sequence[str]) -> list[Path]:
-    """Return each file named, each model in a folder or below it, and each model that matches a pattern, once.
-
-    Checkpoints are left out, unless named themselves. Raises UsageError for a folder or pattern without models.
-    """
-    paths: dict[Path, None] = {}
-    for name in names:
-        path = Path(name)
-        matches = [path]
-        if path.is_dir():
-            matches = [file for file in sorted(path.rglob("*")) if is_model_name(file)]
-        elif not path.exists() and glob.has_magic(name):
-            matching_names = sorted(glob.glob(name, recursive=True))  # noqa: PTH207 - may be absolute
-            matches = [Path(match) for match in matching_names if is_model_name(Path(match))]
-        if not matches:
-            raise UsageError(f"there is no model in {name}", "name model files, folders that hold some, or a pattern")
-        paths.update(dict.fromkeys(matches))
-    return leave_out_checkpoints(list(paths))
 
 
 def load_candidates(paths: Sequence[Path], device: torch.device) -> tuple[list[Candidate], dict[Path, NcatoolError]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,9 @@ from ncatool.data.target import Target
 from ncatool.errors import NcatoolError, shorten
 from ncatool.files.atomic import write_bytes
 from ncatool.files.toml import read_toml
+from ncatool.nca.model_name import find_record
 from ncatool.nca.tensor_file import check_checksum, open_tensors, pack_tensors, read_header_table, read_tensor
 from ncatool.nca.weights import Weights
-
-MODEL_SUFFIX = ".safetensors"
-EARLIER_CHECKPOINT_SUFFIX = ".checkpoint.safetensors"
-"""Ending of the checkpoints that versions up to 0.1 wrote."""
 
 _TENSOR_FIELDS = {
     "hidden.weight": "hidden_weight",
@@ -139,23 +136,6 @@ def _require(holds: bool, path: Path, what: str) -> None:
         raise NcatoolError(f"{path}: {what} in the header's target", "use another copy of the file")
 
 
-def is_model_name(path: Path) -> bool:
-    """Return whether a file has the name of a model; checkpoints of earlier versions end alike."""
-    return path.suffix == MODEL_SUFFIX and not path.name.endswith(EARLIER_CHECKPOINT_SUFFIX)
-
-
-def leave_out_checkpoints(paths: Sequence[Path]) -> list[Path]:
-    """Return the paths without the checkpoints of models that are among them, as a shell's `*.safetensors` gives."""
-    names = {str(path).removesuffix(MODEL_SUFFIX) + EARLIER_CHECKPOINT_SUFFIX for path in paths if is_model_name(path)}
-    return [path for path in paths if str(path) not in names]
-
-
-def label_models(paths: Sequence[Path]) -> list[str]:
-    """Return a label for each model: its file's name without ending, or its path where several files have that name."""
-    stems = [path.stem for path in paths]
-    return [path.stem if stems.count(path.stem) == 1 else str(path.with_suffix("")) for path in paths]
-
-
 def load_model(path: Path) -> ModelData:
     """Read a model file, and compare it with its record (NAME.toml) where there is one.
 
@@ -169,11 +149,6 @@ def load_model(path: Path) -> ModelData:
         check_checksum(path, file)
     _check_record(path, find_record(path), dataclasses.asdict(config))
     return model
-
-
-def find_record(path: Path) -> Path:
-    """Return the path of the record of a model file, whether it exists or not."""
-    return Path(f"{str(path).removesuffix(path.suffix)}.toml")  # unlike with_suffix, also for an empty name
 
 
 def read_record(path: Path, model: ModelData) -> dict[str, Any]:

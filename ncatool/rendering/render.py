@@ -15,7 +15,7 @@ from PIL import Image
 
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import check_writable, describe_write_error, replace_atomically
-from ncatool.nca.model_file import MODEL_SUFFIX, find_record, leave_out_checkpoints
+from ncatool.nca.model_name import MODEL_SUFFIX, find_record, leave_out_checkpoints
 from ncatool.nca.picture import Picture, enlarge
 from ncatool.rendering import video
 from ncatool.rendering.apng import Apng

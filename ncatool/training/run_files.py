@@ -13,7 +13,7 @@ from ncatool.errors import UsageError
 from ncatool.files.atomic import check_writable, hide_name, remove_partials
 from ncatool.files.lock import Note, hold_lock, ignore_note
 from ncatool.files.toml import write_toml
-from ncatool.nca.model_file import EARLIER_CHECKPOINT_SUFFIX, MODEL_SUFFIX, find_record
+from ncatool.nca.model_name import EARLIER_CHECKPOINT_SUFFIX, MODEL_SUFFIX, find_record
 
 CHECKPOINT_SUFFIX = ".checkpoint"
 PLOT_SUFFIX = ".curve.png"

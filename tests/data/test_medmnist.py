@@ -15,6 +15,7 @@ from ncatool.config.schema import TargetConfig
 from ncatool.data import npz
 from ncatool.data import readers as targets
 from ncatool.data.catalogue import DataSet, describe_label, load_catalogue
+from ncatool.data.medmnist import choose_default_source
 from ncatool.data.sample_spec import SampleSpec, parse_spec
 from ncatool.errors import ExitCode, NcatoolError
 from tests.site import make_small_set, stack_volumes, write_set
@@ -74,7 +75,7 @@ def test_not_fetched_says_how_to_fetch(root):
     with pytest.raises(NcatoolError, match="has not been fetched") as caught:
         targets.load_target(TargetConfig(source="bloodmnist@64:test:1"), root)
     assert caught.value.hint == "run: ncatool fetch bloodmnist --size 64"
-    assert targets.choose_default_source(root) == "phantom"
+    assert choose_default_source(root) == "phantom"
 
 
 def write_tiles(folder, flag, tiles):
@@ -89,7 +90,7 @@ def root(tmp_path):
 
 def test_a_set_on_this_machine_is_the_default_target(tiles, root):
     write_tiles(root, "chestmnist", tiles["chestmnist"])
-    assert targets.choose_default_source(root) == "chestmnist"
+    assert choose_default_source(root) == "chestmnist"
     target = targets.load_target(TargetConfig(source="chestmnist:val:3"), root)
     assert np.array_equal(target.pixels[..., 0], tiles["chestmnist"][303])
     assert (target.pixels[..., 3] == 255).all()

@@ -18,12 +18,13 @@ from ncatool.data.target import Target
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluation import models, svg_plot, table
 from ncatool.evaluation.measures import measure_model
-from ncatool.evaluation.models import Candidate, Evaluation, find_models, load_candidates
+from ncatool.evaluation.models import Candidate, Evaluation, load_candidates
 from ncatool.evaluation.protocol import Protocol
 from ncatool.evaluation.report import split_settings
 from ncatool.evaluation.table import Column, find_best, format_number, sort_evaluations
 from ncatool.files.toml import write_toml
 from ncatool.nca.model_file import save_model
+from ncatool.nca.model_name import find_models
 from tests.conftest import SMALL, ncatool, run_in_process
 from tests.rendering.test_playback import lively
 

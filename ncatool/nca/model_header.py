@@ -1,0 +1,39 @@
+"""What a model file says of itself, read from its header alone: no tensor is read, so torch is not needed for it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_MAX_HEADER_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """The tables of a model's header, and the shape of its target."""
+
+    tables: dict[str, Any]
+    """By name: `model`, `target`, and where it is known, `train`."""
+    shape: tuple[int, int]
+    """Height and width of the grid, padding included."""
+
+    def get(self, table: str, name: str) -> Any:
+        """Return a value of a table, or None where there is none."""
+        values = self.tables.get(table)
+        return values.get(name) if isinstance(values, dict) else None
+
+
+def read_header(path: Path) -> ModelHeader | None:
+    """Return the header of a model file, unchecked; None for whatever is no such file: to say why is `load_model`'s."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            entries = json.loads(file.read(size)) if size <= _MAX_HEADER_BYTES else {}
+        tables = json.loads(entries["__metadata__"]["ncatool"])
+        height, width = entries["target"]["shape"][:2]
+        padding = tables["target"]["padding"]
+        return ModelHeader(tables, (height + 2 * padding, width + 2 * padding))
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
