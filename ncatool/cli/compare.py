@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import sys
@@ -16,6 +17,7 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.ending import Ending, describe_models, protect_name, suggest_watching
 from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import Device, Metric
 from ncatool.errors import ExitCode, NcatoolError, UsageError
@@ -66,8 +68,11 @@ def compare(
     evaluations, failed = measure_models(paths, protocol, prepare_device(threads, device))
     if sort is not None:
         evaluations = sort_evaluations(evaluations, sort)
-    _print(evaluations, metric, protocol, failed)
+    words, best = describe_models(evaluations)
+    ending = Ending(outputs.list_files(), words, _suggest(models, best, outputs))
+    _print(evaluations, metric, protocol, failed, ending)
     _write(evaluations, outputs, protocol, failed)
+    ending.print()
     if failed:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -146,7 +151,11 @@ def _measure_each(candidates: Sequence[Candidate], protocol: Protocol, update: t
 
 
 def _print(
-    evaluations: Sequence[Evaluation], metric: Metric, protocol: Protocol, failed: Mapping[Path, NcatoolError]
+    evaluations: Sequence[Evaluation],
+    metric: Metric,
+    protocol: Protocol,
+    failed: Mapping[Path, NcatoolError],
+    ending: Ending,
 ) -> None:
     from ncatool.evaluation.table import to_json
 
@@ -157,8 +166,17 @@ def _print(
             "trial": {"rollouts": protocol.rollouts, "steps": protocol.steps, "seed": protocol.seed},
             "models": [to_json(evaluation) for evaluation in evaluations],
             "failed": [{"path": str(path), "error": error.what} for path, error in failed.items()],
+            **ending.describe(),
         }
     )
+
+
+def _suggest(models: Sequence[str], best: Evaluation | None, outputs: ComparisonOutputs) -> list[str]:
+    """Return the command to type next: to see all models on a page, or to watch the best one."""
+    page = "comparison.html"
+    if outputs.report is None and not os.path.lexists(page):
+        return ["compare", *map(protect_name, models), "--report", page]
+    return suggest_watching([best.candidate.path]) if best is not None else []
 
 
 def print_evaluations(evaluations: Sequence[Evaluation], metric: Metric) -> None:

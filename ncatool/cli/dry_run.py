@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ncatool.cli import terminal
+from ncatool.cli.ending import Ending
 from ncatool.errors import NcatoolError
 from ncatool.sweep.choose import choose_threads
 from ncatool.sweep.dispatch import Failure, Workers, run_jobs
@@ -40,6 +42,7 @@ def print_dry_run(items: Sequence[SweepItem], folder: SweepFolder, workers: Work
     terminal.print_note(
         f"{len(items)} runs, {len(pending)} of them to do: about {_format_duration(total)}, {slots} at a time"
     )
+    Ending([], "", [word for word in sys.argv[1:] if word != "--dry-run"]).print()
 
 
 def _measure_costs(

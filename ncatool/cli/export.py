@@ -11,6 +11,7 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.ending import Ending
 from ncatool.files.atomic import check_writable
 from ncatool.files.toml import write_toml
 
@@ -53,7 +54,12 @@ def export(
         terminal.print_note(f"not checked: there is no {EXPORT_KINDS[chosen].needs.removeprefix('a ')} on this machine")
     for difference in parity.facts.get("player_differs", []):
         terminal.print_note(f"the article's player has {difference}")
-    terminal.print_result({"wrote": str(out), "bytes": out.stat().st_size, **check})
+    ending = Ending([out, sidecar])
+    more = ending.describe() if terminal.settings.as_json else {}
+    terminal.print_result({"wrote": str(out), "bytes": out.stat().st_size, **check, **more})
+    ending.print()
+    if out.suffix == ".html":
+        terminal.print_note(f"next: open {out} in a browser")
 
 
 def _describe_check(parity: Parity, form: ExportFormat) -> dict[str, Any]:

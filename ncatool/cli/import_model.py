@@ -12,6 +12,7 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.ending import Ending, suggest_watching
 from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import Boundary, Device, Filter, Order
 from ncatool.config.schema import ModelConfig, TargetConfig
@@ -102,7 +103,11 @@ def _import_file(
         terminal.print_note(f"no part of the network, left out: {terminal.clean_line(', '.join(foreign.ignored), 200)}")
     if wanted is None:
         terminal.print_note(f"no --target: its target is what it has grown in {importing.GROWTH_STEPS} steps")
-    terminal.print_result({"wrote": str(out), **dataclasses.asdict(config), "order": order.value, "from": foreign.kind})
+    ending = Ending([files.model, files.record], "", suggest_watching([out]))
+    more = ending.describe() if terminal.settings.as_json else {}
+    result = {"wrote": str(out), **dataclasses.asdict(config), "order": order.value, "from": foreign.kind, **more}
+    terminal.print_result(result)
+    ending.print()
 
 
 def _make_config(file: Path, foreign: ForeignModel, request: ImportRequest) -> ModelConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -100,7 +101,7 @@ def render(
         if overlay or scale:
             terminal.print_note("--overlay and --scale are for files; the terminal goes without")
         player.play(playbacks, settings)
-    _print_errors(playbacks, outputs)
+    _print_errors(playbacks, models, outputs)
 
 
 def _parse_pair(flag: str, text: str, separator: str) -> tuple[int, int]:
@@ -120,15 +121,20 @@ def _parse_grid(text: str | None) -> tuple[int, int] | None:
     return height, width
 
 
-def _print_errors(playbacks: list[Playback], outputs: list[str]) -> None:
+def _print_errors(playbacks: list[Playback], models: list[Path], outputs: list[str]) -> None:
     """Print what was written and how near the targets it ends; nothing on a stdout that is itself an output."""
+    from ncatool.cli.ending import Ending, describe_end, suggest_watching
     from ncatool.evaluation.errors import measure_errors
 
     if "-" in outputs:
         return
-    errors = [{"steps": one.step, **measure_errors(one.state, one.expected)} for one in playbacks]
+    errors = {one.name: {"steps": one.step, **measure_errors(one.state, one.expected)} for one in playbacks}
+    words = describe_end(errors, [float((one.expected**2).mean()) for one in playbacks])
+    ending = Ending(outputs, words, suggest_watching(models, rendered=bool(outputs)))
     wrote: dict[str, Any] = {"wrote": outputs} if outputs else {}
+    more = ending.describe() if terminal.settings.as_json else {}
     if len(playbacks) == 1:
-        terminal.print_result({**wrote, **errors[0]})
+        terminal.print_result({**wrote, **next(iter(errors.values())), **more})
     else:
-        terminal.print_results(wrote, {one.name: values for one, values in zip(playbacks, errors, strict=True)})
+        terminal.print_results({**wrote, **more}, errors)
+    ending.print()

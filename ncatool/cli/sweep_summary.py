@@ -8,6 +8,7 @@ from typing import Any
 
 from ncatool.cli import terminal
 from ncatool.cli.compare import print_evaluations, write_report
+from ncatool.cli.ending import Ending, describe_models, protect_name, suggest_watching
 from ncatool.cli.sweep_measures import PROTOCOL, Comparison, load_comparison, measure_with_progress
 from ncatool.config.names import Metric
 from ncatool.errors import ExitCode
@@ -91,16 +92,25 @@ class Summary:
         if comparison and evaluations:
             write_report(self._folder.report, evaluations, Metric.MSE, PROTOCOL, comparison.unreadable)
             written.append(str(self._folder.report))
+        ending = self._make_ending(evaluations, written)
         if terminal.settings.as_json:
             models = {"models": [table.to_json(evaluation) for evaluation in evaluations]} if evaluations else {}
             counts = {"finished": len(self._finished), "failed": len(self._failed)}
-            terminal.print_result({"wrote": written, **counts, "runs": rows, **models})
+            terminal.print_result({"wrote": written, **counts, "runs": rows, **models, **ending.describe()})
         else:
             _print_table(rows, evaluations)
-            terminal.print_note(f"wrote {' and '.join(written)}")
+        ending.print()
         failed = {**self._failed, **(comparison.failed if comparison else {})}
         _print_failures(failed, len(self._items))
         return ExitCode.FAILED if failed else ExitCode.DONE
+
+    def _make_ending(self, evaluations: Sequence[Evaluation], written: Sequence[str]) -> Ending:
+        models = [str(self._folder.get_run_files(item.name).model) for item in self._finished]
+        files = [*written, *([f"{len(models)} models in {self._folder.path}"] if models else [])]
+        if not evaluations:
+            return Ending(files, "", ["compare", protect_name(str(self._folder.path))] if models else [])
+        words, best = describe_models(evaluations)
+        return Ending(files, words, suggest_watching([best.candidate.path]) if best is not None else [])
 
 
 def _make_row(item: SweepItem, failure: Failure | None, folder: SweepFolder) -> Row:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -60,6 +59,7 @@ def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:
 
     Raises typer.Exit with the signal's exit code where one stopped the run.
     """
+    from ncatool.cli.ending import format_command
     from ncatool.training.memory import describe_memory
     from ncatool.training.tensorboard import open_log
 
@@ -69,14 +69,24 @@ def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:
         number = train_with_progress(run, preview, log)
     if number is not None:
         done = f"{run.trainer.iteration} of {run.config.train.iterations}"
-        advice = (
-            f"go on: ncatool resume {shlex.quote(str(run.files.model))}"
-            if run.config.train.checkpoint
-            else "without a checkpoint"
-        )
+        again = format_command(["resume", str(run.files.model)])
+        advice = f"go on: {again}" if run.config.train.checkpoint else "without a checkpoint"
         terminal.print_note(f"stopped after iteration {done}, everything saved; {advice}")
         raise typer.Exit(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
-    terminal.print_result({"wrote": str(run.files.model), **run.write_results()})
+    _print_ending(run, run.write_results())
+
+
+def _print_ending(run: Run, result: Mapping[str, Any]) -> None:
+    """Print the numbers of the finished model, its quality in words, its files, and what to type next."""
+    from ncatool.cli.ending import Ending, suggest_after_training
+    from ncatool.evaluation.quality import measure_quality
+
+    quality = measure_quality(run.trainer.copy_model().move_to(run.trainer.device), run.config.train)
+    command = suggest_after_training(quality, run.files, run.config)
+    ending = Ending(run.files.list_existing(), quality, command)
+    more = ending.describe() if terminal.settings.as_json else {}
+    terminal.print_result({"wrote": str(run.files.model), **result, **more})
+    ending.print()
 
 
 def train_with_progress(run: Run, preview: bool, log: Callable[[Report], None] | None = None) -> int | None:
