@@ -18,6 +18,7 @@ from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.ending import Ending, describe_models, protect_name, suggest_watching
+from ncatool.cli.table_layout import Best, Cell
 from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import Device, Metric
 from ncatool.errors import ExitCode, NcatoolError, UsageError
@@ -181,25 +182,24 @@ def _suggest(models: Sequence[str], best: Evaluation | None, outputs: Comparison
 
 def print_evaluations(evaluations: Sequence[Evaluation], metric: Metric) -> None:
     """Print the table, and what its reader should know."""
-    from ncatool.evaluation.table import find_best, select_columns
+    from ncatool.evaluation.table import find_best, format_number, select_columns
 
     columns = select_columns(metric)
     headings = ["model", "filter", "loss", "damage", "target", *(column.heading for column in columns)]
+    decimals = {column.heading: 3 for column in columns if column.name.startswith(("regeneration", "ssim"))}
     best = {column.name: find_best(evaluations, column) for column in columns}
-    terminal.print_table(headings, [_make_row(one, columns, best) for one in evaluations], best=True)
+    terminal.print_table(headings, [_make_row(one, columns, best) for one in evaluations], format_number, decimals)
     for line in _list_footnotes(evaluations):
         terminal.print_note(line)
 
 
-def _make_row(evaluation: Evaluation, columns: Sequence[Column], best: Mapping[str, set[str]]) -> list[str]:
-    from ncatool.evaluation.table import format_number
-
+def _make_row(evaluation: Evaluation, columns: Sequence[Column], best: Mapping[str, set[str]]) -> list[Cell]:
     candidate = evaluation.candidate
-    name = terminal.clean_line(candidate.name, 40) + ("†" if candidate.notes else "")
+    label = terminal.clean_line(candidate.name, 40) + ("†" if candidate.notes else "")
     grouping = [terminal.clean_line(value, 30) for value in candidate.grouping.values()]
-    marks = ["*" if candidate.name in best[column.name] else "" for column in columns]
-    medians = [format_number(evaluation.median(column.name)) for column in columns]
-    return [name, *grouping, *(f"{median}{mark}" for median, mark in zip(medians, marks, strict=True))]
+    values = {column.name: evaluation.median(column.name) for column in columns}
+    marked = [Best(value) if candidate.name in best[name] else value for name, value in values.items()]
+    return [label, *grouping, *marked]
 
 
 def _list_footnotes(evaluations: Sequence[Evaluation]) -> list[str]:

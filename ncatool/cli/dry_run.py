@@ -38,7 +38,7 @@ def print_dry_run(items: Sequence[SweepItem], folder: SweepFolder, workers: Work
         terminal.print_result({**counts, "seconds": round(total, 1), "plan": rows})
         return
     names = list(dict.fromkeys(name for row in rows for name in row))
-    terminal.print_table(names, [[str(row.get(name, "")) for name in names] for row in rows])
+    terminal.print_table(names, [[row.get(name, "") for name in names] for row in rows])
     terminal.print_note(
         f"{len(items)} runs, {len(pending)} of them to do: about {_format_duration(total)}, {slots} at a time"
     )

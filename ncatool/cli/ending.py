@@ -37,7 +37,7 @@ class Ending:
         if self.quality:
             terminal.print_note(f"quality: {self.quality}")
         if self.command:
-            terminal.print_note(f"next: {format_command(self.command)}")
+            terminal.print_note(f"next: {format_command(self.command)}", wrap=False)
 
     def describe(self) -> dict[str, Any]:
         """Return the same as values for `--json`."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.table_layout import Cell
 from ncatool.config.names import Colormap
 from ncatool.config.schema import TargetConfig, check_range
 from ncatool.errors import NcatoolError, UsageError
@@ -204,11 +208,13 @@ def _print_sets(root: Path | None) -> None:
     rows = list_sets(root)
     if terminal.settings.as_json:
         return terminal.print_result({"sets": rows})
-    cells: list[list[terminal.Cell]] = [
+    if sys.stdout.isatty():
+        return _print_short_list(rows)
+    cells: list[list[Cell]] = [
         [
             row["flag"],
             row["task"],
-            str(row["channels"]),
+            row["channels"],
             ", ".join(map(str, row["sizes"])),
             " + ".join(f"{count:,}" for count in row["samples"].values()),
             row["licence"],
@@ -218,3 +224,26 @@ def _print_sets(root: Path | None) -> None:
     ]
     headings = ["set", "task", "channels", "sizes", "train + val + test", "licence", "here"]
     return terminal.print_table(headings, cells)
+
+
+def _print_short_list(rows: list[dict[str, Any]]) -> None:
+    """Print all sets for a terminal: without the folders, and licences only where they differ from the usual one."""
+    (usual, _), *others = Counter(row["licence"] for row in rows).most_common()
+    fetched = any(row["here"] for row in rows)
+    cells: list[list[Cell]] = [
+        [
+            row["flag"],
+            row["task"].split(",")[0],
+            "RGB" if row["channels"] == 3 else "grey",
+            f"{row['sizes'][0]}–{row['sizes'][-1]}",
+            *row["samples"].values(),
+            *(["/".join(row["here"]) or "-"] if fetched else []),
+        ]
+        for row in rows
+    ]
+    headings = ["set", "task", "colour", "sizes", *rows[0]["samples"], *(["here"] if fetched else [])]
+    terminal.print_table(headings, cells)
+    exceptions = [f"{row['flag']} {row['licence']}" for row in rows if row["licence"] != usual]
+    terminal.print_note(f"licence {usual}" + (f", but {', '.join(exceptions)}" if others else ""))
+    folders = {os.fspath(Path(path).parent) for row in rows for path in row["here"].values()}
+    terminal.print_note(f"here: in {', '.join(sorted(folders))}" if folders else "none is fetched yet")

@@ -63,18 +63,20 @@ class SweepProgress:
         """Return how many runs are finished, as text."""
         return f"{self.finished}/{len(self._iterations)} runs"
 
-    def draw_table(self) -> RenderableType:
-        """Return a table with a row for each run that is being trained."""
+    def draw_table(self) -> RenderableType | None:
+        """Return a table with a row for each run that is being trained; None where there is none."""
         from rich.table import Table
         from rich.text import Text
 
         table = Table.grid(padding=(0, 2))
         rows = max(1, min(MAX_ROWS, terminal.stderr_console().height - 4))
         running = sorted(self._running.items())
+        if not running:
+            return None
         for name, progress in running[:rows]:
             table.add_row(
-                Text(terminal.clean_line(name, 40)),
-                f"{progress.iteration}/{self._iterations[name]}",
+                Text(terminal.clean_line(name, max(10, min(40, terminal.stderr_console().width - 42)))),
+                f"{progress.iteration:,}/{self._iterations[name]:,}",
                 f"loss {progress.loss:.3g}",
                 f"PSNR {compute_psnr(progress.mse):.1f} dB",
             )
@@ -93,6 +95,7 @@ def train_with_progress(
     progress, given_up = SweepProgress(items), dict[str, Failure]()
     jobs = _make_jobs(items, folder, token, workers)
     with catch_signals() as stopped, terminal.show_progress(progress.total, "iterations", progress.draw_table) as show:
+        show(progress.done, progress.format_count())
         for event in run_jobs(jobs, workers, lambda: stopped() is not None):
             if isinstance(event, Progress):
                 progress.update(event)

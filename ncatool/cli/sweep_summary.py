@@ -147,16 +147,8 @@ def _format_csv(rows: Sequence[Row]) -> bytes:
 def _print_table(rows: Sequence[Row], evaluations: Sequence[Evaluation]) -> None:
     if evaluations:
         return print_evaluations(evaluations, Metric.MSE)
-    return terminal.print_table(
-        PRINTED_COLUMNS, [[_format_cell(row[name]) for name in PRINTED_COLUMNS] for row in rows]
-    )
-
-
-def _format_cell(value: Any) -> str:
-    """Return a value as text; a dash where a run has failed and has none."""
-    if value is None:
-        return "–"
-    return table.format_number(value) if isinstance(value, float) else str(value)
+    cells = [[row[name] for name in PRINTED_COLUMNS] for row in rows]
+    return terminal.print_table(PRINTED_COLUMNS, cells, table.format_number)
 
 
 def _print_failures(failed: Mapping[str, Failure], count: int) -> None:

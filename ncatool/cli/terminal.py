@@ -6,7 +6,9 @@ Data goes to stdout, as text or as one JSON object; everything else goes to stde
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,6 +16,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ncatool.cli.letters import clean_line as clean_line
+from ncatool.cli.letters import escape
+from ncatool.cli.progress_line import ProgressLine, Rate, format_byte_rate, format_bytes, make_rate_format
+from ncatool.cli.table_layout import Cell, lay_out_plain, lay_out_table
 from ncatool.errors import NcatoolError
 from ncatool.files.text import format_json
 
@@ -43,35 +49,28 @@ def stderr_console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def escape(text: object) -> str:
-    """Return text of any origin as one line that a terminal only shows: letters that act on it become escapes.
-
-    These are control characters, line breaks, marks that change the direction of writing, and bytes of a file's name
-    that are no text.
-    """
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in str(text))
-
-
-def clean_line(text: str, most: int) -> str:
-    """Return text of any origin for use within a line: escaped, at most `most` characters."""
-    plain = escape(text[: most + 1])
-    return plain if len(plain) <= most else f"{plain[: most - 1]}…"
-
-
 def print_line(text: str) -> None:
     """Print one line of data on stdout."""
     print(escape(text), flush=True)
 
 
-def print_note(message: str) -> None:
-    """Print one line on stderr, unless `--quiet` was given."""
+def print_note(message: str, wrap: bool = True) -> None:
+    """Print one line on stderr, unless `--quiet` was given; see `print_failure`."""
     if not settings.quiet:
-        print_failure(message)
+        print_failure(message, wrap)
 
 
-def print_failure(message: str) -> None:
-    """Print one line on stderr about a failure that does not end the command, whatever `--quiet` says."""
-    print(escape(message), file=sys.stderr, flush=True)
+def print_failure(message: str, wrap: bool = True) -> None:
+    """Print one line on stderr about a failure that does not end the command, whatever `--quiet` says.
+
+    On a terminal it is broken between words, unless it is to be copied from there.
+    """
+    line = escape(message)
+    if wrap and sys.stderr.isatty():
+        width = max(20, shutil.get_terminal_size().columns)
+        parts = textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+        line = "\n".join(parts)
+    print(line, file=sys.stderr, flush=True)
 
 
 def print_error(error: NcatoolError) -> None:
@@ -105,7 +104,7 @@ def print_results(values: Mapping[str, Any], models: Mapping[str, Mapping[str, A
     if settings.as_json:
         return print_result({**values, "models": [{"model": name, **row} for name, row in models.items()]})
     headings = ["model", *next(iter(models.values()))]
-    return print_table(headings, [[name, *map(_format_value, row.values())] for name, row in models.items()])
+    return print_table(headings, [[name, *row.values()] for name, row in models.items()])
 
 
 def _format_value(value: Any) -> str:
@@ -123,55 +122,35 @@ def can_animate() -> bool:
 
 @contextmanager
 def show_progress(
-    total: int, unit: str, extra: Callable[[], RenderableType] | None = None
+    total: int, unit: str, extra: Callable[[], RenderableType | None] | None = None
 ) -> Iterator[Callable[[int, str], None]]:
     """Yield `update(done, text)`, which draws a bar on a terminal, and elsewhere prints a line now and then.
 
     `extra` is called for what is drawn above the bar.
     """
-    if not can_animate():
+    if not can_animate() or not total:
         yield _print_progress_lines(total, unit)
         return
     from rich.console import Group
     from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    bar = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=None),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-        console=stderr_console(),
-    )
-    task = bar.add_task("", total=total, rate="")
-    rate = _Rate(unit)
+    line = ProgressLine(total, make_rate_format(unit))
+
     # `extra` is called only when the screen is drawn: a picture in each iteration would slow training down.
-    with Live(console=bar.console, refresh_per_second=8, get_renderable=lambda: Group(extra(), bar) if extra else bar):
-        yield lambda done, text: bar.update(task, completed=done, description=escape(text), rate=rate(done))
+    def draw() -> RenderableType:
+        above = extra() if extra is not None else None
+        return line if above is None else Group(above, line)
 
-
-class _Rate:
-    """The units a second since the first call, as text."""
-
-    def __init__(self, unit: str) -> None:
-        self._unit = unit
-        self._first: tuple[float, int] | None = None
-
-    def __call__(self, done: int) -> str:
-        now = time.monotonic()
-        if self._first is None:
-            self._first = now, done
-        elapsed, count = now - self._first[0], done - self._first[1]
-        return f"{count / elapsed:.1f} {self._unit}/s" if count and elapsed > 0 else ""
+    with Live(console=stderr_console(), refresh_per_second=8, get_renderable=draw):
+        yield lambda done, text: line.update(done, escape(text))
 
 
 def _print_progress_lines(total: int, unit: str) -> Callable[[int, str], None]:
-    rate, last = _Rate(unit), time.monotonic()
+    rate, last = Rate(), time.monotonic()
 
     def update(done: int, text: str) -> None:
         nonlocal last
-        speed = rate(done)
+        speed = f"{now:.1f} {unit}/s" if (now := rate.measure(done)) else ""
         if time.monotonic() - last >= PLAIN_INTERVAL:
             last = time.monotonic()
             print_note(f"{done}/{total} {unit}  {text}  {speed}".rstrip())
@@ -188,21 +167,21 @@ def show_transfer(name: str) -> Iterator[Callable[[int, int | None, str], None]]
     if not can_animate():
         yield _print_transfer_lines(name)
         return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.live import Live
 
-    columns = (BarColumn(bar_width=None), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(TextColumn("{task.description}", markup=False), *columns, console=stderr_console()) as bar:
-        task = bar.add_task(escape(name), total=None)
-        doing = ""
+    line, console = ProgressLine(None, format_byte_rate), stderr_console()
+    line.format_count = format_bytes
+    doing = escape(name)
+    with Live(line, console=console, refresh_per_second=8):
 
         def watch(done: int, total: int | None, text: str) -> None:
             nonlocal doing
             if total is None and text:
-                bar.console.print(escape(f"{name}: {text}"), markup=False, emoji=False, soft_wrap=True)
-            elif text != doing:
-                doing = text
-                bar.reset(task, description=escape(f"{name} {text}".rstrip()))
-            bar.update(task, completed=done, total=total)
+                console.print(escape(f"{name}: {text}"), markup=False, emoji=False, soft_wrap=True)
+            elif escape(f"{name} {text}".rstrip()) != doing:
+                doing = escape(f"{name} {text}".rstrip())
+                line.restart()
+            line.update(done, doing, total)
 
         yield watch
 
@@ -222,39 +201,26 @@ def _print_transfer_lines(name: str) -> Callable[[int, int | None, str], None]:
     return watch
 
 
-Cell = str | list[str]
-"""Text of a table; as a list, the lines of a cell."""
+def print_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    format_number: Callable[[float], str] = _format_value,
+    decimals: Mapping[str, int] | None = None,
+) -> None:
+    """Print rows under headings on stdout: on a terminal as it fits there, elsewhere a line a row.
 
-
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[Cell]], *, best: bool = False) -> None:
-    """Print rows under headings on stdout; with `best`, cells that end in * are bold."""
+    `format_number` is for the latter; on a terminal, the numbers of a column share a notation, with so many `decimals`
+    where they have its heading.
+    """
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    texts = [list(map(_escape_cell, row)) for row in rows]
-    columns = list(zip(headings, *texts, strict=True))
-    if sys.stdout.isatty() and sum(max(map(len, column)) + 2 for column in columns) > Console().width:
-        _print_blocks(headings, texts)
+    if not sys.stdout.isatty():
+        for line in lay_out_plain(headings, rows, format_number):
+            print(line)
         return
-    for heading in headings:
-        shown.add_column(heading, overflow="fold")
-    for row in texts:
-        # As Text, or brackets in names would be taken for markup.
-        shown.add_row(*(Text(cell, "bold" if best and cell.endswith("*") else "") for cell in row))
-    wide = None if sys.stdout.isatty() else 200
-    Console(highlight=False, width=wide).print(shown)
-
-
-def _escape_cell(cell: Cell) -> str:
-    return "\n".join(map(escape, [cell] if isinstance(cell, str) else cell))
-
-
-def _print_blocks(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table that is wider than the terminal, a paragraph a row."""
-    for name, *cells in rows:
-        print(f"{name}\n  {'   '.join(f'{heading} {cell}' for heading, cell in zip(headings[1:], cells, strict=True))}")
+    console = Console(highlight=False)
+    for text in lay_out_table(headings, rows, console.width, decimals):
+        console.print(text)
 
 
 def track(frames: Iterable[Any], total: int, unit: str) -> Iterator[Any]:

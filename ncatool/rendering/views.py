@@ -39,6 +39,12 @@ def _apply_log_colormap(values: Values) -> Picture:
         return _apply_colormap(1 + np.log10(values) / _DECADES, "inferno")
 
 
+def _average_size(cells: Float[np.ndarray, "height width channels"], others: Float[np.ndarray, "..."]) -> Values:
+    """Return the mean absolute difference of each cell; that of an exploded state may be infinite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.abs(cells - others).mean(-1)
+
+
 class Scene(NamedTuple):
     """The cells of one model in one frame, and what they should show."""
 
@@ -75,11 +81,11 @@ def _view_hidden(scene: Scene, background: Background, scale: int) -> list[Panel
 
 
 def _view_change(scene: Scene, background: Background, scale: int) -> list[Panel]:
-    return [Panel("change, 0.001 to 1", _apply_log_colormap(np.abs(scene.cells - scene.before).mean(-1)))]
+    return [Panel("change, 0.001 to 1", _apply_log_colormap(_average_size(scene.cells, scene.before)))]
 
 
 def _view_error(scene: Scene, background: Background, scale: int) -> list[Panel]:
-    return [Panel("error, 0.001 to 1", _apply_log_colormap(np.abs(scene.cells[..., :4] - scene.expected).mean(-1)))]
+    return [Panel("error, 0.001 to 1", _apply_log_colormap(_average_size(scene.cells[..., :4], scene.expected)))]
 
 
 def _view_all(scene: Scene, background: Background, scale: int) -> list[Panel]:

@@ -13,6 +13,7 @@ import pytest
 import tomli_w
 
 from ncatool.cli import terminal
+from ncatool.cli.table_layout import lay_out_table
 from ncatool.errors import NcatoolError
 from tests.conftest import SMALL, ncatool, run_in_process
 from tests.test_structure import MODULES, PACKAGE
@@ -43,8 +44,11 @@ def test_every_way_to_print(capsys, monkeypatch):
     terminal.print_line(HOSTILE)
     terminal.print_result({"name": HOSTILE, "names": [HOSTILE], "more": {"a": HOSTILE}})
     terminal.print_results({}, {HOSTILE: {"b": HOSTILE}, "x": {"b": 1.0}})
-    terminal.print_table(["name"], [[HOSTILE], [[HOSTILE, "second line"]]], best=True)
-    terminal._print_blocks(["name", "other"], [[terminal.escape(HOSTILE), "x"]])
+    terminal.print_table(["name"], [[HOSTILE], [[HOSTILE, "second part"]]])
+    for width in (20, 200):
+        for line in lay_out_table(["name", HOSTILE], [[HOSTILE, HOSTILE], ["x", [HOSTILE]]], width):
+            terminal.print_line(line.plain)
+            assert is_harmless(line.plain)
     terminal.print_note(HOSTILE)
     terminal.print_failure(HOSTILE)
     terminal.print_error(NcatoolError(HOSTILE, HOSTILE))
