@@ -110,15 +110,17 @@ def train_with_progress(run: Run, preview: bool, log: Callable[[Report], None] |
 
 
 def _draw_preview(run: Run) -> RenderableType:
-    """Draw target and current state side by side."""
+    """Draw target and current state side by side, as large as the terminal has room."""
     from rich.table import Table
 
     from ncatool.nca.picture import BLACK, compose
-    from ncatool.rendering.half_blocks import draw_half_blocks
+    from ncatool.rendering.half_blocks import draw_half_blocks, fit_picture
 
-    width = max(1, terminal.stderr_console().width // 2 - 2)
+    console = terminal.stderr_console()
+    width, height = max(1, console.width // 2 - 1), max(1, console.height - 4)
     pictures = (run.trainer.target.premultiply(), run.trainer.last_state[0, ..., :4].cpu().numpy())
     table = Table.grid(padding=(0, 2))
-    table.add_row("target", f"iteration {run.trainer.iteration}")
-    table.add_row(*(draw_half_blocks(compose(visible, BLACK), width) for visible in pictures))
+    table.add_row("target", f"iteration {run.trainer.iteration:,}")
+    fitted = [fit_picture(compose(visible, BLACK), width, height) for visible in pictures]
+    table.add_row(*(draw_half_blocks(picture, width) for picture in fitted))
     return table

@@ -13,6 +13,21 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+def fit_picture(
+    picture: UInt8[np.ndarray, "height width 3"], width: int, height: int, largest: float = 8
+) -> UInt8[np.ndarray, "newheight newwidth 3"]:
+    """Return a picture as large as fits into so many columns and lines, at most `largest` times its size.
+
+    By a whole number each cell is a square; else its edges are smooth, as squares of two sizes would be seen.
+    """
+    scale = min(width / picture.shape[1], 2 * height / picture.shape[0], largest)
+    size = [max(1, int(side * scale)) for side in (picture.shape[1], picture.shape[0])]
+    if scale >= 1 and scale == int(scale):
+        return picture.repeat(int(scale), axis=0).repeat(int(scale), axis=1)
+    way = Image.Resampling.BILINEAR if scale > 1 else Image.Resampling.BOX
+    return np.asarray(Image.fromarray(picture).resize((size[0], size[1]), way))
+
+
 def draw_half_blocks(picture: UInt8[np.ndarray, "height width 3"], width: int, height: int = 1000) -> Text:
     """Return a picture as text of half blocks, reduced to fit into `width` columns and `height` lines.
 

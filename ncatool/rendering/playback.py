@@ -45,15 +45,20 @@ class Playback:
         _check_seeds(self.seeds, self.grid)
         self.expected = draw_expected(model, self.grid, self.seeds, settings.rotate)
         """The picture that the state should show."""
-        self.state: State = make_seed(1, *self.grid, model.config.channels, self.seeds).to(model.device)
-        self.step = 0
         self._picture_box = self._locate_target() if self.grid == model.target.shape else _select_all(self.grid)
         self._shown_box = _locate_visible(self.expected) if settings.trim else _select_all(self.grid)
-        self._captured = self.state
         self._side = min(model.target.pixels.shape[:2])
         self._masks = {event: self._make_mask(event) for event in settings.damage if event.shape is not None}
-        self._fire_generator = torch.Generator().manual_seed(settings.seed)
-        self._damage_generator = torch.Generator().manual_seed(settings.seed + 1)
+        self._seed = settings.seed
+        self.restart()
+
+    def restart(self) -> None:
+        """Go back to the seed, and draw the same fire masks and damage again."""
+        self.state: State = make_seed(1, *self.grid, self.model.config.channels, self.seeds).to(self.model.device)
+        self.step = 0
+        self._captured = self.state
+        self._fire_generator = torch.Generator().manual_seed(self._seed)
+        self._damage_generator = torch.Generator().manual_seed(self._seed + 1)
 
     def advance_to(self, step: int) -> None:
         """Advance the state to a step, which must not be before the current one."""
@@ -61,9 +66,14 @@ class Playback:
 
     def erase(self, event: DamageEvent) -> None:
         """Set the cells of an event to zero."""
-        mask = self._masks[event] if event.shape is not None else self._draw_circle()
+        mask = self._find_mask(event) if event.shape is not None else self._draw_circle()
         self.state = self.state.clone()
         self.state[:, mask.to(self.state.device)] = 0
+
+    def _find_mask(self, event: DamageEvent) -> Mask:
+        """Return the mask of an event of the script, or of one that was not foreseen."""
+        mask = self._masks.get(event)
+        return self._make_mask(event) if mask is None else mask
 
     def capture(self) -> Scene:
         """Return the scene of the current state; `before` in it is the state of the last capture."""

@@ -10,17 +10,21 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ncatool.rendering.half_blocks import fit_picture
+from ncatool.rendering.player import KEYS, wrap_parts
 from tests.conftest import ncatool
 
 
 class Terminal:
-    """ncatool on a terminal of 80 columns and 24 lines."""
+    """ncatool on a terminal, of 80 columns and 24 lines where no other size is given."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments, columns=80):
         self.master, slave = pty.openpty()
-        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "80", "LINES": "24"}
+        size = {"COLUMNS": str(columns), "LINES": "24"}
+        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **size}
         command = [sys.executable, "-m", "ncatool", *map(str, arguments)]
         self.process = subprocess.Popen(
             command, stdin=slave, stdout=subprocess.PIPE, stderr=slave, env=environment, text=True
@@ -94,6 +98,79 @@ def test_it_plays_damages_waits_and_stops(model):
     assert terminal.process.returncode == 0
     assert "\x1b[?1049l" in terminal.drawn, "the terminal is given back"
     assert re.search(r"^mse ", out, re.MULTILINE)
+
+
+def press_and_wait(terminal, key, pattern):
+    """Press a key, and return what is drawn until the pattern is found in it."""
+    start = len(terminal.drawn)
+    terminal.press(key)
+    end = time.monotonic() + 30
+    while not re.search(pattern, terminal.drawn[start:]):
+        assert time.monotonic() < end, terminal.drawn[-2000:]
+        terminal.read(0.05)
+    return terminal.drawn[start:]
+
+
+def test_keys_restart_and_choose_speed_view_and_brush(model):
+    terminal = Terminal("render", model, "--fps", 25, "--every", 10, "--steps", 100_000)
+    terminal.until(r"step 300 ")
+    press_and_wait(terminal, "r", r"step 0 ")
+    terminal.until(r"step 300 ")
+    press_and_wait(terminal, " ", "paused")
+    for key, pattern in (
+        ("v", "view alpha"), ("v", "view hidden"), ("V", "view alpha"), ("V", "view rgba"), ("V", "view all"),
+        ("b", "brush circle "), ("b", "brush left"), ("B", "brush circle "), ("+", "speed 2 "), ("-", "speed 1 "),
+        ("-", "speed 1/2 "),
+    ):  # fmt: skip
+        press_and_wait(terminal, key, pattern)
+    press_and_wait(terminal, "b", "brush left")
+    press_and_wait(terminal, "d", "step")
+    press_and_wait(terminal, " ", r"step \d+ ")
+    terminal.read(0.6)
+    assert max(terminal.errors()[-10:]) > 1e-2, "the left half is gone"
+    terminal.press("q")
+    terminal.end()
+    assert terminal.process.returncode == 0
+
+
+@pytest.mark.parametrize("columns", [30, 60, 80, 120])
+def test_the_status_is_never_cut(columns, model):
+    shutil.copy(model, "other.safetensors")
+    terminal = Terminal("render", model, "other.safetensors", "--steps", 10, "--hold", 0, columns=columns)
+    terminal.end()
+    assert "…" not in terminal.drawn
+    for part in ("step 10", "MSE ", "view rgba", "brush circle anywhere", "speed 1", *KEYS):
+        assert part in terminal.drawn
+
+
+@pytest.mark.parametrize("width", [8, 20, 40, 60, 80, 200])
+def test_parts_are_wrapped_between_each_other(width):
+    parts = ["step 1000", "MSE 6.2e-05  1.8e+09", "view rgba", *KEYS]
+    lines = wrap_parts(parts, width)
+    assert max(map(len, lines)) <= width
+    assert "".join("".join(lines).split()) == "".join("".join(parts).split())
+    if width >= 20:
+        assert all(any(part in line for line in lines) for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("shape", "room", "expected"),
+    [
+        ((28, 28), (79, 40), (79, 79)),
+        ((28, 28), (28, 40), (28, 28)),
+        ((28, 28), (60, 28), (56, 56)),
+        ((28, 28), (200, 7), (14, 14)),
+        ((100, 50), (20, 40), (40, 20)),
+        ((4, 4), (200, 200), (32, 32)),
+        ((1, 300), (30, 30), (1, 30)),
+    ],
+)
+def test_a_picture_takes_the_room_there_is(shape, room, expected):
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    fitted = fit_picture(picture, *room)
+    assert fitted.shape == (*expected, 3)
+    if expected == (56, 56):
+        assert (fitted[::2, ::2] == picture).all(), "cells are squares"
 
 
 def test_it_ends_by_itself_and_follows_a_script(model):
