@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ncatool.nca.numpy_rule import ArrayModel, ArrayState, make_seed_array, step_array
-from ncatool.nca.picture import BLACK, compose, enlarge
-from ncatool.rendering.half_blocks import draw_half_blocks
+from ncatool.nca.picture import BLACK, compose
+from ncatool.rendering.half_blocks import draw_half_blocks, fit_picture
 from ncatool.rendering.keys import read_keys
 
 if TYPE_CHECKING:
@@ -160,15 +160,16 @@ def _draw(demo: Demo, phase: Phase, width: int, height: int) -> RenderableType:
     picture = compose(demo.state[..., :4], BLACK)
     cells = picture.shape[:2]
     beside = width >= cells[1] + _TEXT_WIDTH
-    room = (width - _TEXT_WIDTH if beside else width, height - (2 if beside else 4))
-    scale = max(1, min(room[0] // cells[1], 2 * room[1] // cells[0], _MAX_SCALE))
-    shown = draw_half_blocks(enlarge(picture, scale), room[0], room[1])
+    room = (width - _TEXT_WIDTH if beside else width, height - (2 if beside else 5))
+    shown = draw_half_blocks(fit_picture(picture, *room, _MAX_SCALE), *room)
     status = Text(f"step {demo.step:<4} {demo.measure_psnr():5.1f} dB\n{phase.text}", "bold")
     keys = Text(KEYS, "dim")
     if not beside:
         return Group(shown, status, keys)
     weights = sum(array.size for array in demo.model.weights.values())
     about = Text(ABOUT.format(cells=cells[0] * cells[1], weights=weights))
-    table = Table.grid(padding=(0, 2))
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(width=_TEXT_WIDTH - 2)
     table.add_row(shown, Group(about, "", status, "", keys))
     return table
