@@ -16,7 +16,7 @@ from PIL import Image
 from ncatool.config.flat import adopt_model, build_config, check_settings
 from ncatool.config.names import Device
 from ncatool.data.medmnist import choose_default_source
-from ncatool.data.model_name import name_model
+from ncatool.data.default_name import name_model
 from ncatool.data.readers import convert_picture, load_target
 from ncatool.data.target import Target
 from ncatool.engine.compiled import configure_process
@@ -26,7 +26,7 @@ from ncatool.evaluation.models import Candidate, evaluate
 from ncatool.evaluation.protocol import Protocol
 from ncatool.evaluation.table import to_json
 from ncatool.nca.model_file import ModelData, load_model, read_record
-from ncatool.nca.model_name import find_record
+from ncatool.nca.model_name import find_model, find_record
 from ncatool.nca.picture import enlarge, parse_background
 from ncatool.rendering.damage_script import parse_script
 from ncatool.rendering.gif import Gif
@@ -157,7 +157,8 @@ def load(path: str | Path, device: str = "auto") -> Model:
     """
     configure_process(0)
     place = resolve_device(Device(device))
-    return Model(load_model(Path(path)).move_to(place), Path(path))
+    found = find_model(str(path))
+    return Model(load_model(found).move_to(place), found)
 
 
 def train(
@@ -215,11 +216,12 @@ def prepare_run(
     start from that cannot be read, for settings that contradict that model, for files of the run that exist, unless
     `force` is set, and for those that are inputs themselves.
     """
-    files, config = RunFiles(out), build_config(given)
+    config = build_config(given)
     start = load_model(Path(config.train.initial)) if config.train.initial else None
     if start is not None:
         config = adopt_model(config, given, start.config)
     target: Target = load_target(config.target, root) if picture is None else convert_picture(picture, config.target)
+    files = RunFiles(out)
     files.check(force, [*inputs, *list_inputs(config)])
     configure_process(config.train.threads)
     return Run(config, target, files, start.weights if start else None)

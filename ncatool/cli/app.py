@@ -6,11 +6,22 @@ from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperGroup
 
 from ncatool.cli.command import Command
 from ncatool.cli.terminal import print_line
+from ncatool.cli.usage import describe_unknown_command
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Group(TyperGroup):
+    """The commands by their names; a word that is none gets the name that was probably meant."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if not ctx.resilient_parsing and args[0] not in self.commands and not args[0].startswith("-"):
+            raise describe_unknown_command(args[0], self.commands)
+        return super().resolve_command(ctx, args)
 
 
 class App(typer.Typer):
@@ -23,6 +34,7 @@ class App(typer.Typer):
 
 app = App(
     name="ncatool",
+    cls=Group,
     help="Grow images from one cell: train neural cellular automata, watch them, measure them.",
     epilog="Start with:  ncatool train --target phantom  then  ncatool render phantom.safetensors phantom.gif",
     rich_markup_mode="rich",

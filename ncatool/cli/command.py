@@ -10,11 +10,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from typer.core import TyperCommand, TyperOption
+from typer.exceptions import TyperException
 
 from ncatool.cli.terminal import print_note
+from ncatool.cli.usage import describe_extra, list_flags
+from ncatool.config.names import NO_WORDS, YES_WORDS
+from ncatool.config.synonyms import translate_flag
 from ncatool.errors import NcatoolError, UsageError, shorten
 
 PREFIX = "NCATOOL_"
+SPELLED_WORDS = {*YES_WORDS, *NO_WORDS} - {"1", "0"}
 LIST_METAVAR = "VALUE,..."
 """How options are shown that take several values between commas."""
 
@@ -40,13 +45,53 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line as usual, after refusing flags that contradict themselves."""
-        if not ctx.resilient_parsing:
-            self._refuse_repeated(self.make_parser(ctx).parse_args([*args])[2], args)
         try:
+            if not ctx.resilient_parsing:
+                args = self._check_words(ctx, args)
             return super().parse_args(ctx, args)
         except NcatoolError as error:
             name_variables(error, ctx)
             raise
+        except TyperException as error:
+            if getattr(error, "ctx", None) is None:
+                error.ctx = ctx  # type: ignore[attr-defined] # the parser's own errors lack it
+            raise
+
+    def _check_words(self, ctx: Any, args: Sequence[str]) -> list[str]:
+        """Return the words of the command line with switches alone; raise UsageError for those that contradict."""
+        words = self._join_switches(args)
+        self._refuse_single_hyphens(words)
+        _, extra, given = self.make_parser(ctx).parse_args([*words])
+        self._refuse_repeated(given, words)
+        if extra and not any(parameter.name == "help" for parameter in given):
+            raise describe_extra(extra, self, ctx.command_path)
+        return words
+
+    def _join_switches(self, args: Sequence[str]) -> list[str]:
+        """Return the words with flags alone that stand before yes or no, as in `--preview true` or `--force=false`."""
+        switches = {name: one for one in self._list_options() if one.is_flag for name in one.opts}
+        joined: list[str] = []
+        rest = iter([*args, ""])
+        word = next(rest)
+        for after in rest:
+            flag, equals, value = word.partition("=")
+            if flag in switches and not equals and after.lower() in SPELLED_WORDS and not os.path.lexists(after):
+                value, after = after, next(rest, "")
+            if flag in switches and value.lower() in SPELLED_WORDS:
+                opposite = switches[flag].secondary_opts
+                joined += [flag] if value.lower() in YES_WORDS else opposite[:1]
+            else:
+                joined.append(word)
+            word = after
+        return joined if word == "" else [*joined, word]
+
+    def _refuse_single_hyphens(self, args: Sequence[str]) -> None:
+        """Raise UsageError for a long option behind one hyphen, which would be taken for several short ones."""
+        known = list_flags(self)
+        for word in args[: args.index("--") if "--" in args else None]:
+            name = word.partition("=")[0]
+            if re.fullmatch(r"-[a-zA-Z][\w-]+", name) and (meant := translate_flag(name, known)) is not None:
+                raise UsageError(f"{name} has one hyphen", f"options of several letters have two: {meant}")
 
     def _refuse_repeated(self, given: Sequence[Any], args: Sequence[str]) -> None:
         """Raise UsageError for an option with one value that is given twice, and for a flag and its opposite."""
@@ -84,8 +129,10 @@ class Command(TyperCommand):
             if name in without_command:
                 print_note(f"{name} is not read: for ncatool {self.name} it is {without_command[name]}")
             elif name.startswith(own):
+                flag = translate_flag(name.removeprefix(own), list_flags(self)) or ""
                 close = difflib.get_close_matches(name, known, 1)
-                advice = f"; did you mean {close[0]}?" if close else ""
+                meant = f"{own}{flag.split()[0][2:].replace('-', '_').upper()}" if flag else "".join(close)
+                advice = f"; did you mean {meant}?" if meant else ""
                 print_note(f"{name} is not read: it names no flag of ncatool {self.name}{advice}")
 
 

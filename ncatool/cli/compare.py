@@ -55,17 +55,19 @@ def compare(
 ) -> None:
     """Measure how well models grow, persist and regenerate, and set the numbers side by side."""
     from ncatool.cli.announce import announce_comparison
+    from ncatool.nca.model_header import read_header
     from ncatool.nca.model_name import find_models
 
     paths = find_models(models)
     outputs = ComparisonOutputs(metric, sort, csv, picture, animation, report, force)
+    readable = any(read_header(path) for path in paths)
     announce_comparison(paths, rollouts, steps, outputs.list_files(), force)
 
     from ncatool.evaluation.protocol import Protocol
     from ncatool.evaluation.table import sort_evaluations
 
     protocol = Protocol(rollouts=rollouts, steps=steps, seed=seed)
-    outputs.check(paths)
+    outputs.check(paths, readable)
     evaluations, failed = measure_models(paths, protocol, prepare_device(threads, device))
     if sort is not None:
         evaluations = sort_evaluations(evaluations, sort)
@@ -95,8 +97,11 @@ class ComparisonOutputs:
         """Return the files to write."""
         return [path for path in (self.csv, self.picture, self.animation, self.report) if path is not None]
 
-    def check(self, models: Sequence[Path]) -> None:
-        """Raise UsageError, before anything is measured, for what could not be written or sorted."""
+    def check(self, models: Sequence[Path], readable: bool) -> None:
+        """Raise UsageError, before anything is measured, for what could not be written or sorted.
+
+        Where no model is readable, outputs are not looked at: the error to come is that of the models.
+        """
         from ncatool.evaluation.table import check_sortable
         from ncatool.nca.model_name import find_record
         from ncatool.rendering.render import WRITERS, check_outputs
@@ -104,6 +109,8 @@ class ComparisonOutputs:
         inputs = [*models, *map(find_record, models)]
         if self.sort is not None:
             check_sortable(self.sort)
+        if not readable:
+            return
         for path, ending in ((self.csv, ".csv"), (self.picture, ".png"), (self.report, ".html")):
             if path is not None and path.suffix.lower() != ending:
                 raise UsageError(f"{path} does not end in {ending}", f"give a name such as {path.stem}{ending}")

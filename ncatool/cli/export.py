@@ -36,7 +36,11 @@ def export(
     Beside it lies OUT.toml, the record of the check.
     """
     from ncatool.cli.announce import announce_conversion
+    from ncatool.nca.model_header import require_model
+    from ncatool.nca.model_name import find_model
 
+    model = find_model(str(model))
+    require_model(model)
     announce_conversion(model, out, force)
     from ncatool.formats.exporting import EXPORT_KINDS, choose_format, export_model
     from ncatool.nca.model_file import load_model, read_record

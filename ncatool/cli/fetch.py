@@ -59,6 +59,8 @@ def fetch(
 
     sets = _find_sets(flags, size)
     request = SamplesRequest(show, pick, random, split, colormap, out, seed, force)
+    if source is not None and len(sets) == 1 and not source.is_file():
+        raise UsageError(f"no such file: {source}", "give --from an npz file of MedMNIST")
     request.check(sets)
     announce_fetching([dataset.flag for dataset in sets], size, get_data_folder(root), source)
     results = _fetch_sets(sets, root, source, mirror, timeout, retries)

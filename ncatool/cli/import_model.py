@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,7 +49,12 @@ def import_model(
 ) -> None:
     """Make other people's models ours: render, compare and export then treat them as any other."""
     from ncatool.cli.announce import announce_conversion
+    from ncatool.data.sources import resolve_source
 
+    if not os.path.lexists(file):
+        raise UsageError(f"no such file: {file}", "give the seed project's .pt, the article's .json, or a state dict")
+    if target is not None:
+        target = resolve_source(target)
     announce_conversion(file, out, force)
     request = ImportRequest(filter, order, boundary, fire_rate, threshold, size, padding)
     wanted = None

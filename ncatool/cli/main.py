@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from types import FrameType
 
 import typer
-from typer.core import TyperOption
 from typer.exceptions import TyperException
 
 from ncatool.cli import terminal
 from ncatool.cli.app import app
-from ncatool.cli.command import find_variable
 from ncatool.cli.streams import use_safe_streams
+from ncatool.cli.usage import translate_error
 from ncatool.config.schema import check_file_name
-from ncatool.errors import ExitCode, NcatoolError, UsageError, shorten
+from ncatool.errors import ExitCode, NcatoolError, shorten
 
 # Each adds its command to the app, in the order of --help.
 # isort: off
@@ -37,7 +35,7 @@ def main() -> None:
     except TyperException as error:
         if not error.format_message():  # there were no arguments: the help is printed
             sys.exit(ExitCode.USAGE)
-        _fail(_translate_error(error))
+        _fail(translate_error(error))
     except (RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error) or terminal.settings.traceback:
             raise
@@ -68,33 +66,3 @@ def _fail(error: NcatoolError) -> None:
         terminal.print_traceback(error)
     terminal.print_error(error)
     sys.exit(error.code)
-
-
-def _flags_of_train(context: typer.Context) -> list[str]:
-    group = context.parent.command if context.parent is not None else None
-    command = getattr(group, "commands", {}).get("train")
-    return [flag for parameter in command.params for flag in parameter.opts] if command is not None else []
-
-
-def _translate_error(error: TyperException) -> UsageError:
-    """Return Typer's own error in our form."""
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "ncatool"
-    flag = getattr(error, "option_name", None)
-    if context is not None and context.info_name == "resume" and flag in _flags_of_train(context):
-        return UsageError(
-            f"a run keeps its {flag.removeprefix('--')} when it is resumed",
-            f"for another, train anew from its weights: ncatool train --from MODEL {flag} ...",
-        )
-    return UsageError(_describe_usage(error), f"see: {command} --help")
-
-
-def _describe_usage(error: TyperException) -> str:
-    """Return Typer's message as one line, which names the environment variable that a wrong value came from."""
-    context, option = getattr(error, "ctx", None), getattr(error, "param", None)
-    variable = find_variable(option, context) if context is not None and isinstance(option, TyperOption) else None
-    if variable is not None and isinstance(error, typer.BadParameter):
-        message = f"{variable} is {shorten(os.environ[variable])}: {error.message}"
-    else:
-        message = error.format_message()
-    return " ".join(message.replace("Value error, ", "").split())

@@ -98,6 +98,13 @@ Root = Annotated[
     ),
 ]  # fmt: skip
 
+PositionalTarget = Annotated[
+    str | None,
+    typer.Argument(
+        help="The picture: phantom, an image file, or a MedMNIST sample; the same as --target.", metavar="TARGET",
+        show_default=False,
+    ),
+]  # fmt: skip
 
 FireRate = Annotated[float, make_option(RULE, "fire-rate", "Chance that a cell updates in a step.")]
 Threshold = Annotated[float, make_option(RULE, "threshold", "Alpha above which a cell keeps its neighbours alive.")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +15,7 @@ from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.command import Command
 from ncatool.cli.training import prepare_device, print_slowness
-from ncatool.config.names import Device, View
+from ncatool.config.names import SWITCH_WORDS, Damage, Device, View
 from ncatool.config.schema import MAX_SIDE, check_range
 from ncatool.errors import UsageError, shorten
 
@@ -29,8 +31,15 @@ class _RenderCommand(Command):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         pairs = pairwise([*args, ""])
-        whole = ["--damage=random" if word == "--damage" and "@" not in after else word for word, after in pairs]
+        alone = [word == "--damage" and not _is_script(after) for word, after in pairs]
+        whole = ["--damage=random" if bare else word for word, bare in zip(args, alone, strict=True)]
         return super().parse_args(ctx, whole)
+
+
+def _is_script(word: str) -> bool:
+    """Return whether a word says what is erased, and is no file; it may lack its step."""
+    shapes = [part.partition(":")[0].strip().lower() for part in word.split(",")]
+    return "@" in word or (all(shape in (*Damage, *SWITCH_WORDS) for shape in shapes) and not os.path.lexists(word))
 
 
 @app.command(
@@ -69,7 +78,10 @@ def render(
 ) -> None:
     """Grow models from their seed cells and show it: animation, video, sheet of stages, or live in the terminal."""
     from ncatool.cli.announce import announce_rendering
+    from ncatool.nca.model_header import require_model
 
+    files = _name_models(files)
+    require_model(Path(files[0]))
     announce_rendering(files, steps, force)
     from ncatool.nca.model_file import load_model
     from ncatool.nca.model_name import label_models
@@ -102,6 +114,21 @@ def render(
             terminal.print_note("--overlay and --scale are for files; the terminal goes without")
         player.play(playbacks, settings)
     _print_errors(playbacks, models, outputs)
+
+
+def _name_models(words: Sequence[str]) -> list[str]:
+    """Return the words of the command with the whole names of models: the first is one, others may be."""
+    from ncatool.nca.model_name import MODEL_SUFFIX, find_model
+
+    others = [f"{word}{MODEL_SUFFIX}" if _is_short_name(word) else word for word in words[1:]]
+    return [str(find_model(words[0])), *others]
+
+
+def _is_short_name(word: str) -> bool:
+    """Return whether a word is the name of a model without its ending, and not that of a folder for frames."""
+    from ncatool.nca.model_name import MODEL_SUFFIX, is_file
+
+    return not word.endswith(("/", os.sep)) and not os.path.lexists(word) and is_file(f"{word}{MODEL_SUFFIX}")
 
 
 def _parse_pair(flag: str, text: str, separator: str) -> tuple[int, int]:

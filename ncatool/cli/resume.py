@@ -40,10 +40,12 @@ def resume(
         "iterations": iterations, "learning_rate": learning_rate, "checkpoint_every": checkpoint_every,
         "device": device, "threads": threads,
     }  # fmt: skip
-    files = RunFiles(model)
+    files = RunFiles(_find_run(str(model)))
     if not files.find_checkpoint().exists():
-        raise UsageError(f"there is no checkpoint {files.checkpoint}", "give the model file of a run that has left one")
-    announce_resumption(model, iterations)
+        anew = f"train anew from its weights: ncatool train --from {files.model}"
+        hint = anew if files.model.is_file() else "give the model file of a run that has left one"
+        raise UsageError(f"there is no checkpoint {files.checkpoint}", hint)
+    announce_resumption(files.model, iterations)
     from ncatool.training.run import Run  # imports torch, which takes seconds
 
     with files.lock(terminal.print_note):
@@ -54,3 +56,16 @@ def resume(
         if run.trainer.iteration == run.config.train.iterations:
             terminal.print_note(f"all {run.trainer.iteration} iterations are done; give --iterations more to go on")
         complete_run(run, preview, tensorboard)
+
+
+def _find_run(name: str) -> Path:
+    """Return the model file of a run, which a run that was killed early may not have written yet."""
+    from ncatool.nca.model_name import MODEL_SUFFIX, describe_missing, find_model
+    from ncatool.training.run_files import RunFiles
+
+    path, whole = find_model(name), Path(f"{name}{MODEL_SUFFIX}")
+    if path.exists() or path.suffix:
+        return path
+    if RunFiles(whole).find_checkpoint().exists():
+        return whole
+    raise describe_missing(name)

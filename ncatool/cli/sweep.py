@@ -116,14 +116,35 @@ def run_sweep(request: SweepRequest, flags: Mapping[str, str | bool | None]) -> 
 
 def _read_plan(request: SweepRequest, flags: Mapping[str, str | bool | None]) -> list[PlannedRun]:
     from ncatool.data.medmnist import choose_default_source
+    from ncatool.data.sources import resolve_source
+    from ncatool.nca.model_name import find_model
 
+    if request.plan is not None and not request.plan.exists():
+        raise _describe_missing_plan(request.plan)
     tables = read_toml(request.plan) if request.plan is not None else {}
     where = str(request.plan) if request.plan is not None else "the command line"
     settings = parse_flags(flags)
+    if "from" in settings:
+        settings["from"] = [str(find_model(name)) for name in settings["from"]]
+    if "target" in settings:
+        settings["target"] = list(map(resolve_source, settings["target"]))
     base = tables.get("base", {})
     if "target" not in settings and isinstance(base, dict) and "target" not in base:
         tables = {**tables, "base": {**base, "target": choose_default_source(request.root)}}
-    return read_plan(tables, where, settings, request.most)
+    planned = read_plan(tables, where, settings, request.most)
+    for source in {run.config.target.source for run in planned}:
+        resolve_source(source)  # refuses what does not exist
+    return planned
+
+
+def _describe_missing_plan(plan: Path) -> UsageError:
+    from ncatool.data.sources import resolve_source
+
+    try:
+        hint = f"a plan is a TOML file; for a target: ncatool sweep --target {resolve_source(str(plan))}"
+    except UsageError:
+        hint = "give the name of a TOML file, or flags with several values: ncatool sweep --loss l1,l2"
+    return UsageError(f"no such plan: {plan}", hint)
 
 
 def _time_runs(planned: Sequence[PlannedRun], folder: SweepFolder, request: SweepRequest) -> None:

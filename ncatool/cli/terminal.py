@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ncatool.cli.letters import clean_line as clean_line
 from ncatool.cli.letters import escape
@@ -74,8 +74,14 @@ def print_failure(message: str, wrap: bool = True) -> None:
 
 
 def print_error(error: NcatoolError) -> None:
-    """Print a line that says what is wrong, an empty one, and what to do."""
-    print(f"error: {escape(error.what)}\n\nhint: {escape(error.hint)}", file=sys.stderr, flush=True)
+    """Print a line that says what is wrong, and one that says what to do; on a terminal, `error:` is red."""
+    label = "\x1b[1;31merror:\x1b[0m" if has_colours(sys.stderr) else "error:"
+    print(f"{label} {escape(error.what)}\nhint: {escape(error.hint)}", file=sys.stderr, flush=True)
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Return whether a stream is a terminal that shows colours, and the user has not turned them off."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def print_traceback(error: BaseException) -> None:

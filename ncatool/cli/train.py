@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import typer
 
 from ncatool.cli import options as o
 from ncatool.cli import terminal
@@ -10,11 +13,14 @@ from ncatool.cli.app import app
 from ncatool.cli.settings import collect_settings, take_settings
 from ncatool.cli.training import complete_run, prepare_device
 from ncatool.config.flat import build_config
+from ncatool.errors import UsageError, shorten
 
 
 @app.command(epilog="Example:  ncatool train --target photo.png --size 40 --padding 16 --damage")
 @take_settings
 def train(
+    context: typer.Context,
+    picture: o.PositionalTarget = None,
     root: o.Root = None,
     out: o.Out = None,
     force: o.Force = False,
@@ -32,16 +38,25 @@ def train(
     and NAME.checkpoint. Ctrl-C saves all of them; `ncatool resume` goes on.
     """
     given = collect_settings(settings)
+    if picture is not None:
+        given["target"] = _choose_target(picture, context)
     build_config(given)  # refuses what has no meaning before torch is imported
 
     from ncatool.cli.announce import announce_training
+    from ncatool.data.default_name import name_model
     from ncatool.data.medmnist import choose_default_source
-    from ncatool.data.model_name import name_model
+    from ncatool.nca.model_header import require_model
+    from ncatool.nca.model_name import find_model
 
     if "target" not in given:
         given["target"] = choose_default_source(root)
         if given["target"] == "phantom":
             terminal.print_note("no --target and chestmnist is not fetched: growing the built-in phantom")
+    else:
+        given["target"] = _check_target(given["target"])
+    if given.get("from"):
+        given["from"] = str(find_model(given["from"]))
+        require_model(Path(given["from"]))
     out = out or name_model(given["target"])
     announce_training(build_config(given), given, out, root, force)
     from ncatool.library import prepare_run  # imports torch, which takes seconds
@@ -51,3 +66,27 @@ def train(
     with run.files.lock(terminal.print_note):
         run.files.check(force)  # another process may have written them meanwhile
         complete_run(run, preview, tensorboard)
+
+
+def _choose_target(picture: str, context: typer.Context) -> str:
+    """Return the target that stands alone on the command line; it wins over environment and file of settings."""
+    source = context.get_parameter_source("target")
+    if source is not None and source.name == "COMMANDLINE":
+        named = shorten(context.params["target"])
+        raise UsageError(f"the target is given twice: {shorten(picture)} and --target {named}", "give one of them")
+    return picture
+
+
+def _check_target(source: str) -> str:
+    """Return the text of a target in its usual form; UsageError where it names nothing, or a file that is none."""
+    from ncatool.data.sources import resolve_source
+    from ncatool.nca.model_header import read_header
+
+    resolved = resolve_source(source)
+    path = Path(resolved)
+    if read_header(path) is not None:
+        advice = f"go on training it: ncatool resume {path}; from its weights: ncatool train TARGET --from {path}"
+        raise UsageError(f"{path} is a model, not a target", advice)
+    if path.suffix == ".toml" and path.is_file():
+        raise UsageError(f"{path} holds settings, not a picture", f"repeat its run: ncatool train --config {path}")
+    return resolved

@@ -74,6 +74,12 @@ class Damage(StrEnum):
     SQUARE = "square"
 
 
+YES_WORDS, NO_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+"""What users write after a flag that takes no value."""
+SWITCH_WORDS = ("random", *YES_WORDS, *NO_WORDS)
+"""What `--damage` takes besides shapes: random circles, or none."""
+
+
 class Metric(StrEnum):
     """The unit in which tables show errors."""
 

@@ -5,9 +5,9 @@ Nothing here reads a picture, so that the command line can check names without l
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import math
+import re
 import runpy
 import warnings
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from ncatool.config.suggestions import suggest_names
 from ncatool.errors import NcatoolError, UsageError
 
 SPLITS = ("train", "val", "test")
@@ -104,15 +105,28 @@ def list_sizes(flag: str) -> tuple[int, ...]:
 def find_set(flag: str, size: int = 28) -> DataSet:
     """Return the set of this flag and size.
 
-    Raises UsageError, with the nearest flag, where there is no such set, or where it does not exist at that size.
+    The flag may be in capitals. Raises UsageError, with the nearest flag, where there is no such set, or where it does
+    not exist at that size.
     """
-    if flag not in load_catalogue():
-        close = difflib.get_close_matches(flag, load_catalogue(), 1)
-        suggestion = f"did you mean {close[0]}? " if close else ""
-        raise UsageError(f"MedMNIST has no set {flag!r}", f"{suggestion}choose from {', '.join(load_catalogue())}, all")
+    if flag.lower() not in load_catalogue():
+        raise UsageError(f"MedMNIST has no set {flag!r}", _suggest_set(flag.lower()))
+    flag = flag.lower()
     if size not in list_sizes(flag):
         raise UsageError(f"{flag} has no size {size}", f"choose from {', '.join(map(str, list_sizes(flag)))}")
     return DataSet(flag, size)
+
+
+def _suggest_set(flag: str) -> str:
+    """Return what to give in place of a name that is no set's."""
+    if flag == "phantom":
+        return "the phantom needs no download: ncatool train --target phantom"
+    named = re.fullmatch(r"([a-z0-9]+?)(?:[@_-](\d+))?(:.*|\.npz)?", flag)
+    if named is not None and named[1] in load_catalogue():
+        size = f" --size {named[2]}" if named[2] else ""
+        sample = f" --pick {named[3][1:]} OUT.png" if (named[3] or "").startswith(":") else ""
+        return f"did you mean {named[1]}{size}{sample}?"
+    close = suggest_names(flag, load_catalogue())
+    return (f"did you mean {close[0]}? " if close else "") + f"choose from {', '.join(load_catalogue())}, all"
 
 
 def describe_label(dataset: DataSet, label: list[int]) -> str:

@@ -42,7 +42,8 @@ class FetchResult:
 def expand_names(flags: list[str], size: int) -> list[str]:
     """Return the names of sets without duplicates; `all` is replaced by every set that exists at this size."""
     all_flags = [flag for flag in load_catalogue() if size in list_sizes(flag)]
-    return list(dict.fromkeys(name for flag in flags for name in (all_flags if flag == "all" else [flag])))
+    named = [flag.lower() if flag.lower() in (*load_catalogue(), "all") else flag for flag in flags]
+    return list(dict.fromkeys(name for flag in named for name in (all_flags if flag == "all" else [flag])))
 
 
 def choose_url(dataset: DataSet, mirror: str | None) -> str:

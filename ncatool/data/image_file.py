@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ncatool.data.pixels import Pixels, fit_size
+from ncatool.data.sources import describe_missing
 from ncatool.errors import NcatoolError, UsageError
 
 MAX_FILE_PIXELS = 64_000_000
@@ -82,7 +83,7 @@ def read_image(path: Path, size: int) -> Pixels:
             upright = ImageOps.exif_transpose(image)
             pixels = np.asarray(fit_size(convert_to_rgba(upright), size))
     except FileNotFoundError:
-        raise UsageError(f"no such target: {path}", _describe_targets()) from None
+        raise describe_missing(str(path)) from None
     except UnidentifiedImageError:
         raise NcatoolError(f"{path} is not an image that can be read", hint) from None
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
@@ -90,7 +91,3 @@ def read_image(path: Path, size: int) -> Pixels:
     if not pixels[..., 3].any():
         raise NcatoolError(f"{path} is transparent everywhere: nothing can grow", "give a picture that shows something")
     return pixels
-
-
-def _describe_targets() -> str:
-    return "a target is phantom, an image file, or a MedMNIST set as FLAG[@SIZE][:SPLIT[:INDEX]]"

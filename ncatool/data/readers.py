@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ncatool.data.medmnist import read_sample
 from ncatool.data.phantom import draw_phantom
 from ncatool.data.pixels import apply_alpha, compute_luminance, convert_sample, fit_size
 from ncatool.data.sample_spec import SampleSpec, parse_spec
+from ncatool.data.sources import resolve_source
 from ncatool.data.target import Target
 from ncatool.errors import UsageError
 
@@ -39,6 +41,7 @@ def load_target(config: TargetConfig, root: Path | None = None) -> Target:
     `root` is the folder of MedMNIST sets, by default one in the user's cache. Raises UsageError for an option that
     does not apply to the target, and NcatoolError where the target cannot be read.
     """
+    config = dataclasses.replace(config, source=resolve_source(config.source))
     spec = None if Path(config.source).is_file() else parse_spec(config.source)
     if spec is not None:
         return _load_sample(config, spec, root)

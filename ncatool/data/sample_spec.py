@@ -44,9 +44,9 @@ class SampleSpec:
 def parse_spec(text: str) -> SampleSpec | None:
     """Parse the text of a target; return None where it does not name a set.
 
-    Raises UsageError for a size, split, index, plane or slice that the set does not have.
+    Names may be in capitals. Raises UsageError for a size, split, index, plane or slice that the set does not have.
     """
-    match = _PATTERN.fullmatch(text)
+    match = _PATTERN.fullmatch(text.lower())
     if match is None or match["flag"] not in load_catalogue():
         return None
     size = match["size"] or "28"
@@ -62,11 +62,11 @@ def parse_sample(dataset: DataSet, text: str) -> SampleSpec:
 
     Raises UsageError for a split, index, plane or slice that the set does not have.
     """
-    fields = dict(zip(("split", "index", "plane", "slice"), text.split(":"), strict=False))
+    fields = dict(zip(("split", "index", "plane", "slice"), text.lower().split(":"), strict=False))
     flag = dataset.flag
     split = fields.get("split") or "train"
     if split not in SPLITS:
-        raise UsageError(f"{flag} has no split {split!r}", f"choose from {', '.join(SPLITS)}")
+        raise UsageError(f"{flag} has no split {split!r}", describe_splits(dataset, split))
     samples = dataset.catalogue_entry["n_samples"][split]
     index = _parse_index(fields.get("index") or "0", samples, f"{flag}'s {split} split", "sample")
     if not dataset.is_volume:
@@ -81,6 +81,16 @@ def parse_sample(dataset: DataSet, text: str) -> SampleSpec:
         fields.get("slice") or middle, dataset.size, f"a volume of {flag} at {dataset.size}", "slice"
     )
     return SampleSpec(dataset, split, index, plane, position)
+
+
+def describe_splits(dataset: DataSet, split: str) -> str:
+    """Return what to give in place of a split that does not exist."""
+    if split in map(str, list_sizes(dataset.flag)):
+        return f"did you mean {dataset.flag}@{split} for that size, or {dataset.flag}:train:{split}?"
+    if split.isdecimal():
+        return f"did you mean {dataset.flag}:train:{split[:_MAX_INDEX_DIGITS]}?"
+    close = [name for name in SPLITS if split.startswith(name) or name.startswith(split)]
+    return (f"did you mean {close[0]}? " if close else "") + f"choose from {', '.join(SPLITS)}"
 
 
 def _parse_index(text: str, count: int, where: str, what: str) -> int:

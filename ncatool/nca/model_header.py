@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ncatool.nca.model_name import describe_missing, describe_other_file
 
 _MAX_HEADER_BYTES = 2**20
 
@@ -23,6 +26,19 @@ class ModelHeader:
         """Return a value of a table, or None where there is none."""
         values = self.tables.get(table)
         return values.get(name) if isinstance(values, dict) else None
+
+
+def require_model(path: Path) -> None:
+    """Raise UsageError for a file that does not exist, or is plainly of another kind than a model.
+
+    What else is wrong with it, `load_model` says.
+    """
+    if read_header(path) is not None:
+        return
+    if not os.path.lexists(path):
+        raise describe_missing(path)
+    if (error := describe_other_file(path)) is not None:
+        raise error
 
 
 def read_header(path: Path) -> ModelHeader | None:

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from ncatool.config.schema import FILE_FORMAT
 from ncatool.config.tables import check_values
-from ncatool.errors import NcatoolError, UsageError
+from ncatool.errors import NcatoolError
+from ncatool.nca.model_name import describe_missing
 
 WHOLE_FILE_HINT = "give a file that ncatool has written, whole"
 
@@ -55,7 +56,7 @@ def open_tensors(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except FileNotFoundError:
-        raise UsageError(f"no such model: {path}", "give the name of a .safetensors file") from None
+        raise describe_missing(path) from None
     except SafetensorError as error:
         raise NcatoolError(f"{path} is truncated or not a safetensors file ({error})", WHOLE_FILE_HINT) from None
     except OSError as error:

@@ -61,7 +61,12 @@ def _parse_part(part: str, steps: int) -> tuple[DamageEvent, ...]:
     if part in NO_DAMAGE:
         return ()
     shape, separator, digits = part.rpartition("@")
-    if not separator or not digits.isdecimal() or len(digits) > 9:
+    if not separator:
+        named = part.partition(":")[0] in (*Damage, RANDOM) or Path(part).is_file()
+        raise UsageError(
+            f"damage {shorten(part)} does not say after which step", f"write {part}@200" if named else _GRAMMAR
+        )
+    if not digits.isdecimal() or len(digits) > 9:
         raise UsageError(f"damage {shorten(part)} does not say after which step", _GRAMMAR)
     step = int(digits)
     if step > steps:

@@ -97,9 +97,9 @@ def test_resume_and_import_name_the_file_that_they_want(wrong_files):
     done = run_in_process("resume", "m.pt")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: m.pt does not end in .safetensors", "", "hint: give a name such as m.safetensors"
+        "error: m.pt does not end in .safetensors", "hint: give a name such as m.safetensors"
     ]  # fmt: skip
     done = run_in_process("import", "m.pt", "model.pt", "--filter", "sobel", "-q")
     assert done.stderr.splitlines() == [
-        "error: model.pt does not end in .safetensors", "", "hint: give a name such as model.safetensors"
+        "error: model.pt does not end in .safetensors", "hint: give a name such as model.safetensors"
     ]  # fmt: skip

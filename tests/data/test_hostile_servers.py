@@ -28,9 +28,8 @@ def fetch_from(url, timeout=5):
     assert time.monotonic() - start < 20
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-    error, empty, hint = done.stderr.splitlines()[-3:]
+    error, hint = done.stderr.splitlines()[-2:]
     assert error.startswith("error: ")
-    assert empty == ""
     assert hint.startswith("hint: ")
     assert len(error) < 700
     return error

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import ncatool
-from ncatool.data.model_name import MAX_STEM_BYTES, name_model
+from ncatool.data.default_name import MAX_STEM_BYTES, name_model
 from ncatool.errors import UsageError
 from ncatool.training.run_files import RunFiles
 from tests.conftest import SMALL, replace_flags, run_in_process
