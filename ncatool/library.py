@@ -15,8 +15,8 @@ from PIL import Image
 
 from ncatool.config.flat import adopt_model, build_config, check_settings
 from ncatool.config.names import Device
-from ncatool.data.medmnist import choose_default_source
 from ncatool.data.default_name import name_model
+from ncatool.data.medmnist import choose_default_source
 from ncatool.data.readers import convert_picture, load_target
 from ncatool.data.target import Target
 from ncatool.engine.compiled import configure_process
