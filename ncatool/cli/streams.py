@@ -21,6 +21,7 @@ from ncatool.errors import ExitCode, NcatoolError
 
 _PLAIN_LETTERS = str.maketrans(
     {"–": "-", "—": "-", "−": "-", "×": "x", "·": ".", "…": "...", "†": "+", "±": "+-", "²": "^2", "∞": "inf", "▀": "^"}
+    | {"→": "->"}
 )
 """What stands for our own letters in an encoding that lacks them."""
 _ERROR_HANDLER = "ncatool-plain"

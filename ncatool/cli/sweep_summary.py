@@ -107,10 +107,12 @@ class Summary:
     def _make_ending(self, evaluations: Sequence[Evaluation], written: Sequence[str]) -> Ending:
         models = [str(self._folder.get_run_files(item.name).model) for item in self._finished]
         files = [*written, *([f"{len(models)} models in {self._folder.path}"] if models else [])]
+        compare = ["compare", protect_name(str(self._folder.path))]
         if not evaluations:
-            return Ending(files, "", ["compare", protect_name(str(self._folder.path))] if models else [])
+            return Ending(files, "", compare if models else [])
         words, best = describe_models(evaluations)
-        return Ending(files, words, suggest_watching([best.candidate.path]) if best is not None else [])
+        see = [*compare, "--picture", protect_name(str(self._folder.path / "models.png"))]
+        return Ending(files, words, suggest_watching([best.candidate.path]) if best is not None else see)
 
 
 def _make_row(item: SweepItem, failure: Failure | None, folder: SweepFolder) -> Row:

@@ -99,7 +99,7 @@ def _describe_constant(columns: Sequence[Column]) -> str:
     values = {column.heading: column.cells[0].strip() for column in columns}
     known = [f"{heading} {value}" for heading, value in values.items() if value not in ("", MISSING)]
     missing = [heading for heading, value in values.items() if value in ("", MISSING)]
-    return " · ".join([*known, *([f"no {', '.join(missing)}"] if missing else [])])
+    return " · ".join([*known, *([f"no number: {', '.join(missing)}"] if missing else [])])
 
 
 def _make_column(heading: str, cells: Sequence[Cell], decimals: int | None) -> Column:

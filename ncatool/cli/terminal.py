@@ -6,7 +6,6 @@ Data goes to stdout, as text or as one JSON object; everything else goes to stde
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import textwrap
 import time
@@ -67,10 +66,16 @@ def print_failure(message: str, wrap: bool = True) -> None:
     """
     line = escape(message)
     if wrap and sys.stderr.isatty():
-        width = max(20, shutil.get_terminal_size().columns)
+        width = max(20, _measure_width())
         parts = textwrap.wrap(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
         line = "\n".join(parts)
     print(line, file=sys.stderr, flush=True)
+
+
+def _measure_width() -> int:
+    """Return the columns of the terminal on stderr; rich, which would know them, takes too long for a first line."""
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() else os.get_terminal_size(sys.stderr.fileno()).columns or 80
 
 
 def print_error(error: NcatoolError) -> None:

@@ -1,11 +1,18 @@
 """Tables at every width: nothing is cut, nothing broken, one notation a column."""
 
+import contextlib
 import math
+import os
+import pty
 import re
+import shutil
+import subprocess
+import sys
 
 import pytest
 
 from ncatool.cli.table_layout import Best, choose_notation, lay_out_plain, lay_out_table
+from tests.conftest import GOLDEN, run_in_process
 
 HEADINGS = ["model", "filter", "loss", "target", "MSE 96", "MSE 200+", "worst", "grown at", "circle", "dead"]
 ROWS = [
@@ -87,3 +94,42 @@ def test_without_a_terminal_a_row_is_a_line_and_whole():
     assert "1.5e-05*" in lines[1].split()
     assert lines[4].startswith("x" * 300)
     assert "–" in lines[4]
+
+
+def show(columns, *arguments):
+    """The lines that a command shows on a terminal of so many columns, without bars."""
+    master, slave = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": str(columns), "NCATOOL_NO_PROGRESS": "1"}
+    command = [sys.executable, "-m", "ncatool", *arguments]
+    with subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=environment) as process:
+        os.close(slave)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal is closed at the end
+            while part := os.read(master, 65536):
+                shown += part
+    os.close(master)
+    assert process.returncode == 0, shown
+    return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", shown.decode()).splitlines()
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_the_list_of_sets_on_a_terminal(columns):
+    lines = show(columns, "fetch", "--list")
+    assert max(map(len, lines)) <= columns
+    words = " ".join(lines).split()
+    assert {"pathmnist", "ordinal-regression", "165,466", "47,280", "28–224", "BY-NC"} <= set(words)
+    full = run_in_process("fetch", "--list").stdout.splitlines()
+    assert len(full) == 19, "elsewhere a set is a line"
+    assert "165,466 + 23,640 + 47,280" in "".join(full)
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_comparison_on_a_terminal(columns):
+    for name in ("first", "second", "third"):
+        shutil.copy(GOLDEN, f"{name}.safetensors")
+    lines = show(columns, "compare", ".", "--rollouts", "1", "--steps", "200")
+    *table, follow = lines
+    assert follow.startswith("next: ncatool compare . --report")
+    assert max(map(len, table)) <= columns
+    (common,) = (line for line in table if line.startswith("all: "))
+    assert "filter sobel" in common

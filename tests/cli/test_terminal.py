@@ -104,6 +104,19 @@ def test_progress_on_a_terminal():
     assert "\nerror: fake" not in drawn
 
 
+def test_notes_on_a_terminal_are_broken_between_words(monkeypatch):
+    text = "quality: it grows to 37 dB by step 96, holds to 500, and heals a circle " * 5
+    drawn = draw_on_a_terminal(
+        "import os; os.environ['COLUMNS'] = '60'\n"
+        f"terminal.print_note({text!r})\n"
+        f"terminal.print_note({text!r}, wrap=False)\n"
+    )
+    *wrapped, whole = drawn.splitlines()
+    assert max(map(len, wrapped)) <= 60
+    assert " ".join(wrapped).split() == text.split()
+    assert whole == text, "what is to be copied is one line"
+
+
 def test_a_files_name_is_one_line():
     for done in (
         run_in_process("train", "--target", HOSTILE),
