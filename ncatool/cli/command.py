@@ -12,6 +12,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperOption
 from typer.exceptions import TyperException
 
+from ncatool.cli.help import format_command_help
 from ncatool.cli.terminal import print_note
 from ncatool.cli.usage import describe_extra, list_flags
 from ncatool.config.names import NO_WORDS, YES_WORDS
@@ -34,14 +35,19 @@ class Command(TyperCommand):
             option.envvar = [self._name_variable(option), *shared]
             option.show_envvar = False  # in the table of flags, long names would be cut off
             option.split_envvar_value = _split_words if option.multiple else _split_pair
-        names = ", ".join(name for option in self._list_options() for name in option.envvar)
-        self.epilog = f"{self.epilog}\n\nWhere a flag is not given, the environment counts: {names}."
+        first = self._list_options()[0]
+        example = f"{self._name_variable(first)} for {get_flag(first)}"
+        scheme = f"{PREFIX}<COMMAND>_<FLAG>"
+        self.epilog = f"{self.epilog}\n\nThe environment sets options that are not given: {scheme}, such as {example}."
 
     def _list_options(self) -> list[Any]:
         return [parameter for parameter in self.params if isinstance(parameter, TyperOption)]
 
     def _name_variable(self, option: Any) -> str:
         return f"{PREFIX}{self.name}_{get_flag(option)[2:]}".replace("-", "_").upper()
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        formatter.write(format_command_help(self, ctx.command_path))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the command line as usual, after refusing flags that contradict themselves."""

@@ -18,6 +18,7 @@ from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.ending import Ending, describe_models, protect_name, suggest_watching
+from ncatool.cli.help import list_examples
 from ncatool.cli.table_layout import Best, Cell
 from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import Device, Metric
@@ -32,7 +33,13 @@ if TYPE_CHECKING:
     from ncatool.evaluation.table import Column
 
 
-@app.command(epilog="Example:  ncatool compare runs/ --sort mse_later --report comparison.html")
+@app.command(
+    epilog=list_examples(
+        "compare phantom",
+        "compare runs/ --sort mse_later --report comparison.html",
+        "compare *.safetensors --csv measures.csv",
+    )
+)
 def compare(
     models: Annotated[
         list[str], typer.Argument(help="Model files, folders that hold some, or patterns.", metavar="MODEL...")
@@ -67,7 +74,8 @@ def compare(
     from ncatool.evaluation.table import sort_evaluations
 
     protocol = Protocol(rollouts=rollouts, steps=steps, seed=seed)
-    outputs.check(paths, readable)
+    if readable:  # else the error to come is that of the models
+        outputs.check(paths)
     evaluations, failed = measure_models(paths, protocol, prepare_device(threads, device))
     if sort is not None:
         evaluations = sort_evaluations(evaluations, sort)
@@ -97,11 +105,8 @@ class ComparisonOutputs:
         """Return the files to write."""
         return [path for path in (self.csv, self.picture, self.animation, self.report) if path is not None]
 
-    def check(self, models: Sequence[Path], readable: bool) -> None:
-        """Raise UsageError, before anything is measured, for what could not be written or sorted.
-
-        Where no model is readable, outputs are not looked at: the error to come is that of the models.
-        """
+    def check(self, models: Sequence[Path]) -> None:
+        """Raise UsageError, before anything is measured, for what could not be written or sorted."""
         from ncatool.evaluation.table import check_sortable
         from ncatool.nca.model_name import find_record
         from ncatool.rendering.render import WRITERS, check_outputs
@@ -109,8 +114,6 @@ class ComparisonOutputs:
         inputs = [*models, *map(find_record, models)]
         if self.sort is not None:
             check_sortable(self.sort)
-        if not readable:
-            return
         for path, ending in ((self.csv, ".csv"), (self.picture, ".png"), (self.report, ".html")):
             if path is not None and path.suffix.lower() != ending:
                 raise UsageError(f"{path} does not end in {ending}", f"give a name such as {path.stem}{ending}")

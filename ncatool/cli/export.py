@@ -12,6 +12,7 @@ from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.ending import Ending
+from ncatool.cli.help import list_examples
 from ncatool.files.atomic import check_writable
 from ncatool.files.toml import write_toml
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from ncatool.formats.exporting import Parity
 
 
-@app.command(epilog="Example:  ncatool export phantom.safetensors page.html")
+@app.command(
+    epilog=list_examples(
+        "export phantom phantom.html", "export phantom phantom.onnx --rollout 200", "export phantom weights.npz"
+    )
+)
 def export(
     model: Annotated[Path, typer.Argument(help="Model file.")],
     out: Annotated[Path, typer.Argument(help="What to write: .html, .onnx, .pt2, .json, .npz or .h.")],

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.help import list_examples
 from ncatool.cli.table_layout import Cell
 from ncatool.config.names import Colormap
 from ncatool.config.schema import TargetConfig, check_range
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from ncatool.data.fetch import FetchResult
 
 
-@app.command(epilog="Example:  ncatool fetch chestmnist bloodmnist --size 64")
+@app.command(
+    epilog=list_examples("fetch chestmnist bloodmnist --size 64", "fetch --list", "fetch bloodmnist --show 100")
+)
 def fetch(
     flags: o.Flags = None,
     size: o.Pixels = 28,

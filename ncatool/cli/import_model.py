@@ -14,6 +14,7 @@ from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.ending import Ending, suggest_watching
+from ncatool.cli.help import list_examples
 from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import Boundary, Device, Filter, Order
 from ncatool.config.schema import ModelConfig, TargetConfig
@@ -27,7 +28,14 @@ ARTICLE_SIDE = 72
 """Cells of the article's grid: 40 and a padding of 16 on each side."""
 
 
-@app.command("import", epilog="Example:  ncatool import chest_sobel.pt chest.safetensors --target chest.png")
+@app.command(
+    "import",
+    epilog=list_examples(
+        "import chest_sobel.pt chest.safetensors --target chest.png",
+        "import model.pth model.safetensors --filter sobel",
+        "import lizard.json lizard.safetensors",
+    ),
+)
 def import_model(
     file: Annotated[Path, typer.Argument(help="The seed project's .pt, the article's .json, or another state dict.")],
     out: Annotated[Path, typer.Argument(help="Model file to write.", metavar="OUT.safetensors")],

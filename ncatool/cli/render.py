@@ -14,6 +14,7 @@ from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.command import Command
+from ncatool.cli.help import list_examples
 from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import SWITCH_WORDS, Damage, Device, View
 from ncatool.config.schema import MAX_SIDE, check_range
@@ -44,7 +45,11 @@ def _is_script(word: str) -> bool:
 
 @app.command(
     cls=_RenderCommand,
-    epilog='Example:  ncatool render phantom.safetensors healing.gif --damage "left@200,circle@350" --overlay',
+    epilog=list_examples(
+        "render phantom",
+        'render phantom healing.gif --damage "left@200,circle@350" --overlay',
+        "render phantom chest together.gif sheet.png --scale 8",
+    ),
 )
 def render(
     files: Annotated[

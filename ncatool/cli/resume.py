@@ -10,11 +10,16 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.help import list_examples
 from ncatool.cli.training import complete_run, prepare_device
 from ncatool.errors import UsageError
 
 
-@app.command(epilog="Example:  ncatool resume phantom.safetensors --iterations 4000")
+@app.command(
+    epilog=list_examples(
+        "resume phantom", "resume phantom --iterations 4000", "resume phantom --iterations 4000 --learning-rate 1e-3"
+    )
+)
 def resume(
     model: Annotated[Path, typer.Argument(help="Model file of a run that left a checkpoint.")],
     iterations: o.MoreIterations = None,

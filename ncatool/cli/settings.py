@@ -162,7 +162,7 @@ SETTING_OPTIONS: dict[str, Any] = {
 """The option of every setting, in the order of `--help`."""
 
 _SWEEP_HELP = {
-    "damage": "Whether states are damaged.",
+    "damage": "Whether states are damaged: yes, no or both.",
     "threads": "CPU threads of each run; 0: as many as are left for it.",
 }
 """What options say where there are many runs."""
@@ -207,7 +207,7 @@ def _make_list(name: str) -> inspect.Parameter:
     option = _copy_option(name)
     if name == "checkpoint":  # it cannot be varied
         return _make_parameter(name, bool, option)
-    option.metavar = "yes|no|both" if name == "damage" else LIST_METAVAR
+    option.metavar = "DAMAGE" if name == "damage" else LIST_METAVAR
     option.help = _SWEEP_HELP.get(name, option.help)
     return _make_parameter(name, str, option)
 

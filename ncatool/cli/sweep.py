@@ -15,6 +15,7 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.help import list_examples
 from ncatool.cli.settings import collect_settings, take_lists_of_settings
 from ncatool.errors import ExitCode, UsageError
 from ncatool.files.atomic import write_bytes
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 
 
 @app.command(
-    epilog="Example:  ncatool sweep --target chestmnist --filter sobel,scharr --loss l1,l2 --damage both --out matrix"
+    epilog=list_examples(
+        "sweep --target phantom --loss l1,l2 --filter sobel,scharr",
+        "sweep --target chestmnist --damage both --seed 0,1,2 --out matrix",
+        "sweep plan.toml --dry-run",
+    )
 )
 @take_lists_of_settings
 def sweep(

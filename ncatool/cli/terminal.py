@@ -53,6 +53,11 @@ def print_line(text: str) -> None:
     print(escape(text), flush=True)
 
 
+def print_text(text: str) -> None:
+    """Print lines of our own on stdout, which may hold colours."""
+    print(text, flush=True)
+
+
 def print_note(message: str, wrap: bool = True) -> None:
     """Print one line on stderr, unless `--quiet` was given; see `print_failure`."""
     if not settings.quiet:

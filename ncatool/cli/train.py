@@ -10,13 +10,20 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.help import list_examples
 from ncatool.cli.settings import collect_settings, take_settings
 from ncatool.cli.training import complete_run, prepare_device
 from ncatool.config.flat import build_config
 from ncatool.errors import UsageError, shorten
 
 
-@app.command(epilog="Example:  ncatool train --target photo.png --size 40 --padding 16 --damage")
+@app.command(
+    epilog=list_examples(
+        "train phantom",
+        "train photo.png --size 40 --padding 16 --damage",
+        "train bloodmnist:train:7 --iterations 1400 --out cell.safetensors",
+    )
+)
 @take_settings
 def train(
     context: typer.Context,

@@ -90,11 +90,12 @@ def describe_extra(words: Sequence[str], command: Any, path: str) -> UsageError:
             f"{path} takes one plan, but {shorten(words[0])} follows it",
             "give several values between commas: --loss l1,l2",
         )
-    takes = " ".join(_name_argument(one) for one in command.params if not isinstance(one, TyperOption))
+    takes = " ".join(name_argument(one) for one in command.params if not isinstance(one, TyperOption))
     return UsageError(f"{path} takes {takes}, but {shorten(words[0])} follows", f"leave it out; see: {path} --help")
 
 
-def _name_argument(argument: Any) -> str:
+def name_argument(argument: Any) -> str:
+    """Return the placeholder of an argument, in capitals."""
     return str(argument.metavar or argument.name.upper().strip("_"))
 
 
@@ -123,7 +124,7 @@ def translate_error(error: TyperException) -> UsageError:
 def _describe_missing(parameter: Any, path: str) -> UsageError:
     from ncatool.nca.model_name import MODEL_SUFFIX
 
-    name = _name_argument(parameter)
+    name = name_argument(parameter)
     models = sorted(str(model) for model in Path().glob(f"*{MODEL_SUFFIX}"))[:3] if name.startswith("MODEL") else []
     here = f"models here: {', '.join(models)}; " if models else ""
     return UsageError(f"{path} needs {name}", f"{here}see: {path} --help")
@@ -149,7 +150,7 @@ def describe_value(parameter: Any, value: Any, variable: str | None, path: str) 
     """Return the error for a value that an option or argument cannot have."""
     from ncatool.cli.command import get_flag
 
-    name = variable or (get_flag(parameter) if isinstance(parameter, TyperOption) else _name_argument(parameter))
+    name = variable or (get_flag(parameter) if isinstance(parameter, TyperOption) else name_argument(parameter))
     kind, see = parameter.type_descriptor, f"see: {path} --help"
     what = f"{name} is {shorten(value)}"
     if kind.is_choice:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def _parse_part(part: str, steps: int) -> tuple[DamageEvent, ...]:
         return ()
     shape, separator, digits = part.rpartition("@")
     if not separator:
-        named = part.partition(":")[0] in (*Damage, RANDOM) or Path(part).is_file()
+        named = part.partition(":")[0] in (*Damage, RANDOM) or os.path.isfile(part)  # noqa: PTH113 - any text
         raise UsageError(
             f"damage {shorten(part)} does not say after which step", f"write {part}@200" if named else _GRAMMAR
         )

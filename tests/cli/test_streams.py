@@ -129,4 +129,4 @@ def test_a_pipe_that_another_process_has_made_non_blocking():
         with os.fdopen(reading) as file:
             text = file.read()
     assert process.returncode == 0
-    assert text.rstrip().endswith("NCATOOL_SWEEP_TRACEBACK.")
+    assert text.rstrip().endswith("NCATOOL_SWEEP_TARGET for --target.")
