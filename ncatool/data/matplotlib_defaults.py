@@ -12,6 +12,13 @@ from types import ModuleType
 
 from ncatool.errors import NcatoolError, shorten
 
+FIGURE_METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None},
+}
+"""What matplotlib must not write into a file of each format, so that the same figure gives the same bytes."""
+
 
 @contextmanager
 def _silence() -> Iterator[None]:

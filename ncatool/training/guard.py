@@ -26,6 +26,9 @@ SNAPSHOT_INTERVAL = 25
 RATE_RECOVERY = 1.01
 """Factor by which a usable iteration raises a lowered learning rate, after two snapshots' worth of them in a row."""
 
+REPLACED, RESTORED = "replaced by the seed", "restored"
+"""How the texts of the guard's events end: of states that died, and of a batch that failed."""
+
 
 MAX_RESTORATIONS = 5
 """Restorations after which training stops, without two snapshots' worth of usable iterations between them."""
@@ -95,14 +98,14 @@ class Guard:
         if check.usable:
             self._record_success(iteration)
             dead = int(check.rejected.sum())
-            return (f"{dead} dead state{'s' * (dead > 1)} replaced by the seed",) if dead else ()
+            return (f"{dead} dead state{'s' * (dead > 1)} {REPLACED}",) if dead else ()
         self._roll_back()
         if self.failures > MAX_RESTORATIONS:
             raise NcatoolError(
                 f"training failed {self.failures} times, at last in iteration {iteration + 1}: {check.problem}",
                 "the last good model is saved; try a lower learning rate or another seed",
             )
-        return (f"{check.problem}: weights of iteration {self.snapshots[0].iteration} restored",)
+        return (f"{check.problem}: weights of iteration {self.snapshots[0].iteration} {RESTORED}",)
 
     def _record_success(self, iteration: int) -> None:
         self.good_iterations += 1
