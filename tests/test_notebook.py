@@ -35,11 +35,11 @@ def test_the_readmes_example_runs_and_shows_the_model_growing():
     shape, mse = re.fullmatch(r"(\(.*\)) (.*)\n", printed.text).groups()
     assert shape == "(20, 20, 16)"
     assert float(mse) < 0.02
-    assert shown.data["text/plain"] == "Model('small.safetensors': 20x20 cells, sobel filter, 16 channels)"
+    assert shown.data["text/plain"] == "Model('tiny.safetensors': 20x20 cells, sobel filter, 16 channels)"
     with Image.open(io.BytesIO(base64.b64decode(shown.data["image/gif"]))) as image:
         assert image.n_frames > 20
         first_frame = np.asarray(image.convert("RGB"), int)
         image.seek(image.n_frames - 1)
         assert np.abs(np.asarray(image.convert("RGB"), int) - first_frame).mean() > 20, "it has grown"
-    with Image.open("healing.gif") as image:
+    with Image.open("tiny.gif") as image:
         assert image.n_frames > 100

@@ -10,13 +10,14 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.help import list_examples
 from ncatool.files.atomic import check_writable, write_bytes
 
 DAMAGE, STEPS = "left@150,circle@300", 450
 """What is erased in the animations, and their length: as in the terminal."""
 
 
-@app.command(epilog="Examples:  ncatool demo   ncatool demo page.html healing.gif")
+@app.command(epilog=list_examples("demo", "demo page.html healing.gif", "demo cell.safetensors"))
 def demo(
     outputs: Annotated[
         list[str] | None,
