@@ -21,7 +21,7 @@ from rich.text import Text
 class Terminal:
     """A command that runs on a terminal; use it as a context manager."""
 
-    def __init__(self, *arguments, columns=80, lines=24, **options):
+    def __init__(self, *arguments, columns=80, lines=24, python=sys.executable, **options):
         self.screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self.screen)
         self._own, other = pty.openpty()
@@ -29,7 +29,7 @@ class Terminal:
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **options.pop("env", {})}
         for name in ("NO_COLOR", "COLUMNS", "LINES"):
             environment.pop(name, None)
-        command = [sys.executable, "-m", "ncatool", *map(str, arguments)]
+        command = [str(python), "-m", "ncatool", *map(str, arguments)]
         self.process = subprocess.Popen(
             command, stdin=other, stdout=other, stderr=other, env=environment, start_new_session=True, **options
         )
