@@ -17,6 +17,7 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.complete import complete_models
 from ncatool.cli.ending import Ending, describe_models, protect_name, suggest_watching
 from ncatool.cli.help import list_examples
 from ncatool.cli.table_layout import Best, Cell
@@ -42,7 +43,12 @@ if TYPE_CHECKING:
 )
 def compare(
     models: Annotated[
-        list[str], typer.Argument(help="Model files, folders that hold some, or patterns.", metavar="MODEL...")
+        list[str],
+        typer.Argument(
+            help="Model files, folders that hold some, or patterns.",
+            metavar="MODEL...",
+            autocompletion=complete_models,
+        ),
     ],
     rollouts: o.Rollouts = 16,
     steps: o.EvaluationSteps = 2000,

@@ -11,6 +11,7 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.complete import complete_export, complete_models
 from ncatool.cli.ending import Ending
 from ncatool.cli.help import list_examples
 from ncatool.files.atomic import check_writable
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
     )
 )
 def export(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
-    out: Annotated[Path, typer.Argument(help="What to write: .html, .onnx, .pt2, .json, .npz or .h.")],
+    model: Annotated[Path, typer.Argument(help="Model file.", autocompletion=complete_models)],
+    out: Annotated[
+        Path,
+        typer.Argument(help="What to write: .html, .onnx, .pt2, .json, .npz or .h.", autocompletion=complete_export),
+    ],
     format: o.FormatOption = None,  # noqa: A002 - the flag's name
     rollout: o.RolloutSteps = 0,
     force: o.Force = False,

@@ -13,6 +13,7 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.complete import complete_foreign_models, complete_import
 from ncatool.cli.ending import Ending, suggest_watching
 from ncatool.cli.help import list_examples
 from ncatool.cli.training import prepare_device, print_slowness
@@ -37,8 +38,17 @@ ARTICLE_SIDE = 72
     ),
 )
 def import_model(
-    file: Annotated[Path, typer.Argument(help="The seed project's .pt, the article's .json, or another state dict.")],
-    out: Annotated[Path, typer.Argument(help="Model file to write.", metavar="OUT.safetensors")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="The seed project's .pt, the article's .json, or another state dict.",
+            autocompletion=complete_foreign_models,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Argument(help="Model file to write.", metavar="OUT.safetensors", autocompletion=complete_import),
+    ],
     filter: o.ImportFilter = None,  # noqa: A002 - the flag's name
     order: o.OrderOption = None,
     boundary: o.ImportBoundary = None,

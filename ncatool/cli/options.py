@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ncatool.cli.complete import complete_sets, complete_settings, complete_targets
 from ncatool.cli.terminal import settings
 from ncatool.config.flat import flatten_record
 from ncatool.config.names import (
@@ -39,7 +40,7 @@ def name_parameter(setting: str) -> str:
 
 
 def _use_config(context: typer.Context, path: Path | None) -> Path | None:
-    if path is not None:
+    if path is not None and not context.resilient_parsing:  # else only a completion is asked for
         values = flatten_record(read_toml(path), str(path))
         named = {name_parameter(name): value for name, value in values.items()}
         context.default_map = {**(context.default_map or {}), **named}
@@ -65,7 +66,7 @@ Config = Annotated[
     Path | None,
     make_option(
         RUN, "config", "TOML file of settings, such as a run's own NAME.toml. Flags and environment win.",
-        callback=_use_config, is_eager=True, metavar="FILE.toml",
+        callback=_use_config, is_eager=True, metavar="FILE.toml", autocompletion=complete_settings,
     ),
 ]  # fmt: skip
 Quiet = Annotated[bool, make_option(RUN, "quiet", "Say nothing on stderr but errors.", "-q", callback=_set_quiet)]
@@ -102,7 +103,7 @@ PositionalTarget = Annotated[
     str | None,
     typer.Argument(
         help="The picture: phantom, an image file, or a MedMNIST sample; the same as --target.", metavar="TARGET",
-        show_default=False,
+        show_default=False, autocompletion=complete_targets,
     ),
 ]  # fmt: skip
 
@@ -246,6 +247,7 @@ ImportTarget = Annotated[
     str | None,
     typer.Option(
         "--target", "-t", help="The picture that it grows, as for train.", rich_help_panel=TARGET, metavar="TARGET",
+        autocompletion=complete_targets,
         show_default="what it grows in 200 steps",
     ),
 ]  # fmt: skip
@@ -257,7 +259,10 @@ ImportSize = Annotated[
     ),
 ]  # fmt: skip
 
-Flags = Annotated[list[str] | None, typer.Argument(help="MedMNIST sets by name, or all.", metavar="FLAG...")]
+Flags = Annotated[
+    list[str] | None,
+    typer.Argument(help="MedMNIST sets by name, or all.", metavar="FLAG...", autocompletion=complete_sets),
+]
 Pixels = Annotated[int, typer.Option("--size", help="Pixels a side: 28, 64, 128 or 224.", rich_help_panel=DOWNLOAD)]
 Mirror = Annotated[
     str | None, make_option(DOWNLOAD, "mirror", "URL of a folder that holds the same files.", metavar="URL")
@@ -299,6 +304,7 @@ SweepFile = Annotated[
     typer.Argument(
         help="Plan: TOML with \\[base], \\[grid], \\[\\[runs]], \\[replicates].",
         metavar="SWEEP.toml",
+        autocompletion=complete_settings,
         show_default=False,
     ),
 ]

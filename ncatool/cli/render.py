@@ -14,6 +14,7 @@ from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.command import Command
+from ncatool.cli.complete import complete_rendering
 from ncatool.cli.help import list_examples
 from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import SWITCH_WORDS, Damage, Device, View
@@ -58,6 +59,7 @@ def render(
             help="Model files (several: tiles), then outputs: .gif, .webp, .apng, .mp4, .webm, .png (a sheet of "
             "stages), a folder of frames/, - (a GIF on stdout). Without an output it plays in the terminal.",
             metavar="MODEL... [OUT...]",
+            autocompletion=complete_rendering,
         ),
     ],
     steps: o.RenderSteps = None,

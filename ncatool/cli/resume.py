@@ -10,6 +10,7 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.complete import complete_models
 from ncatool.cli.help import list_examples
 from ncatool.cli.training import complete_run, prepare_device
 from ncatool.errors import UsageError
@@ -21,7 +22,9 @@ from ncatool.errors import UsageError
     )
 )
 def resume(
-    model: Annotated[Path, typer.Argument(help="Model file of a run that left a checkpoint.")],
+    model: Annotated[
+        Path, typer.Argument(help="Model file of a run that left a checkpoint.", autocompletion=complete_models)
+    ],
     iterations: o.MoreIterations = None,
     learning_rate: o.NewLearningRate = None,
     checkpoint_every: o.NewCheckpointEvery = None,

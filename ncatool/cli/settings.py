@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Any, TypeVar
 
 import typer
 
 from ncatool.cli.command import LIST_METAVAR
+from ncatool.cli.complete import complete_list, complete_models, complete_targets
 from ncatool.cli.options import (
     OUTPUT,
     RULE,
@@ -40,7 +42,7 @@ TargetSpec = Annotated[
     str | None,
     make_option(
         TARGET, "target", "[b]phantom[/b], an image file, or a MedMNIST sample as FLAG\\[@SIZE]\\[:SPLIT\\[:INDEX]].",
-        "-t", show_default="chestmnist if fetched, else phantom", metavar="TARGET",
+        "-t", show_default="chestmnist if fetched, else phantom", metavar="TARGET", autocompletion=complete_targets,
     ),
 ]  # fmt: skip
 
@@ -124,7 +126,7 @@ Initial = Annotated[
     str,
     typer.Option(
         "--from", help="Start from the weights of this model, with its channels, hidden units and filter.",
-        rich_help_panel=TRAINING, show_default=False, metavar="MODEL",
+        rich_help_panel=TRAINING, show_default=False, metavar="MODEL", autocompletion=complete_models,
     ),
 ]  # fmt: skip
 
@@ -207,6 +209,8 @@ def _make_list(name: str) -> inspect.Parameter:
     option = _copy_option(name)
     if name == "checkpoint":  # it cannot be varied
         return _make_parameter(name, bool, option)
+    if issubclass(type(SETTINGS[name]), StrEnum):
+        option.autocompletion = complete_list(type(SETTINGS[name]))
     option.metavar = "DAMAGE" if name == "damage" else LIST_METAVAR
     option.help = _SWEEP_HELP.get(name, option.help)
     return _make_parameter(name, str, option)
