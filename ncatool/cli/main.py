@@ -18,7 +18,7 @@ from ncatool.errors import ExitCode, NcatoolError, shorten
 
 # Each adds its command to the app, in the order of --help.
 # isort: off
-from ncatool.cli import demo, fetch, train, resume, sweep, render, compare, export, import_model  # noqa: F401
+from ncatool.cli import demo, fetch, train, resume, sweep, render, compare, info, export, import_model  # noqa: F401
 # isort: on
 
 

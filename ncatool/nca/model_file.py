@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def target_to_tensor(target: Target) -> Tensor:
 def save_model(path: Path, model: ModelData) -> None:
     """Write a model file, whole or not at all."""
     tensors = {**weights_to_tensors(model.weights), "target": target_to_tensor(model.target)}
-    write_bytes(path, pack_tensors(tensors, _list_tables(model)))
+    write_bytes(path, pack_tensors(tensors, {**_list_tables(model), "environment": {"ncatool": version("ncatool")}}))
 
 
 def _list_tables(model: ModelData) -> dict[str, Any]:

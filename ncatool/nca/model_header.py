@@ -21,6 +21,8 @@ class ModelHeader:
     """By name: `model`, `target`, and where it is known, `train`."""
     shape: tuple[int, int]
     """Height and width of the grid, padding included."""
+    tensors: dict[str, list[int]]
+    """Shape of each tensor, by name."""
 
     def get(self, table: str, name: str) -> Any:
         """Return a value of a table, or None where there is none."""
@@ -47,9 +49,14 @@ def read_header(path: Path) -> ModelHeader | None:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             entries = json.loads(file.read(size)) if size <= _MAX_HEADER_BYTES else {}
+            whole = os.fstat(file.fileno()).st_size
         tables = json.loads(entries["__metadata__"]["ncatool"])
         height, width = entries["target"]["shape"][:2]
         padding = tables["target"]["padding"]
-        return ModelHeader(tables, (height + 2 * padding, width + 2 * padding))
+        tensors = {name: entry for name, entry in entries.items() if name != "__metadata__"}
+        if whole != 8 + size + max(entry["data_offsets"][1] for entry in tensors.values()):
+            return None
+        shapes = {name: list(entry["shape"]) for name, entry in tensors.items()}
+        return ModelHeader(tables, (height + 2 * padding, width + 2 * padding), shapes)
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None

@@ -72,7 +72,7 @@ def test_every_shell_gets_sets_targets_models_and_formats(shell):
         ("ncatool export ph", ["phantom.safetensors"]),
         ("ncatool export phantom.safetensors phantom.h", ["phantom.html", "phantom.h"]),
         ("ncatool import s", ["seed.pt"]),
-        ("ncatool import seed.pt s", ["seed.pt.safetensors"]),
+        ("ncatool import seed.pt s", ["seed.safetensors"]),
         ("ncatool sweep --filter sobel,s", ["sobel,scharr"]),
         ("ncatool sweep ph", ["phantom.toml"]),
         ("ncatool sweep --target ph", ["phantom", "photo.png"]),

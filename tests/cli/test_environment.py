@@ -22,6 +22,7 @@ ARGUMENTS = {
     "sweep": [],
     "render": ["m.safetensors", "a.gif"],
     "compare": ["m.safetensors"],
+    "info": ["m.safetensors"],
     "export": ["m.safetensors", "m.h"],
     "import": ["m.pt", "n.safetensors"],
 }
