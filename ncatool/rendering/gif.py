@@ -37,6 +37,8 @@ class Gif:
         self._buffer: UInt8[np.ndarray, "frames height width colours"] | None = None
         """Frames until the palette is chosen, in one array: many small ones would fragment memory."""
         self._moments: list[Moment] = []
+        self._fixed_colours = [*layout.list_line_colours(), layout.background.colour]
+        """The palette's last colours, of which that of the background is entry 254."""
         self._clock = FrameClock(10)
 
     def add(self, picture: Picture, moment: Moment) -> None:
@@ -60,9 +62,7 @@ class Gif:
         """Choose the palette, and write the header, the block for an endless loop, and the buffered frames."""
         assert self._buffer is not None
         frames, self._buffer = self._buffer[: len(self._moments)], None
-        self._palette = _choose_palette(
-            [*frames, *self._layout.list_palette_pictures()], self._layout.background.colour
-        )
+        self._palette = _choose_palette([*frames, *self._layout.list_palette_pictures()], self._fixed_colours)
         height, width = (side * self._layout.scale for side in frames.shape[1:3])
         self._file.write(b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF7, 0, 0))
         self._file.write(bytes(self._palette.getpalette() or []).ljust(768, b"\0"))
@@ -89,7 +89,8 @@ class Gif:
         rgb = np.ascontiguousarray(picture[..., :3])
         indices = np.array(Image.fromarray(rgb).quantize(palette=palette, dither=Image.Dither.NONE))
         # Pillow's search for the nearest colour is approximate and would change the background a little.
-        indices[(rgb == np.asarray(self._layout.background.colour)).all(axis=-1)] = _BACKGROUND_INDEX
+        for i, colour in enumerate(reversed(self._fixed_colours)):
+            indices[(rgb == np.asarray(colour)).all(axis=-1)] = _BACKGROUND_INDEX - i
         if picture.shape[-1] == 4:
             indices[picture[..., 3] < 128] = _TRANSPARENT_INDEX
         return indices
@@ -112,14 +113,15 @@ def _encode_image(indices: Indices, corner: tuple[int, int]) -> bytes:
     return b"," + struct.pack("<HH", *corner) + content[position + 5 : -1]
 
 
-def _choose_palette(pictures: list[Picture], background: tuple[int, int, int]) -> Image.Image:
-    """Return an image with a palette for a sample of pictures, the last two included, and for the background."""
+def _choose_palette(pictures: list[Picture], fixed: list[tuple[int, int, int]]) -> Image.Image:
+    """Return an image with a palette for a sample of pictures, the last two included, that ends in fixed colours."""
     sample = [*pictures[:: max(1, len(pictures) // _SAMPLE_FRAMES)], *pictures[-2:]]
     pixels = np.concatenate([_opaque_pixels(picture) for picture in sample])
     pixels = pixels[:: max(1, len(pixels) // _SAMPLE_PIXELS)]
-    colours = Image.fromarray(pixels[None]).quantize(_BACKGROUND_INDEX, dither=Image.Dither.NONE).getpalette() or []
+    free = _BACKGROUND_INDEX + 1 - len(fixed)
+    colours = Image.fromarray(pixels[None]).quantize(free, dither=Image.Dither.NONE).getpalette() or []
     palette = Image.new("P", (1, 1))
-    palette.putpalette(bytes(colours).ljust(3 * _BACKGROUND_INDEX, b"\0") + bytes(background))
+    palette.putpalette(bytes(colours).ljust(3 * free, b"\0") + bytes(value for colour in fixed for value in colour))
     return palette
 
 

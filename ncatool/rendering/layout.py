@@ -1,4 +1,4 @@
-"""The layout of frames: the panels of a view, a tile for each model, labels, and the curve of the error."""
+"""The layout of frames: the panels of a view with their colour bars, and a tile for each model, labelled."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from ncatool.config.names import View
 from ncatool.errors import UsageError
 from ncatool.nca.picture import Background, Picture, enlarge
+from ncatool.rendering.colour_bar import attach_colour_bar, measure_colour_bar
+from ncatool.rendering.drawing import Drawing
+from ncatool.rendering.error_curve import LINE_COLOURS, ErrorCurve
 from ncatool.rendering.playback import Frame, Playback
-from ncatool.rendering.sheet import DEFAULT_SIDE_PIXELS, arrange_sheet, choose_scale
-from ncatool.rendering.timeline import Moment, RenderSettings, plan_moments
-from ncatool.rendering.views import VIEWS, Scene, list_view_colours
+from ncatool.rendering.sheet import DEFAULT_SIDE_PIXELS, arrange_drawing, arrange_sheet, choose_scale
+from ncatool.rendering.timeline import RenderSettings, plan_moments
+from ncatool.rendering.views import VIEWS, Panel, Scene, list_view_colours
 
 PANEL_COLUMNS = 4
 """Panels in a row."""
 MAX_SIDE_PIXELS = 16383
 """Longest side that a WebP file and an H.264 video can have."""
-PANEL_SIDE = DEFAULT_SIDE_PIXELS // 2
-"""Approximate length of the longer side of a panel or tile where there are many."""
+PANEL_SIDE, TILE_SIDE = DEFAULT_SIDE_PIXELS // 2, 280
+"""Approximate length of the longer side of a panel, or of a tile where there are many; of one of a few tiles."""
 
 
 class Layout:
@@ -30,16 +33,22 @@ class Layout:
     Raises UsageError for frames that are too large for any format, and for a view that a model does not have.
     """
 
-    def __init__(self, playbacks: Sequence[Playback], settings: RenderSettings) -> None:
+    def __init__(self, playbacks: Sequence[Playback], settings: RenderSettings, for_sheet: bool = False) -> None:
+        """Choose sizes; frames of a sheet of stages are smaller, and leave a single panel's colour bar to the sheet."""
         self.playbacks, self.settings = playbacks, settings
         self.moments = plan_moments(settings)
         self.background = settings.background
         scenes = [playback.capture() for playback in playbacks]
-        counts = [len(VIEWS[settings.view](scene, self.background, 1)) for scene in scenes]
-        side = PANEL_SIDE if max(counts) > 1 or len(playbacks) > PANEL_COLUMNS else DEFAULT_SIDE_PIXELS
+        panels = [VIEWS[settings.view](scene, self.background, 1) for scene in scenes]
+        counts = [len(ones) for ones in panels]
+        few = DEFAULT_SIDE_PIXELS if len(playbacks) == 1 else TILE_SIDE
+        side = PANEL_SIDE if for_sheet or max(counts) > 1 or len(playbacks) > PANEL_COLUMNS else few
         scales = [settings.scale or choose_scale(len(scene.cells), scene.cells.shape[1], side) for scene in scenes]
         _check_size(scenes, scales, counts)
-        plain = len(playbacks) == 1 and counts[0] == 1 and not settings.overlay
+        self.colour_scale = panels[0][0].scale if for_sheet and max(counts) == 1 else None
+        """What the colours of a sheet's pictures mean, which its frames then do not say."""
+        self._barred = self.colour_scale is None and any(panel.scale for panel in panels[0])
+        plain = len(playbacks) == 1 and counts[0] == 1 and not settings.overlay and not self._barred
         self.scale = scales[0] if plain else 1
         """The factor by which a writer enlarges a painted frame: a single picture is painted with one pixel a cell."""
         self._plain, self._scales = plain, scales
@@ -47,9 +56,7 @@ class Layout:
         self._curves: list[ErrorCurve] = []
         if settings.overlay:
             widths = [self._draw_panels(i, scene).shape[1] for i, scene in enumerate(scenes)]
-            self._curves = [
-                ErrorCurve(max(ErrorCurve.MIN_WIDTH, width), settings.steps, self.background) for width in widths
-            ]
+            self._curves = [ErrorCurve(width, settings.steps, self.background) for width in widths]
 
     def paint(self, frame: Frame) -> Picture:
         """Return the picture of the next frame, still to be enlarged by `scale`."""
@@ -71,6 +78,10 @@ class Layout:
         targets = self.paint_targets()
         return list_view_colours(self.settings.view) if targets is None else [targets]
 
+    def list_line_colours(self) -> list[tuple[int, int, int]]:
+        """Return the colours of thin lines, which a palette that is chosen from pixels would miss."""
+        return [*LINE_COLOURS] if self._curves else []
+
     def _arrange_tiles(self, blocks: list[Picture]) -> Picture:
         if len(blocks) == 1:
             return blocks[0]
@@ -83,9 +94,23 @@ class Layout:
         if self._plain:
             return panels[0].picture
         pictures = [enlarge(panel.picture, scale) for panel in panels]
-        if len(panels) == 1:
+        if len(panels) == 1 and not self._barred:
             return pictures[0]
-        return np.asarray(arrange_sheet(pictures, [panel.label for panel in panels], PANEL_COLUMNS, self.background))
+        blocks: Sequence[Picture | Drawing] = self._attach_bars(panels, pictures) if self._barred else pictures
+        labels = [panel.label for panel in panels]
+        return np.asarray(arrange_drawing(blocks, labels, PANEL_COLUMNS, self.background).paint())
+
+    def _attach_bars(self, panels: Sequence[Panel], pictures: Sequence[Picture]) -> list[Drawing]:
+        """Draw a colour bar beside each map, unless the next one in its row has the same."""
+        room = max(measure_colour_bar(panel.scale) for panel in panels if panel.scale)
+        scales = [panel.scale for panel in panels]
+        for j in range(len(panels) - 1):
+            if (j + 1) % PANEL_COLUMNS and panels[j + 1].scale == panels[j].scale:
+                scales[j] = None
+        return [
+            attach_colour_bar(picture, scale, room, self.background)
+            for picture, scale in zip(pictures, scales, strict=True)
+        ]
 
 
 def _count_columns(count: int) -> int:
@@ -119,46 +144,3 @@ def _stack(upper: Picture, lower: Picture, background: Background) -> Picture:
     for picture, top in ((upper, 0), (lower, len(upper))):
         image.paste(Image.fromarray(picture), ((width - picture.shape[1]) // 2, top))
     return np.asarray(image)
-
-
-class ErrorCurve:
-    """A strip with the step, the MSE, and the curve of the MSE so far on a logarithmic axis; damage is a red line."""
-
-    MIN_WIDTH = 160
-    _TEXT, _HEIGHT = 16, 40
-    """Pixels of the line of text, and of the curve below it."""
-    _LEFT = 26
-    """Pixels to the left of the curve, for the labels of the axis."""
-    _LOWEST_POWER = -6
-    """Power of ten at the bottom; 1 is at the top."""
-    _CURVE_COLOUR, _DAMAGE_COLOUR, _GRID_COLOUR = (31, 119, 180), (214, 39, 40), (128, 128, 128)
-
-    def __init__(self, width: int, steps: int, background: Background) -> None:
-        self._steps, self._background = steps, background
-        mode = "RGBA" if background.transparent else "RGB"
-        self._image = Image.new(mode, (width, self._TEXT + self._HEIGHT), background.paper)
-        self._draw = ImageDraw.Draw(self._image)
-        self._last: tuple[int, int] | None = None
-        for power in (0, -3, -6):
-            y = self._convert_to_y(10.0**power)
-            self._draw.line((self._LEFT, y, width, y), fill=self._GRID_COLOUR)
-            top = min(y - 5, self._TEXT + self._HEIGHT - 11)
-            self._draw.text((0, top), f"1e{power}", fill=background.ink, font_size=9)
-
-    def _convert_to_y(self, mse: float) -> int:
-        power = math.log10(mse) if 0 < mse < math.inf else (0 if mse > 0 else self._LOWEST_POWER)
-        share = min(1.0, max(0.0, power / self._LOWEST_POWER))
-        return self._TEXT + 1 + round(share * (self._HEIGHT - 3))
-
-    def draw(self, moment: Moment, mse: float) -> Picture:
-        """Return the strip up to this moment; moments must come in order."""
-        width = self._image.width
-        x = self._LEFT + round((width - 1 - self._LEFT) * moment.step / self._steps)
-        point = x, self._convert_to_y(mse)
-        if moment.damaged:
-            self._draw.line((x, self._TEXT, x, self._TEXT + self._HEIGHT), fill=self._DAMAGE_COLOUR)
-        self._draw.line((self._last or point, point), fill=self._CURVE_COLOUR, width=1)
-        self._last = point
-        self._draw.rectangle((0, 0, width, self._TEXT - 4), fill=self._background.paper)
-        self._draw.text((0, 0), f"step {moment.step}   MSE {mse:.1e}", fill=self._background.ink)
-        return np.array(self._image)

@@ -19,10 +19,12 @@ from ncatool.nca.model_name import MODEL_SUFFIX, find_record, leave_out_checkpoi
 from ncatool.nca.picture import Picture, enlarge
 from ncatool.rendering import video
 from ncatool.rendering.apng import Apng
+from ncatool.rendering.colour_bar import draw_colour_bar
+from ncatool.rendering.drawing import SHEET_FORMATS
 from ncatool.rendering.gif import Gif
 from ncatool.rendering.layout import Layout
 from ncatool.rendering.playback import Frame, Playback, play_frames
-from ncatool.rendering.sheet import arrange_sheet
+from ncatool.rendering.sheet import arrange_drawing, join_drawings
 from ncatool.rendering.timeline import Moment, RenderSettings
 from ncatool.rendering.video import Mp4, WebM
 from ncatool.rendering.webp import WebP
@@ -41,26 +43,44 @@ Add = Callable[[Picture, Moment], None]
 class Sheet:
     """The stages and the target, labelled, as PNG."""
 
+    image_format = "png"
+
     def __init__(self, file: BinaryIO, canvas: Layout) -> None:
         self._file, self._canvas = file, canvas
         self._chosen = set(choose_stages(canvas.moments))
-        self._scale = canvas.scale if canvas.settings.scale else max(1, canvas.scale // 2)
         self._shown: list[tuple[str, Picture]] = []
         self._seen = 0
 
     def add(self, picture: Picture, moment: Moment) -> None:
         if self._seen in self._chosen:
-            label = f"{moment.step} damaged" if moment.damaged else f"step {moment.step}"
-            self._shown.append((label, enlarge(picture, self._scale)))
+            label = f"step {moment.step} damaged" if moment.damaged else f"step {moment.step}"
+            self._shown.append((label, enlarge(picture, self._canvas.scale)))
         self._seen += 1
 
     def close(self) -> None:
-        goal = self._canvas.paint_targets()
+        height, width = self._shown[0][1].shape[:2]
+        goal, scale = self._canvas.paint_targets(), self._canvas.colour_scale
         if goal is not None:
-            self._shown.append(("target", enlarge(goal, self._scale)))
-        labels, pictures = zip(*self._shown, strict=True)
-        columns = max(1, min(6, MAX_SHEET_WIDTH // pictures[0].shape[1]))
-        arrange_sheet(pictures, labels, columns, self._canvas.background).save(self._file, "PNG")
+            self._shown.append(("target", enlarge(goal, self._canvas.scale)))
+        labels, contents = zip(*self._shown, strict=True)
+        columns = max(1, min(6, MAX_SHEET_WIDTH // width))
+        sheet = arrange_drawing(contents, labels, columns, self._canvas.background)
+        if scale is not None:
+            bar = draw_colour_bar(scale, height, self._canvas.background)
+            sheet = join_drawings(sheet, arrange_drawing([bar], [str(self._canvas.settings.view)], 1, sheet.background))
+        sheet.save(self._file, self.image_format)
+
+
+class SvgSheet(Sheet):
+    """A sheet as SVG."""
+
+    image_format = "svg"
+
+
+class PdfSheet(Sheet):
+    """A sheet as PDF."""
+
+    image_format = "pdf"
 
 
 def choose_stages(moments: Sequence[Moment]) -> list[int]:
@@ -79,6 +99,8 @@ WRITERS: dict[str, type[Writer]] = {
     ".mp4": Mp4,
     ".webm": WebM,
     ".png": Sheet,
+    ".svg": SvgSheet,
+    ".pdf": PdfSheet,
 }
 """What each ending means."""
 
@@ -211,6 +233,12 @@ def _check_file(path: Path, force: bool, inputs: Sequence[Path]) -> None:
     check_writable([path], force, inputs)
 
 
+def is_sheet(text: str) -> bool:
+    """Return whether an output is a sheet of stages."""
+    path = Path(text)
+    return not _is_folder(path, text) and path.suffix.lower() in SHEET_FORMATS
+
+
 def _open_output(text: str, canvas: Layout, overwrite: bool) -> AbstractContextManager[Add]:
     path = Path(text)
     if text == STDOUT:
@@ -230,11 +258,11 @@ def render(
     Raises UsageError and NcatoolError where an output cannot be written, or exists by then, unless `overwrite` is set;
     what was there before is then untouched.
     """
-    canvas = Layout(films, how)
+    layouts = {for_sheet: Layout(films, how, for_sheet) for for_sheet in {is_sheet(text) for text in outputs}}
     with ExitStack() as stack:
-        adders = {text: stack.enter_context(_open_output(text, canvas, overwrite)) for text in outputs}
+        adders = {text: stack.enter_context(_open_output(text, layouts[is_sheet(text)], overwrite)) for text in outputs}
         for frame in watch(play_frames(films, how)):
-            picture = canvas.paint(frame)
+            pictures = {for_sheet: layout.paint(frame) for for_sheet, layout in layouts.items()}
             for text, add in adders.items():
                 with _name_output_in_errors(text):
-                    add(picture, frame.moment)
+                    add(pictures[is_sheet(text)], frame.moment)

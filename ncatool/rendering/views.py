@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from ncatool.config.names import View
 from ncatool.data.matplotlib_defaults import load_matplotlib
 from ncatool.errors import UsageError
-from ncatool.nca.picture import Background, Picture, compose
+from ncatool.nca.picture import Background, Picture, compose, enlarge
 
 Values = Float[np.ndarray, "height width"]
 
@@ -23,20 +23,20 @@ _DECADES = 3
 
 
 @cache
-def _load_colormap(name: str) -> UInt8[np.ndarray, "256 3"]:
+def list_colours(name: str) -> UInt8[np.ndarray, "256 3"]:
     """Return the 256 colours of one of matplotlib's colormaps."""
     return load_matplotlib().colormaps[name](np.arange(256), bytes=True)[:, :3]
 
 
 def _apply_colormap(values: Values, name: str) -> Picture:
     """Map values from 0 to 1 to colours; NaN gets the colour of 1."""
-    return _load_colormap(name)[np.round(np.clip(np.nan_to_num(values, nan=1), 0, 1) * 255).astype(np.uint8)]
+    return list_colours(name)[np.round(np.clip(np.nan_to_num(values, nan=1), 0, 1) * 255).astype(np.uint8)]
 
 
 def _apply_log_colormap(values: Values) -> Picture:
     """Map values from 0.001 to 1 to colours, logarithmically."""
     with np.errstate(divide="ignore"):
-        return _apply_colormap(1 + np.log10(values) / _DECADES, "inferno")
+        return _apply_colormap(1 + np.log10(values) / _DECADES, LOGARITHMIC.colormap)
 
 
 def _average_size(cells: Float[np.ndarray, "height width channels"], others: Float[np.ndarray, "..."]) -> Values:
@@ -57,11 +57,29 @@ class Scene(NamedTuple):
     """MSE over RGBA of the whole grid, also where `cells` are only a part of it."""
 
 
+class ColourScale(NamedTuple):
+    """What the colours of a map mean."""
+
+    colormap: str
+    """Name of one of matplotlib's colormaps."""
+    ticks: tuple[tuple[float, str], ...]
+    """Places from 0 to 1, in ascending order, and the values that have their colours."""
+
+
+OPACITY = ColourScale("gray", ((0, "0"), (1, "1")))
+SIGNED = ColourScale("RdBu_r", ((0, f"-{_MAX_HIDDEN:g}"), (0.5, "0"), (1, f"{_MAX_HIDDEN:g}")))
+LOGARITHMIC = ColourScale(
+    "inferno", tuple((power / _DECADES, f"{10.0 ** (power - _DECADES):g}") for power in range(_DECADES + 1))
+)
+
+
 class Panel(NamedTuple):
     """A labelled picture of one pixel a cell."""
 
     label: str
     picture: Picture
+    scale: ColourScale | None = None
+    """What its colours mean; None: they are those of the cells."""
 
 
 def _view_rgba(scene: Scene, background: Background, scale: int) -> list[Panel]:
@@ -69,23 +87,23 @@ def _view_rgba(scene: Scene, background: Background, scale: int) -> list[Panel]:
 
 
 def _view_alpha(scene: Scene, background: Background, scale: int) -> list[Panel]:
-    return [Panel("alpha, 0 to 1", _apply_colormap(scene.cells[..., 3], "gray"))]
+    return [Panel("alpha", _apply_colormap(scene.cells[..., 3], OPACITY.colormap), OPACITY)]
 
 
 def _view_hidden(scene: Scene, background: Background, scale: int) -> list[Panel]:
     hidden = np.moveaxis(scene.cells[..., 4:], -1, 0)
     if not len(hidden):
         raise UsageError("this model has no hidden channels to show", "choose another --view")
-    pictures = [_apply_colormap((values / _MAX_HIDDEN + 1) / 2, "RdBu_r") for values in hidden]
-    return [Panel(f"channel {i}, -1 to 1" if i == 4 else f"{i}", picture) for i, picture in enumerate(pictures, 4)]
+    pictures = [_apply_colormap((values / _MAX_HIDDEN + 1) / 2, SIGNED.colormap) for values in hidden]
+    return [Panel(f"channel {i}" if i == 4 else f"{i}", picture, SIGNED) for i, picture in enumerate(pictures, 4)]
 
 
 def _view_change(scene: Scene, background: Background, scale: int) -> list[Panel]:
-    return [Panel("change, 0.001 to 1", _apply_log_colormap(_average_size(scene.cells, scene.before)))]
+    return [Panel("change", _apply_log_colormap(_average_size(scene.cells, scene.before)), LOGARITHMIC)]
 
 
 def _view_error(scene: Scene, background: Background, scale: int) -> list[Panel]:
-    return [Panel("error, 0.001 to 1", _apply_log_colormap(_average_size(scene.cells[..., :4], scene.expected)))]
+    return [Panel("error", _apply_log_colormap(_average_size(scene.cells[..., :4], scene.expected)), LOGARITHMIC)]
 
 
 def _view_all(scene: Scene, background: Background, scale: int) -> list[Panel]:
@@ -112,6 +130,6 @@ VIEWS: dict[View, Callable[[Scene, Background, int], list[Panel]]] = {
 
 
 def list_view_colours(view: View) -> list[Picture]:
-    """Return the colormaps of a view as pictures of 16 × 16 pixels."""
+    """Return the colormaps of a view as pictures of 128 × 128 pixels, for a palette."""
     maps = {View.ALPHA: ["gray"], View.HIDDEN: ["RdBu_r"], View.CHANGE: ["inferno"], View.ERROR: ["inferno"]}
-    return [_load_colormap(name).reshape(16, 16, 3) for name in maps.get(view, ["gray", "inferno", "RdBu_r"])]
+    return [enlarge(list_colours(name).reshape(16, 16, 3), 8) for name in maps.get(view, ["gray", "inferno", "RdBu_r"])]

@@ -20,12 +20,16 @@ from PIL import Image
 from ncatool.config.names import Damage, View
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluation.errors import measure_errors
-from ncatool.nca.picture import compose, enlarge, parse_background
+from ncatool.nca.picture import WHITE, compose, enlarge, parse_background
 from ncatool.rendering import render as rendering
+from ncatool.rendering.colour_bar import measure_colour_bar
 from ncatool.rendering.damage_script import DamageEvent, repeat_random
+from ncatool.rendering.drawing import measure_text
+from ncatool.rendering.error_curve import ErrorCurve
 from ncatool.rendering.playback import Playback, play_frames
 from ncatool.rendering.render import render
 from ncatool.rendering.timeline import RenderSettings, plan_moments
+from ncatool.rendering.views import LOGARITHMIC, SIGNED
 from ncatool.rendering.writer import find_changed_box
 from tests.conftest import ncatool, run_in_process
 from tests.rendering.test_playback import lively
@@ -290,7 +294,91 @@ def test_the_curve_shows_the_wound(tmp_path):
     strip = read(tmp_path / "a.apng")[0][-1][260:]
     reds = np.argwhere((strip == (214, 39, 40)).all(-1))
     assert len(reds) > 20
-    assert set(reds[:, 1]) == {26 + round((260 - 27) * 0.3)}, "at its step"
+    assert set(reds[:, 1]) == {ErrorCurve.LEFT + round((260 - 1 - 4 - ErrorCurve.LEFT) * 0.3)}, "at its step"
+
+
+@pytest.mark.parametrize("how", [{"scale": 1}, {"scale": 30}, {"scale": 1, "view": View.ERROR}])
+def test_what_the_overlay_says_is_whole(how, tmp_path):
+    """Nothing is cut at the edge, whatever the size of the picture."""
+    rendered(tmp_path / "a.apng", steps=900, every=900, overlay=True, **how)
+    height = ErrorCurve(1, 900, WHITE).draw(plan_moments(RenderSettings(steps=900))[0], 0).shape[0]
+    picture = read(tmp_path / "a.apng")[0][-1]
+    strip = picture[-height:]
+    words = (strip[:18] < 128).all(-1).any(0).nonzero()[0]
+    assert words[0] > 2, "the first letter is whole"
+    assert words[-1] < strip.shape[1] - 2, "the last digit is whole"
+    assert words[-1] - words[0] > measure_text("step 900   MSE 1.0e-01") - 8
+    for power in range(3):
+        rows = strip[ErrorCurve.TOP - 6 + power * 28 :][:12, : ErrorCurve.LEFT - 4]
+        letters = (rows < 128).all(-1).any(0).nonzero()[0]
+        assert letters[0] >= 2, "an axis label is whole"
+
+
+def test_lines_have_their_colours_in_a_gif(tmp_path):
+    rendered(tmp_path / "a.gif", steps=60, every=1, damage=HURT, overlay=True)
+    strip = read(tmp_path / "a.gif")[0][-1][-80:]
+    assert (strip == (214, 39, 40)).all(-1).sum() > 20
+
+
+BARS = {
+    View.RGBA: [],
+    View.ERROR: [True],
+    View.HIDDEN: [False, True],
+    View.ALL: [False, True, False, True, False, True],
+}
+"""For six channels, beside which panels there is a bar: none where the next one in the row has the same."""
+
+
+@pytest.mark.parametrize("view", BARS)
+def test_maps_have_colour_bars(view, tmp_path):
+    rendered(tmp_path / "a.apng", steps=2, view=view, scale=8)
+    picture = read(tmp_path / "a.apng")[0][-1]
+    if not BARS[view]:
+        assert picture.shape == (104, 104, 3)
+        return
+    room = measure_colour_bar(SIGNED if view is View.HIDDEN else LOGARITHMIC)
+    tile = 104 + room + 8
+    assert picture.shape[:2] == (8 + -(-len(BARS[view]) // 4) * 132, 8 + min(4, len(BARS[view])) * tile)
+    corners = [(36 + i // 4 * 132, 8 + i % 4 * tile + 104 + 10) for i in range(len(BARS[view]))]
+    gradients = [picture[y : y + 104, x] for y, x in corners]
+    assert [bool((np.ptp(gradient, axis=0) > 90).any()) for gradient in gradients] == BARS[view]
+
+
+def test_a_sheet_of_maps_has_one_bar_beside_it(tmp_path):
+    rendered(tmp_path / "a.png", steps=8, every=1, scale=8, view=View.ERROR)
+    plain = RenderSettings(steps=8, every=1, scale=8)
+    render([Playback(lively(), plain)], [str(tmp_path / "c.png")], plain)
+    with Image.open(tmp_path / "a.png") as maps, Image.open(tmp_path / "c.png") as cells:
+        assert maps.width == cells.width + measure_colour_bar(LOGARITHMIC) + 16
+
+
+@pytest.mark.parametrize("ending", [".svg", ".pdf"])
+def test_a_sheet_as_a_vector_picture(ending, tmp_path, monkeypatch):
+    for name, epoch in (("a", "0"), ("b", "1700000000")):
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+        rendered(tmp_path / f"{name}{ending}", steps=40, every=5, damage=HURT)
+    content = (tmp_path / f"a{ending}").read_bytes()
+    assert content == (tmp_path / f"b{ending}").read_bytes()
+    assert b"Date" not in content
+    assert content.startswith({".svg": b"<?xml", ".pdf": b"%PDF"}[ending])
+    if ending == ".svg":
+        assert ">step 30 damaged</text>" in content.decode()
+        assert content.count(b"<image") == content.count(b"</text>") == 6, "growth, damage, the end, target"
+
+
+def test_a_browser_shows_the_svg_as_the_png(browser, tmp_path):
+    rendered(tmp_path / "a.svg", tmp_path / "a.png", steps=40, every=5, damage=HURT, scale=8)
+    with Image.open(tmp_path / "a.png") as image:
+        expected_ = np.asarray(image).astype(int)
+    svg = (tmp_path / "a.svg").read_text()
+    svg = re.sub(r'(width|height)="([0-9.]+)pt"', r'\1="\2"', svg[svg.index("<svg") :])
+    page = browser.new_page(viewport={"width": expected_.shape[1], "height": expected_.shape[0]})
+    page.set_content(f"<body style='margin:0'>{svg}")
+    page.screenshot(path=str(tmp_path / "shot.png"))
+    page.close()
+    with Image.open(tmp_path / "shot.png") as image:
+        shot = np.asarray(image.convert("RGB")).astype(int)
+    assert np.abs(shot - expected_).mean() < 3
 
 
 def test_several_models_are_tiles(tmp_path):
@@ -298,8 +386,8 @@ def test_several_models_are_tiles(tmp_path):
     films = [Playback(lively(), how, name) for name in ("one", "x" * 300, "<b>three\n</b>", "four")]
     render(films, [str(tmp_path / "a.apng")], how)
     (first, *_), _, _ = read(tmp_path / "a.apng")
-    assert first.shape[1] == pytest.approx(2 * 273 + 3 * 8, abs=1), "two columns"
-    assert first.shape[0] == first.shape[1] + 2 * 16
+    assert first.shape[1] == pytest.approx(2 * 286 + 3 * 8, abs=1), "two columns"
+    assert first.shape[0] == first.shape[1] + 2 * 20
 
 
 def test_models_of_one_name_are_told_apart(model_file):
@@ -332,7 +420,7 @@ def test_frames_that_nothing_could_hold():
 def test_endings_are_checked():
     with pytest.raises(UsageError, match=r"a\.avi ends in \.avi") as caught:
         rendering.check_outputs(["a.avi"], False)
-    assert ".gif, .webp, .apng, .mp4, .webm, .png" in caught.value.hint
+    assert ".gif, .webp, .apng, .mp4, .webm, .png, .svg, .pdf" in caught.value.hint
     Path("f").mkdir()
     for doubled in (["a.gif", "./a.gif"], ["f", "f/"], ["-", "-"]):
         with pytest.raises(UsageError, match="named twice"):

@@ -7,8 +7,10 @@ from PIL import Image
 from ncatool.config.names import View
 from ncatool.errors import UsageError
 from ncatool.nca.picture import WHITE, Background, compose, enlarge, parse_background
-from ncatool.rendering.sheet import arrange_sheet, choose_scale
-from ncatool.rendering.views import VIEWS, Scene
+from ncatool.rendering.colour_bar import draw_colour_bar
+from ncatool.rendering.drawing import Drawing, measure_text, shorten_text
+from ncatool.rendering.sheet import arrange_drawing, arrange_sheet, choose_scale
+from ncatool.rendering.views import LOGARITHMIC, SIGNED, VIEWS, Scene
 
 
 def test_colours_by_hand():
@@ -17,7 +19,7 @@ def test_colours_by_hand():
     assert picture[0, 0].tolist() == [128, 128, 0]
     assert picture[0, 1].tolist() == [255, 0, 0]
     assert enlarge(picture, 2).shape == (2, 4, 3)
-    assert (choose_scale(28, 28), choose_scale(72, 40), choose_scale(900, 900)) == (10, 3, 1)
+    assert [choose_scale(side, 20) for side in (28, 40, 72, 128, 224, 900)] == [14, 10, 6, 3, 2, 1]
 
 
 def test_transparent_and_checkered_grounds():
@@ -63,6 +65,7 @@ def test_alpha_is_grey():
 def test_hidden_channels_diverge_from_white():
     panels = shown(View.HIDDEN)
     assert [panel.label.split(",")[0] for panel in panels] == ["channel 4", "5"]
+    assert {panel.scale for panel in panels} == {SIGNED}
     red, blue, zero = panels[0].picture[0]
     assert red[0] > red[2]
     assert blue[2] > blue[0]
@@ -101,9 +104,50 @@ def test_a_sheet_centres_pictures_and_shortens_labels():
     assert plain.getpixel((8 + 15, 8 + 30)) == (255, 255, 255)
     for label in ("x" * 300, "two\nlines", "emoji 🧠", "<script>"):
         labelled = arrange_sheet([large, large], [label, "b"], 6, WHITE)
-        assert labelled.height == plain.height + 16
-        gap = np.asarray(labelled)[8 + 60 :, 68:76]
-        assert (gap == 255).all(), "no label runs into the next"
+        assert labelled.height == plain.height + 20
+        image = np.asarray(labelled)
+        width = (labelled.width - 24) // 2
+        assert width == max(60, min(240, int(measure_text(label[:200])) + 1))
+        assert (image[: 8 + 20, 8 + width : 16 + width] == 255).all(), "no label runs into the next"
+        assert (image[: 8 + 20] != 255).any(), "labels are above"
+        assert (image[8 + 20 + 60 :] == 255).all()
+
+
+def test_a_label_is_cut_only_where_it_is_longer_than_any_tile():
+    assert shorten_text("error at the end", 1000) == "error at the end"
+    drawing = arrange_drawing([np.zeros((9, 9, 3), np.uint8)], ["standard deviation"], 1, WHITE)
+    assert [line.text for line in drawing.texts] == ["standard deviation"]
+    drawing = arrange_drawing([np.zeros((9, 9, 3), np.uint8)], ["x" * 300], 1, WHITE)
+    (line,) = drawing.texts
+    assert line.text.endswith("x...")
+    assert measure_text(line.text) <= 240
+
+
+def test_a_bar_says_what_the_colours_mean():
+    bar = draw_colour_bar(LOGARITHMIC, 200, WHITE)
+    assert [line.text for line in bar.texts] == ["0.001", "0.01", "0.1", "1"]
+    heights = [line.y for line in bar.texts]
+    assert heights == sorted(heights, reverse=True)
+    assert 0 <= heights[-1] < heights[0] <= 200 - 14
+    image = np.asarray(bar.paint())
+    (black,), (bright,) = (image[[row], 6].tolist() for row in (199, 0))
+    assert sum(black) < 20
+    assert sum(bright) > 500
+    assert [line.text for line in draw_colour_bar(SIGNED, 10, WHITE).texts] == ["-1", "1"], "what has room"
+    clear = draw_colour_bar(SIGNED, 100, parse_background("transparent")).paint()
+    assert clear.getpixel((6, 50))[3] == 255
+    assert clear.getpixel((0, 50))[3] == 0
+
+
+def test_drawings_hold_others_at_their_places():
+    inner = Drawing(10, 10, WHITE)
+    inner.place(np.zeros((2, 3, 3), np.uint8), 1, 2)
+    inner.write("a", 3, 4)
+    outer = Drawing(40, 40, WHITE)
+    outer.place(inner, 20, 10)
+    assert (outer.pictures[0].x, outer.pictures[0].y) == (21, 12)
+    assert tuple(outer.texts[0]) == (23, 14, "a")
+    assert outer.paint().getpixel((22, 13)) == (0, 0, 0)
 
 
 def test_ink_is_legible():
