@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from ncatool.evaluation.protocol import Protocol
     from ncatool.evaluation.table import Column
 
+BEST = "best of the models that are healthy and have grown"
+"""What a mark in the table means."""
+
 
 @app.command(
     epilog=list_examples(
@@ -55,6 +58,8 @@ def compare(
     metric: o.MetricOption = Metric.MSE,
     sort: o.Sort = None,
     csv: o.Csv = None,
+    table: o.Table = None,
+    curves: o.Curves = None,
     picture: o.ComparePicture = None,
     animation: o.Animation = None,
     report: o.Report = None,
@@ -72,7 +77,7 @@ def compare(
     from ncatool.nca.model_name import find_models
 
     paths = find_models(models)
-    outputs = ComparisonOutputs(metric, sort, csv, picture, animation, report, force)
+    outputs = ComparisonOutputs(metric, sort, csv, picture, animation, report, force, table, curves)
     readable = any(read_header(path) for path in paths)
     announce_comparison(paths, rollouts, steps, outputs.list_files(), force)
 
@@ -106,29 +111,38 @@ class ComparisonOutputs:
     report: Path | None
     force: bool
     """Whether to overwrite files."""
+    table: Path | None = None
+    """LaTeX or Markdown."""
+    curves: Path | None = None
 
     def list_files(self) -> list[Path]:
         """Return the files to write."""
-        return [path for path in (self.csv, self.picture, self.animation, self.report) if path is not None]
+        return [path for path in (self.csv, self.table, self.curves, self.picture, self.animation, self.report) if path]
 
     def check(self, models: Sequence[Path]) -> None:
         """Raise UsageError, before anything is measured, for what could not be written or sorted."""
+        from ncatool.evaluation.paper_table import check_table_name
         from ncatool.evaluation.table import check_sortable
         from ncatool.nca.model_name import find_record
         from ncatool.rendering.render import WRITERS, check_outputs
 
-        inputs = [*models, *map(find_record, models)]
+        curves = [model.with_suffix(".csv") for model in models]  # of training, which the report shows
+        inputs = [*models, *map(find_record, models), *curves]
         if self.sort is not None:
             check_sortable(self.sort)
-        for path, ending in ((self.csv, ".csv"), (self.picture, ".png"), (self.report, ".html")):
+        endings = ((self.csv, ".csv"), (self.curves, ".csv"), (self.picture, ".png"), (self.report, ".html"))
+        for path, ending in endings:
             if path is not None and path.suffix.lower() != ending:
                 raise UsageError(f"{path} does not end in {ending}", f"give a name such as {path.stem}{ending}")
+        if self.table is not None:
+            check_table_name(self.table)
+        check_distinct(self.list_files())
         if self.animation is not None:
             if self.animation.suffix.lower() in (".png", ""):
                 choices = ", ".join(ending for ending in WRITERS if ending != ".png")
                 raise UsageError(f"{self.animation} is no animation", f"choose an ending from {choices}")
             check_outputs([str(self.animation)], self.force, inputs)
-        check_writable([path for path in (self.csv, self.picture, self.report) if path is not None], self.force, inputs)
+        check_writable([path for path in self.list_files() if path != self.animation], self.force, inputs)
 
 
 def measure_models(
@@ -205,7 +219,7 @@ def print_evaluations(evaluations: Sequence[Evaluation], metric: Metric) -> None
     decimals = {column.heading: 3 for column in columns if column.name.startswith(("regeneration", "ssim"))}
     best = {column.name: find_best(evaluations, column) for column in columns}
     terminal.print_table(headings, [_make_row(one, columns, best) for one in evaluations], format_number, decimals)
-    for line in _list_footnotes(evaluations):
+    for line in _list_footnotes(evaluations, any(best.values())):
         terminal.print_note(line)
 
 
@@ -218,12 +232,13 @@ def _make_row(evaluation: Evaluation, columns: Sequence[Column], best: Mapping[s
     return [label, *grouping, *marked]
 
 
-def _list_footnotes(evaluations: Sequence[Evaluation]) -> list[str]:
-    lines = ["* best"]
-    if len({evaluation.candidate.target_key for evaluation in evaluations}) > 1:
-        lines = ["the targets differ: each model is measured against its own", "* best of those with the same target"]
+def _list_footnotes(evaluations: Sequence[Evaluation], has_best: bool) -> list[str]:
+    is_mixed = len({evaluation.candidate.target_key for evaluation in evaluations}) > 1
+    lines = ["the targets differ: each model is measured against its own"] if is_mixed else []
+    if has_best:
+        lines.append(f"* {BEST}{', for each target' if is_mixed else ''}")
     notes = {note for evaluation in evaluations for note in evaluation.candidate.notes}
-    return [*(lines if len(evaluations) > 1 else []), *(f"† {note}" for note in sorted(notes))]
+    return [*lines, *(f"† {note}" for note in sorted(notes))]
 
 
 def _write(
@@ -238,6 +253,7 @@ def _write(
 
     if outputs.csv is not None:
         write_bytes(outputs.csv, to_csv(evaluations), outputs.force)
+    write_tables(evaluations, outputs.metric, protocol, outputs.table, outputs.curves, outputs.force)
     if outputs.picture is not None:
         with replace_atomically(outputs.picture, outputs.force) as partial:
             draw_sheet(evaluations).save(partial, "PNG")
@@ -249,6 +265,34 @@ def _write(
         save_animation(
             candidates, str(outputs.animation), lambda frames: terminal.track(frames, count, "frames"), outputs.force
         )
+
+
+def check_distinct(files: Sequence[Path]) -> None:
+    """Raise UsageError where two outputs would be the same file."""
+    places = [path.resolve() for path in files]
+    for i, path in enumerate(files):
+        if places[i] in places[:i]:
+            raise UsageError(f"{path} is given for two outputs", "give each a name of its own")
+
+
+def write_tables(
+    evaluations: Sequence[Evaluation],
+    metric: Metric,
+    protocol: Protocol,
+    table: Path | None,
+    curves: Path | None,
+    overwrite: bool,
+) -> None:
+    """Write the table for a paper and the curves, where they are asked for."""
+    from ncatool.evaluation.curves import format_curves
+    from ncatool.evaluation.paper_table import format_paper_table
+    from ncatool.evaluation.table import select_columns
+
+    if table is not None:
+        text = format_paper_table(table.suffix, evaluations, select_columns(metric), protocol)
+        write_bytes(table, text.encode(errors="backslashreplace"), overwrite)
+    if curves is not None:
+        write_bytes(curves, format_curves(evaluations), overwrite)
 
 
 def write_report(

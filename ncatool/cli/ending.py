@@ -76,6 +76,7 @@ def _describe_state(mse: float, psnr: float, blank: float) -> str:
 def describe_models(evaluations: Sequence[Evaluation]) -> tuple[str, Evaluation | None]:
     """Return how many models have grown and hold, which fail, and the best of those that have grown, if any."""
     from ncatool.evaluation.protocol import GROWN_MSE
+    from ncatool.evaluation.table import find_fault
 
     failing = {name: [one for one in evaluations if one.median(name) >= 0.5] for name in ("exploded", "dead")}
     failed = {one.candidate.name for some in failing.values() for one in some}
@@ -86,7 +87,7 @@ def describe_models(evaluations: Sequence[Evaluation]) -> tuple[str, Evaluation 
         if some:
             names = ", ".join(one.candidate.name for one in some)
             parts.append(f"{len(some)} {name} ({terminal.clean_line(names, 60)})")
-    best = min(grown, key=lambda one: one.median("mse_later"), default=None)
+    best = min((one for one in grown if not find_fault(one)), key=lambda one: one.median("mse_later"), default=None)
     if best is not None:
         parts.append(f"best: {best.candidate.name}, {best.median('psnr_later'):.0f} dB")
     else:

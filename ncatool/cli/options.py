@@ -201,6 +201,13 @@ def _make_output_option(name: str, text: str, metavar: str) -> Any:
 
 
 Csv = Annotated[Path | None, _make_output_option("csv", "Write all measures, a row a model.", "OUT.csv")]
+Table = Annotated[
+    Path | None, _make_output_option("table", "Write the table for a paper, as LaTeX or Markdown.", "OUT.tex|.md")
+]
+Curves = Annotated[
+    Path | None,
+    _make_output_option("curves", "Write error and recovery step by step, medians and quartiles.", "OUT.csv"),
+]
 ComparePicture = Annotated[
     Path | None, _make_output_option("picture", "Write stages, damage and error of each model as a sheet.", "OUT.png")
 ]

@@ -6,13 +6,13 @@ columns, where that fits; else its columns follow in several tables below each o
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ncatool.cli.letters import clean_line, escape
+from ncatool.evaluation.notation import MISSING, choose_notation, fix_decimals
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -21,7 +21,6 @@ GAP = 2
 """Spaces between two columns."""
 MIN_NAME = 16
 """Letters of a row's name that are always shown."""
-MISSING = "–"
 _NUMBER = re.compile(r"[-+–]?[\d,.]*(e[-+]?\d+)?( (days|h|min|s|MB|dB|%))?")
 
 
@@ -104,7 +103,7 @@ def _describe_constant(columns: Sequence[Column]) -> str:
 
 def _make_column(heading: str, cells: Sequence[Cell], decimals: int | None) -> Column:
     numbers = [float(cell) for cell in cells if isinstance(cell, int | float) and not isinstance(cell, bool)]
-    notation = choose_notation(numbers) if decimals is None else _fix_decimals(decimals)
+    notation = choose_notation(numbers) if decimals is None else fix_decimals(decimals)
     best = frozenset(i for i, cell in enumerate(cells) if isinstance(cell, Best))
     texts = [_format_cell(cell, notation) for cell in cells]
     marked = [f"{text}{'*' if i in best else ' '}" for i, text in enumerate(texts)] if best else texts
@@ -119,28 +118,6 @@ def _format_cell(cell: Cell, notation: Callable[[float], str]) -> str:
     if isinstance(cell, int | float):
         return notation(float(cell))
     return escape(", ".join(cell) if isinstance(cell, list) else cell)
-
-
-def choose_notation(numbers: Sequence[float]) -> Callable[[float], str]:
-    """Return the one way in which all numbers of a column are written: whole, with so many decimals, or as 1.2e-3."""
-    finite = [abs(number) for number in numbers if math.isfinite(number)]
-    low, high = min((size for size in finite if size), default=0.0), max(finite, default=0.0)
-    if high < 1e7 and all(size == round(size) for size in finite):
-        return _fix_decimals(0)
-    if high < 1e4 and low >= 0.01:
-        return _fix_decimals(1 if low >= 10 else 2 if high >= 10 else 3)
-    return _format_scientific
-
-
-def _fix_decimals(count: int) -> Callable[[float], str]:
-    return lambda number: f"{number:,.{count}f}" if math.isfinite(number) else MISSING
-
-
-def _format_scientific(number: float) -> str:
-    if not number or not math.isfinite(number):
-        return MISSING if number else "0"
-    digits, _, exponent = f"{number:.1e}".partition("e")
-    return f"{digits}e{int(exponent)}"
 
 
 def _cut_middle(name: str, most: int) -> str:

@@ -72,8 +72,14 @@ def _convert_to_psnr(mse: Quartiles) -> Quartiles:
 def _list_damage_measures(shape: Damage) -> dict[str, Callable[[Measures], Quartiles | float]]:
     return {
         f"regeneration_{shape}": lambda measures: measures.damage[shape].regeneration,
+        f"mse_healed_{shape}": lambda measures: measures.damage[shape].healed,
+        f"psnr_healed_{shape}": lambda measures: _convert_to_psnr(measures.damage[shape].healed),
         f"healing_steps_{shape}": lambda measures: measures.damage[shape].healing_steps,
     }
+
+
+def _find_worst_half(measures: Measures) -> float:
+    return max(measures.damage[half].healed.median for half in HALVES)
 
 
 MEASURES: dict[str, Callable[[Measures], Quartiles | float]] = {
@@ -89,6 +95,9 @@ MEASURES: dict[str, Callable[[Measures], Quartiles | float]] = {
     "settling_step": lambda measures: measures.settling,
     **{name: measure for shape in Damage for name, measure in _list_damage_measures(shape).items()},
     "regeneration_halves": lambda measures: min(measures.damage[half].regeneration.median for half in HALVES),
+    "mse_healed_halves": _find_worst_half,
+    "psnr_healed_halves": lambda measures: compute_psnr(_find_worst_half(measures)),
+    "mse_before_damage": lambda measures: measures.damage[Damage.CIRCLE].error_before,
     "dead": lambda measures: measures.dead,
     "exploded": lambda measures: measures.exploded,
 }

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ncatool.config.names import Metric
 from ncatool.errors import UsageError, shorten
 from ncatool.evaluation.models import MEASURES, Evaluation
-from ncatool.evaluation.protocol import GROWTH_STEP
+from ncatool.evaluation.notation import choose_notation, fix_decimals
+from ncatool.evaluation.protocol import GROWN_MSE, GROWTH_STEP
 from ncatool.evaluation.quartiles import Quartiles
 from ncatool.files.text import format_csv
 
@@ -30,6 +31,11 @@ class Column:
     meaning: str
     ranked: bool = True
     """Whether its best value is marked; settling early is not better, as a model that never moves settles at once."""
+
+    @property
+    def is_of_damage(self) -> bool:
+        """Whether it measures what became of damage."""
+        return "regeneration" in self.name or "healed" in self.name
 
     @property
     def higher_is_better(self) -> bool:
@@ -69,11 +75,27 @@ def select_columns(metric: Metric) -> list[Column]:
         *errors,
         Column("step_under_0.001", "grown at", "first step with an MSE under 0.001"),
         Column("settling_step", "settles", "step from which on the mean change stays under 0.001 a step", ranked=False),
-        Column("regeneration_circle", "circle", "share of the harm of a circle that 200 steps undo"),
-        Column("regeneration_halves", "halves", "the same of the half that is undone worst"),
-        Column("regeneration_square", "square", "the same of a square in the middle"),
-        Column("dead", "dead", "share of rollouts without a living cell at the end"),
-        Column("exploded", "exploded", "share of rollouts beyond 10, or no number"),
+        *_list_damage_columns(metric),
+        Column("dead", "dead", "share of rollouts without a living cell at the end", ranked=False),
+        Column("exploded", "exploded", "share of rollouts beyond 10, or no number", ranked=False),
+    ]
+
+
+def _list_damage_columns(metric: Metric) -> list[Column]:
+    """Return R of each kind of damage, and beside it the error that is left: R is relative to a model's own error."""
+    error, unit = ("psnr", "PSNR") if metric is Metric.PSNR else ("mse", "MSE")
+    meanings = {
+        "circle": ("share of the harm of a circle that 200 steps undo", "that is left then"),
+        "halves": ("the same of the half that is undone worst", "of the half that is left worst"),
+        "square": ("the same of a square in the middle", "that is left of it"),
+    }
+    return [
+        column
+        for shape, (undone, left) in meanings.items()
+        for column in (
+            Column(f"regeneration_{shape}", f"R {shape}", f"R, {undone}"),
+            Column(f"{error}_healed_{shape}", f"{unit} {shape}", f"{unit} {left}"),
+        )
     ]
 
 
@@ -97,24 +119,50 @@ def check_sortable(by: str) -> None:
         raise UsageError(f"there is no column {shorten(by)} to sort by", f"choose from {choices}")
 
 
+def find_fault(evaluation: Evaluation) -> str:
+    """Return why a model is never called the best: rollouts that die or explode, or that it has not grown; else "".
+
+    It has grown where its median rollout comes under the MSE of a grown picture.
+    """
+    for name in ("exploded", "dead"):
+        if evaluation.median(name) > 0:
+            return name
+    return "" if math.isfinite(evaluation.median("step_under_0.001")) else "not grown"
+
+
+def can_be_best(evaluation: Evaluation, column: Column) -> bool:
+    """Return whether a model may be called the best in a column: it is healthy, and has grown.
+
+    Of damage it must have grown before that is done, as R is relative to the error before: a blur comes back easily.
+    """
+    grown_when_damaged = not column.is_of_damage or evaluation.median("mse_before_damage") <= GROWN_MSE
+    return column.ranked and not find_fault(evaluation) and grown_when_damaged
+
+
 def find_best(evaluations: Sequence[Evaluation], column: Column) -> set[str]:
-    """Return the names of the best models in a column, for each target separately.
+    """Return the names of the best models in a column, for each target separately, among those that can be best.
 
     Where more than half of a target's models share the best value, or it is infinite, none is named.
     """
     best: set[str] = set()
-    if not column.ranked:
-        return best
     groups: dict[str, list[Evaluation]] = {}
     for evaluation in evaluations:
         groups.setdefault(evaluation.candidate.target_key, []).append(evaluation)
     for group in groups.values():
-        values = {evaluation.candidate.name: evaluation.median(column.name) for evaluation in group}
-        best_value = (max if column.higher_is_better else min)(values.values())
+        eligible = [evaluation for evaluation in group if can_be_best(evaluation, column)]
+        values = {evaluation.candidate.name: evaluation.median(column.name) for evaluation in eligible}
+        best_value = (max if column.higher_is_better else min)(values.values(), default=math.inf)
         names = {name for name, value in values.items() if value == best_value}
         if math.isfinite(best_value) and 2 * len(names) <= len(group):
             best |= names
     return best
+
+
+def choose_column_notation(evaluations: Sequence[Evaluation], column: Column) -> Callable[[float], str]:
+    """Return the one way in which all numbers of a column are written; shares have three decimals."""
+    if column.name.startswith(("regeneration", "ssim")):
+        return fix_decimals(3)
+    return choose_notation([evaluation.median(column.name) for evaluation in evaluations])
 
 
 def format_number(value: float) -> str:

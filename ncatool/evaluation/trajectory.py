@@ -79,6 +79,16 @@ class DamageResult:
         return Quartiles(1 - median, 1 - upper, 1 - lower)
 
     @property
+    def error_before(self) -> Quartiles:
+        """MSE before the damage, which is the same for all shapes."""
+        return compute_quartiles(self.before)
+
+    @property
+    def healed(self) -> Quartiles:
+        """MSE at the end, 200 steps after the damage."""
+        return compute_quartiles(self.mse[:, -1])
+
+    @property
     def healing_steps(self) -> Quartiles:
         """Steps until nine tenths of the error added by the damage are removed."""
         return compute_quartiles(find_first(self.recovery >= HEALED_SHARE))

@@ -21,7 +21,7 @@ from ncatool.evaluation.measures import measure_model
 from ncatool.evaluation.models import Candidate, Evaluation, load_candidates
 from ncatool.evaluation.protocol import Protocol
 from ncatool.evaluation.report import split_settings
-from ncatool.evaluation.table import Column, find_best, format_number, sort_evaluations
+from ncatool.evaluation.table import Column, find_best, find_fault, format_number, sort_evaluations
 from ncatool.files.toml import write_toml
 from ncatool.nca.model_file import save_model
 from ncatool.nca.model_name import find_models
@@ -115,12 +115,16 @@ def test_differences_between_records_come_first(runs):
     assert common == {"target.source": "phantom", "train.seed": "3"}
 
 
-def fixed(name, value, target=None):
+SOUND = {"dead": 0.0, "exploded": 0.0, "step_under_0.001": 90.0, "mse_before_damage": 1e-4}
+"""Measures of a model that may be the best."""
+
+
+def fixed(name, value, target=None, **measures):
     """An entry whose numbers are given."""
     model = lively()
     if target is not None:
         model = type(model)(model.weights, model.config, target)
-    numbers = {"mse_later": value, "psnr_later": -value}
+    numbers = {"mse_later": value, "psnr_later": -value, "regeneration_halves": value, **SOUND, **measures}
     return Evaluation(Candidate(name, Path(name), model), numbers, some_measures())
 
 
@@ -142,6 +146,47 @@ def test_the_best_by_hand():
     mixed = [*entries, fixed("d", 9.0, other), fixed("e", 8.0, other)]
     assert find_best(mixed, LOW) == {"b", "e"}, "of each target one"
     assert mixed[0].candidate.target_key != mixed[-1].candidate.target_key
+
+
+NEVER = float("inf")
+RECOVERY = Column("regeneration_halves", "", "")
+
+
+@pytest.mark.parametrize(
+    ("measures", "fault"),
+    [
+        ({"step_under_0.001": NEVER}, "not grown"),
+        ({"exploded": 1 / 16}, "exploded"),
+        ({"dead": 1 / 16}, "dead"),
+        ({"dead": 1.0, "step_under_0.001": NEVER}, "dead"),
+    ],
+)
+def test_only_healthy_models_that_have_grown_are_the_best(measures, fault):
+    good, bad = [fixed("a", 0.9), fixed("b", 0.8)], fixed("c", 0.999, **measures)
+    assert find_fault(bad) == fault
+    assert find_fault(good[0]) == ""
+    assert find_best([*good, bad], RECOVERY) == {"a"}, "a blur has an R of 0.999"
+    assert find_best([*good, fixed("c", 0.0, **measures)], LOW) == {"b"}
+    assert find_best([bad, fixed("d", 0.5, **measures)], RECOVERY) == set()
+
+
+def test_who_has_faded_before_the_damage_heals_nothing():
+    faded = fixed("c", 0.999, mse_before_damage=0.03)
+    assert find_best([fixed("a", 0.9), faded], RECOVERY) == {"a"}
+    assert find_best([fixed("a", 1.0), faded], LOW) == {"c"}, "it had grown"
+
+
+def test_shares_of_failed_rollouts_rank_nobody():
+    columns = {column.name: column for column in table.select_columns(Metric.MSE)}
+    assert not any(columns[name].ranked for name in ("dead", "exploded", "settling_step"))
+
+
+@pytest.mark.parametrize("metric", Metric)
+def test_the_error_after_healing_stands_beside_r(metric):
+    names = [column.name for column in table.select_columns(metric)]
+    error = "psnr" if metric is Metric.PSNR else "mse"
+    for shape in ("circle", "halves", "square"):
+        assert names[names.index(f"regeneration_{shape}") + 1] == f"{error}_healed_{shape}"
 
 
 def test_order_by_hand():
@@ -199,6 +244,8 @@ def test_json_is_the_same_every_time_and_has_everything(runs):
     first, again = (run_in_process("compare", "runs", "--json", "-q", *SHORT) for _ in range(2))
     assert first.stdout == again.stdout
     found = json.loads(first.stdout)
+    halves = [found["models"][0][f"mse_healed_{half}"]["median"] for half in ("left", "right", "top", "bottom")]
+    assert found["models"][0]["mse_healed_halves"] == max(halves)
     assert found["trial"] == {"rollouts": 2, "steps": 200, "seed": 0}
     assert [model["model"] for model in found["models"]] == ["c", "a", "b"]
     assert found["failed"][0]["path"] == "runs/broken.safetensors"
@@ -230,6 +277,10 @@ def test_targets_that_differ_are_told(tmp_path):
         ({"csv": Path("a.txt")}, "a.txt does not end in .csv"),
         ({"picture": Path("a.gif")}, "a.gif does not end in .png"),
         ({"report": Path("a.pdf")}, "a.pdf does not end in .html"),
+        ({"curves": Path("a.txt")}, "a.txt does not end in .csv"),
+        ({"table": Path("a.csv")}, "a.csv is no table of a paper"),
+        ({"table": Path("a")}, "a is no table of a paper"),
+        ({"csv": Path("a.csv"), "curves": Path("./a.csv")}, "a.csv is given for two outputs"),
         ({"animation": Path("a.png")}, "a.png is no animation"),
         ({"animation": Path("a.avi")}, "a.avi ends in .avi"),
         ({"csv": Path("nowhere/a.csv")}, "nowhere cannot be written"),
@@ -271,7 +322,7 @@ def hostile_report(tmp_path_factory):
     outputs = ["--report", "r.html", "--picture", "p.png", "--animation", "a.webp"]
     done = ncatool("compare", "runs", *SHORT, *outputs, cwd=folder)
     assert done.returncode == 0, done.stderr
-    assert all(len(line) <= 200 for line in done.stdout.splitlines())
+    assert all(len(line) <= 260 for line in done.stdout.splitlines())
     assert done.stdout.count("\n") == 1 + len(names), "a line a model"
     return folder / "r.html", names
 
