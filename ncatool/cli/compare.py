@@ -306,9 +306,11 @@ def write_report(
     """Write the page of numbers, curves and pictures."""
     from ncatool.evaluation.report import render_report
     from ncatool.evaluation.table import select_columns
+    from ncatool.nca.picture import Background
     from ncatool.rendering.comparison import draw_strip
 
-    strips = [draw_strip(evaluation) for evaluation in evaluations]
+    around = Background(transparent=True)  # so that it is the page's, light or dark
+    strips = [draw_strip(evaluation, around) for evaluation in evaluations]
     columns = select_columns(metric)
     page = render_report(evaluations, columns, protocol, failed, _describe_origin(), strips)
     write_bytes(path, page.encode(errors="backslashreplace"), overwrite)  # a file's name need not be UTF-8

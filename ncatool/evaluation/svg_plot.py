@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,8 +63,19 @@ def get_dash_pattern(i: int) -> str:
     return _DASHES[get_line_style(i)]
 
 
-def draw_svg(bands: Sequence[Band | None], x_label: str, y_label: str, *, logarithmic: bool = True) -> str:
-    """Return an SVG element of the curves without a legend; None skips a colour."""
+def draw_svg(
+    bands: Sequence[Band | None],
+    x_label: str,
+    y_label: str,
+    *,
+    logarithmic: bool = True,
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> str:
+    """Return an SVG element of the curves without a legend; None skips a colour.
+
+    What is below `least` or above `most` is cut off, so that models that explode leave room for the others.
+    """
     with use_matplotlib_defaults() as matplotlib:
         from matplotlib.figure import Figure
 
@@ -75,6 +87,9 @@ def draw_svg(bands: Sequence[Band | None], x_label: str, y_label: str, *, logari
                 axes.fill_between(band.x, band.lower, band.upper, color=get_curve_colour(i), alpha=0.2, linewidth=0)
                 axes.plot(band.x, band.median, get_line_style(i), color=get_curve_colour(i), linewidth=1.4)
         axes.set(xlabel=x_label, ylabel=y_label, yscale="log" if logarithmic else "linear")
+        bottom, top = axes.get_ylim()
+        if max(bottom, least) < min(top, most):
+            axes.set_ylim(max(bottom, least), min(top, most))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         text = io.StringIO()

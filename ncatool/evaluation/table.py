@@ -159,9 +159,11 @@ def find_best(evaluations: Sequence[Evaluation], column: Column) -> set[str]:
 
 
 def choose_column_notation(evaluations: Sequence[Evaluation], column: Column) -> Callable[[float], str]:
-    """Return the one way in which all numbers of a column are written; shares have three decimals."""
+    """Return the one way in which all numbers of a column are written: shares with three decimals, steps with none."""
     if column.name.startswith(("regeneration", "ssim")):
         return fix_decimals(3)
+    if "step" in column.name:
+        return fix_decimals(0)
     return choose_notation([evaluation.median(column.name) for evaluation in evaluations])
 
 

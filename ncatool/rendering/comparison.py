@@ -10,7 +10,7 @@ from PIL import Image
 from ncatool.config.names import Damage, View
 from ncatool.evaluation.models import Candidate, Evaluation
 from ncatool.nca.damage import DEFAULT_SIZES
-from ncatool.nca.picture import WHITE, Picture, compose, enlarge
+from ncatool.nca.picture import WHITE, Background, Picture, compose, enlarge
 from ncatool.rendering.damage_script import DamageEvent
 from ncatool.rendering.playback import Frame, Playback
 from ncatool.rendering.render import render
@@ -25,8 +25,11 @@ ANIMATION = RenderSettings(steps=400, every=4, damage=(DamageEvent(200, Damage.C
 """Settings of the animation: 200 steps of growth, the same circle erased from all models, 200 more steps."""
 
 
-def draw_strip(evaluation: Evaluation) -> Image.Image:
-    """Draw the first rollout in a row: target, growth, damage by a circle, recovery, and the error at the end."""
+def draw_strip(evaluation: Evaluation, background: Background = WHITE) -> Image.Image:
+    """Draw the first rollout in a row: target, growth, damage by a circle, recovery, and the error at the end.
+
+    `background` is around the pictures; behind transparent cells it is white.
+    """
     measures = evaluation.measures
     snapshots = measures.trajectory.snapshots
     target = evaluation.candidate.model.target.premultiply()
@@ -41,7 +44,7 @@ def draw_strip(evaluation: Evaluation) -> Image.Image:
     (error,) = VIEWS[View.ERROR](Scene(final, final, target), WHITE, scale)
     pictures["error at the end"] = error.picture
     enlarged = [enlarge(picture, scale) for picture in pictures.values()]
-    return arrange_sheet(enlarged, list(pictures), len(pictures), WHITE)
+    return arrange_sheet(enlarged, list(pictures), len(pictures), background)
 
 
 def draw_sheet(evaluations: Sequence[Evaluation]) -> Image.Image:

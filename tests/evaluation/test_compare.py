@@ -20,7 +20,7 @@ from ncatool.evaluation import models, svg_plot, table
 from ncatool.evaluation.measures import measure_model
 from ncatool.evaluation.models import Candidate, Evaluation, load_candidates
 from ncatool.evaluation.protocol import Protocol
-from ncatool.evaluation.report import split_settings
+from ncatool.evaluation.report import render_report, split_settings
 from ncatool.evaluation.table import Column, find_best, find_fault, format_number, sort_evaluations
 from ncatool.files.toml import write_toml
 from ncatool.nca.model_file import save_model
@@ -337,6 +337,9 @@ def test_the_report_in_a_browser(browser, hostile_report, width, scheme):
     page.on("request", lambda request: asked.append(request.url))
     page.goto(path.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") <= width, "wide tables scroll within themselves"
+    if width == 1280:
+        wide = page.locator(".wide, .chart").evaluate_all("all => all.map(one => one.scrollWidth - one.clientWidth)")
+        assert max(wide) <= 0, "nothing is off-screen"
     assert page.evaluate("window.hacked") is None
     assert {url.split(":")[0] for url in asked} <= {"file", "data"}
     shown_names = [row.strip() for row in page.locator("#numbers tbody td:first-child").all_inner_texts()]
@@ -366,6 +369,66 @@ def test_the_report_in_a_browser(browser, hostile_report, width, scheme):
     page.close()
 
 
+NAME_AND_NUMBERS = """table => {
+  const view = table.parentElement, box = view.getBoundingClientRect();
+  view.scrollLeft = 0.4 * (view.scrollWidth - view.clientWidth);
+  const row = table.tBodies[0].rows[0];
+  const name = row.cells[0].getBoundingClientRect();
+  const whole = [...row.cells].slice(1).map(cell => cell.getBoundingClientRect())
+    .filter(one => one.width && one.left >= name.right - 1 && one.right <= box.right + 1);
+  return [view.scrollLeft, name.left - box.left, name.width, whole.length];
+}"""
+
+
+def test_on_a_phone_the_names_stay_beside_a_measure(browser, hostile_report):
+    path, _ = hostile_report
+    page = browser.new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.goto(path.as_uri())
+    for name in ("numbers", "healing"):
+        first = page.locator(f"#{name} tbody tr").first.locator("td.number").first.bounding_box()
+        assert first["x"] + first["width"] <= 390, "a measure is there before anybody scrolls"
+        scrolled, left, width, whole = page.locator(f"#{name}").evaluate(NAME_AND_NUMBERS)
+        assert scrolled > 100
+        assert abs(left) < 1
+        assert width < 200
+        assert whole >= 1
+    page.close()
+
+
+def test_the_report_begins_with_pictures_and_folds_away_where_it_was_made(browser, hostile_report):
+    path, names = hostile_report
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    assert page.locator("h2").all_inner_texts() == ["Pictures", "Numbers", "Curves", "Settings that differ"]
+    assert page.locator("td.best").count() == 0, "none has grown"
+    assert page.locator("#numbers .name[data-fault='not grown']").count() == len(names) - 1, "one explodes"
+    assert page.locator("#healing th").all_inner_texts()[:3] == ["model", "R circle", "MSE circle"]
+    assert not page.locator("text=Python").is_visible()
+    assert page.locator("details[open]").count() == 0
+    page.click("nav >> text=How this was made")
+    page.wait_for_selector("#making[open] pre")
+    page.close()
+
+
+def test_settings_are_grouped_by_value(runs):
+    candidates, _ = load_candidates(find_models(["runs"]), CPU)
+    evaluations = [Evaluation(one, fixed("", 1.0).values, some_measures()) for one in candidates]
+    for evaluation in evaluations:
+        evaluation.values.update({name: 1.0 for name in models.MEASURES if name not in evaluation.values})
+    for one in candidates:
+        one.record["environment"] = {"python": one.name}
+        one.record["target"]["sha256"] = one.name
+    candidates[0].record["train"]["margin"] = 0.1
+    strips = [Image.new("RGB", (4, 4))] * 3
+    text = render_report(evaluations, table.select_columns(Metric.MSE), Protocol(), {}, {}, strips)
+    shown, folded = text.split('id="settings"')[1].split("<details>", 1)
+    assert re.findall(r'rowspan="2">([a-z ]+)<', shown) == ["loss", "regime"], "the table's name is left out"
+    assert re.search(r"<td>l2</td><td>c, b</td>", shown)
+    for heading in ("margin", "environment python", "target sha256"):
+        assert f">{heading}</th>" in folded
+        assert f">{heading}</th>" not in shown
+
+
 def test_charts_thin_out_long_curves_and_survive_explosions():
     values = np.full((3, 5001), np.inf)
     values[:, :10] = [[0.1], [0.2], [0.4]]
@@ -375,6 +438,9 @@ def test_charts_thin_out_long_curves_and_survive_explosions():
     assert (line.lower[0], line.median[0], line.upper[0]) == pytest.approx((0.15, 0.2, 0.3))
     assert line.upper[-1] == 1000
     drawn = svg_plot.draw_svg([line, None], "step", "MSE")
+    cut = svg_plot.draw_svg([line, None], "step", "MSE", most=10)
+    assert "{2}" in drawn
+    assert "{2}" not in cut, "no tick at 100"
     assert drawn.startswith("<svg")
     assert drawn == svg_plot.draw_svg([line, None], "step", "MSE")
     assert len({(svg_plot.get_curve_colour(i), svg_plot.get_line_style(i)) for i in range(40)}) == 40
