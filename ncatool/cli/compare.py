@@ -20,6 +20,7 @@ from ncatool.cli.app import app
 from ncatool.cli.complete import complete_models
 from ncatool.cli.ending import Ending, describe_models, protect_name, suggest_watching
 from ncatool.cli.help import list_examples
+from ncatool.cli.paper_outputs import PaperOutputs, check_distinct, check_ending
 from ncatool.cli.table_layout import Best, Cell
 from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import Device, Metric
@@ -115,13 +116,17 @@ class ComparisonOutputs:
     """LaTeX or Markdown."""
     curves: Path | None = None
 
+    @property
+    def paper(self) -> PaperOutputs:
+        """The outputs for a paper."""
+        return PaperOutputs(self.table, self.curves, self.force)
+
     def list_files(self) -> list[Path]:
         """Return the files to write."""
         return [path for path in (self.csv, self.table, self.curves, self.picture, self.animation, self.report) if path]
 
     def check(self, models: Sequence[Path]) -> None:
         """Raise UsageError, before anything is measured, for what could not be written or sorted."""
-        from ncatool.evaluation.paper_table import check_table_name
         from ncatool.evaluation.table import check_sortable
         from ncatool.nca.model_name import find_record
         from ncatool.rendering.render import WRITERS, check_outputs
@@ -130,12 +135,9 @@ class ComparisonOutputs:
         inputs = [*models, *map(find_record, models), *curves]
         if self.sort is not None:
             check_sortable(self.sort)
-        endings = ((self.csv, ".csv"), (self.curves, ".csv"), (self.picture, ".png"), (self.report, ".html"))
-        for path, ending in endings:
-            if path is not None and path.suffix.lower() != ending:
-                raise UsageError(f"{path} does not end in {ending}", f"give a name such as {path.stem}{ending}")
-        if self.table is not None:
-            check_table_name(self.table)
+        for path, ending in ((self.csv, ".csv"), (self.picture, ".png"), (self.report, ".html")):
+            check_ending(path, ending)
+        self.paper.check_names()
         check_distinct(self.list_files())
         if self.animation is not None:
             if self.animation.suffix.lower() in (".png", ""):
@@ -253,7 +255,7 @@ def _write(
 
     if outputs.csv is not None:
         write_bytes(outputs.csv, to_csv(evaluations), outputs.force)
-    write_tables(evaluations, outputs.metric, protocol, outputs.table, outputs.curves, outputs.force)
+    outputs.paper.write(evaluations, outputs.metric, protocol)
     if outputs.picture is not None:
         with replace_atomically(outputs.picture, outputs.force) as partial:
             draw_sheet(evaluations).save(partial, "PNG")
@@ -265,34 +267,6 @@ def _write(
         save_animation(
             candidates, str(outputs.animation), lambda frames: terminal.track(frames, count, "frames"), outputs.force
         )
-
-
-def check_distinct(files: Sequence[Path]) -> None:
-    """Raise UsageError where two outputs would be the same file."""
-    places = [path.resolve() for path in files]
-    for i, path in enumerate(files):
-        if places[i] in places[:i]:
-            raise UsageError(f"{path} is given for two outputs", "give each a name of its own")
-
-
-def write_tables(
-    evaluations: Sequence[Evaluation],
-    metric: Metric,
-    protocol: Protocol,
-    table: Path | None,
-    curves: Path | None,
-    overwrite: bool,
-) -> None:
-    """Write the table for a paper and the curves, where they are asked for."""
-    from ncatool.evaluation.curves import format_curves
-    from ncatool.evaluation.paper_table import format_paper_table
-    from ncatool.evaluation.table import select_columns
-
-    if table is not None:
-        text = format_paper_table(table.suffix, evaluations, select_columns(metric), protocol)
-        write_bytes(table, text.encode(errors="backslashreplace"), overwrite)
-    if curves is not None:
-        write_bytes(curves, format_curves(evaluations), overwrite)
 
 
 def write_report(

@@ -16,9 +16,10 @@ from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.help import list_examples
+from ncatool.cli.paper_outputs import PaperOutputs, check_distinct
 from ncatool.cli.settings import collect_settings, take_lists_of_settings
 from ncatool.errors import ExitCode, UsageError
-from ncatool.files.atomic import write_bytes
+from ncatool.files.atomic import check_writable, write_bytes
 from ncatool.files.toml import read_toml
 from ncatool.sweep.plan import PlannedRun, parse_flags, read_plan
 
@@ -47,6 +48,8 @@ def sweep(
     most: o.Most = 1000,
     dry_run: o.DryRun = False,
     compare: o.Compare = True,
+    table: o.Table = None,
+    curves: o.Curves = None,
     root: o.Root = None,
     force: o.Force = False,
     quiet: o.Quiet = False,
@@ -58,7 +61,9 @@ def sweep(
 
     A setting with several values, by commas, is varied. The same command again does only what is missing.
     """
-    request = SweepRequest(plan, out, jobs, vectorise, scheduler, most, dry_run, compare, root, force)
+    request = SweepRequest(
+        plan, out, jobs, vectorise, scheduler, most, dry_run, compare, root, force, PaperOutputs(table, curves, force)
+    )
     code = run_sweep(request, collect_settings(settings))
     if code is not ExitCode.DONE:
         raise typer.Exit(code)
@@ -88,9 +93,17 @@ class SweepRequest:
     """Folder of MedMNIST's files."""
     force: bool
     """Whether to overwrite runs with other settings."""
+    paper: PaperOutputs
+    """Outputs of the comparison outside of the folder."""
 
     def check(self) -> None:
-        """Raise UsageError for options that contradict each other."""
+        """Raise UsageError for options that contradict each other, and for names of outputs that mean nothing."""
+        self.paper.check_names()
+        if self.paper.paths and (self.dry_run or not self.compare):
+            other = "--dry-run" if self.dry_run else "--no-compare"
+            raise UsageError(
+                f"{self.paper.paths[0]} is of the comparison, which {other} leaves out", "give one of them"
+            )
         if self.jobs and self.scheduler:
             raise UsageError("--jobs is for this machine, --scheduler for a cluster", "give one of them")
         if self.vectorise and self.scheduler:
@@ -172,7 +185,9 @@ def _train_runs(planned: Sequence[PlannedRun], folder: SweepFolder, request: Swe
     from ncatool.sweep.local import count_processors
 
     items = _prepare_items(planned, folder, request)
-    folder.check_inputs(planned, request.plan)
+    own = folder.check_inputs(planned, request.plan)
+    check_distinct([*own, *request.paper.paths])
+    check_writable(request.paper.paths, request.force)
     on_cluster = request.scheduler is not None
     work = [
         item for item in items if item.is_pending or (request.compare and not is_measured(item, folder, on_cluster))
@@ -182,7 +197,7 @@ def _train_runs(planned: Sequence[PlannedRun], folder: SweepFolder, request: Swe
         failed, number = train_with_progress(items, folder, token, workers)
         if number is None:
             configure_process(count_processors())
-            return Summary(items, failed, folder).complete(request.compare, workers, token, on_cluster)
+            return Summary(items, failed, folder, request.paper).complete(request.compare, workers, token, on_cluster)
     left = sum(item.is_pending and not _is_finished(item, folder) for item in items)
     terminal.print_note(f"stopped, everything saved; {left} of {len(items)} runs are left: the same command goes on")
     return ExitCode(128 + number)

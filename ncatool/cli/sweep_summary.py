@@ -9,6 +9,7 @@ from typing import Any
 from ncatool.cli import terminal
 from ncatool.cli.compare import print_evaluations, write_report
 from ncatool.cli.ending import Ending, describe_models, protect_name, suggest_watching
+from ncatool.cli.paper_outputs import PaperOutputs
 from ncatool.cli.sweep_measures import PROTOCOL, Comparison, load_comparison, measure_with_progress
 from ncatool.config.names import Metric
 from ncatool.errors import ExitCode
@@ -37,8 +38,10 @@ Row = dict[str, Any]
 class Summary:
     """The rows of a sweep's summary, and the files that are made from them."""
 
-    def __init__(self, items: Sequence[SweepItem], failed: Mapping[str, Failure], folder: SweepFolder) -> None:
-        self._items, self._failed, self._folder = items, failed, folder
+    def __init__(
+        self, items: Sequence[SweepItem], failed: Mapping[str, Failure], folder: SweepFolder, paper: PaperOutputs
+    ) -> None:
+        self._items, self._failed, self._folder, self._paper = items, failed, folder, paper
         self._finished = [item for item in items if item.name not in failed]
         self._rows = {item.name: _make_row(item, failed.get(item.name), folder) for item in items}
         self._written = 0.0
@@ -91,7 +94,8 @@ class Summary:
         written, rows = [str(self._folder.summary)], list(self._rows.values())
         if comparison and evaluations:
             write_report(self._folder.report, evaluations, Metric.MSE, PROTOCOL, comparison.unreadable)
-            written.append(str(self._folder.report))
+            self._paper.write(evaluations, Metric.MSE, PROTOCOL)
+            written += [str(path) for path in (self._folder.report, *self._paper.paths)]
         ending = self._make_ending(evaluations, written)
         if terminal.settings.as_json:
             models = {"models": [table.to_json(evaluation) for evaluation in evaluations]} if evaluations else {}

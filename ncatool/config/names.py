@@ -80,6 +80,13 @@ SWITCH_WORDS = ("random", *YES_WORDS, *NO_WORDS)
 """What `--damage` takes besides shapes: random circles, or none."""
 
 
+class TableFormat(StrEnum):
+    """Forms of the table for a paper, by the file's ending."""
+
+    TEX = "tex"
+    MD = "md"
+
+
 class Metric(StrEnum):
     """The unit in which tables show errors."""
 

@@ -1,4 +1,4 @@
-"""The table of a comparison for a paper: as LaTeX or as Markdown, by the file's ending."""
+"""The table of a comparison for a paper: as LaTeX or as Markdown."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import math
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from ncatool.errors import UsageError
+from ncatool.config.names import TableFormat
 from ncatool.evaluation.models import Evaluation
 from ncatool.evaluation.notation import MISSING
 from ncatool.evaluation.protocol import Protocol
@@ -33,13 +32,13 @@ Row = list[str]
 
 
 def format_paper_table(
-    ending: str, evaluations: Sequence[Evaluation], columns: Sequence[Column], protocol: Protocol
+    form: TableFormat, evaluations: Sequence[Evaluation], columns: Sequence[Column], protocol: Protocol
 ) -> str:
-    """Return the table of medians in the form that the file's ending names; the best are bold.
+    """Return the table of medians in one of the forms; the best are bold.
 
     Settings that are the same for all models, and columns without a number, are left out.
     """
-    form = _FORMS[ending.lower()]
+    syntax = _SYNTAXES[form]
     shown = [column for column in columns if any(math.isfinite(one.median(column.name)) for one in evaluations)]
     settings = [name for name in evaluations[0].candidate.grouping if _differs(evaluations, name)]
     best = {column.name: find_best(evaluations, column) for column in shown}
@@ -47,24 +46,15 @@ def format_paper_table(
 
     def make_row(one: Evaluation) -> Row:
         about = [one.candidate.name, *(one.candidate.grouping[name] for name in settings)]
-        numbers = {name: form.format_number(write(one.median(name))) for name, write in notations.items()}
-        bold = [form.embolden(text) if one.candidate.name in best[name] else text for name, text in numbers.items()]
-        return [*(form.escape(_clean(text)) for text in about), *bold]
+        numbers = {name: syntax.format_number(write(one.median(name))) for name, write in notations.items()}
+        bold = [syntax.embolden(text) if one.candidate.name in best[name] else text for name, text in numbers.items()]
+        return [*(syntax.escape(_clean(text)) for text in about), *bold]
 
     headings = ["model", *settings, *(column.heading for column in shown)]
     note = f"Medians over {protocol.rollouts} rollouts of {protocol.steps} steps, seed {protocol.seed}."
     meaning = " Bold: the best of the models that are healthy and have grown." if any(best.values()) else ""
     rows = [make_row(evaluation) for evaluation in evaluations]
-    return form.write([form.escape(heading) for heading in headings], rows, 1 + len(settings), note + meaning)
-
-
-def check_table_name(path: Path) -> None:
-    """Raise UsageError for a file whose ending names no form of table."""
-    if path.suffix.lower() not in _FORMS:
-        endings = " or ".join(_FORMS)
-        raise UsageError(
-            f"{path} is no table of a paper: it ends in {path.suffix or 'nothing'}", f"end it in {endings}"
-        )
+    return syntax.write([syntax.escape(heading) for heading in headings], rows, 1 + len(settings), note + meaning)
 
 
 def escape_latex(text: str) -> str:
@@ -107,7 +97,7 @@ def _format_latex_number(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Form:
+class _Syntax:
     """How a table is written in one language."""
 
     write: Callable[[Row, Sequence[Row], int, str], str]
@@ -117,8 +107,9 @@ class _Form:
     embolden: Callable[[str], str]
 
 
-_FORMS = {
-    ".tex": _Form(_write_latex, escape_latex, _format_latex_number, lambda text: rf"$\mathbf{{{text.strip('$')}}}$"),
-    ".md": _Form(_write_markdown, escape_markdown, str, lambda text: f"**{text}**"),
+_SYNTAXES = {
+    TableFormat.TEX: _Syntax(
+        _write_latex, escape_latex, _format_latex_number, lambda text: rf"$\mathbf{{{text.strip('$')}}}$"
+    ),
+    TableFormat.MD: _Syntax(_write_markdown, escape_markdown, str, lambda text: f"**{text}**"),
 }
-"""By the file's ending."""

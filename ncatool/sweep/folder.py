@@ -120,14 +120,16 @@ class SweepFolder:
     def _holds_plan(self, planned: Sequence[PlannedRun]) -> bool:
         return self.manifest.exists() and read_toml(self.manifest) == plans.plan_to_tables(planned)
 
-    def check_inputs(self, planned: Sequence[PlannedRun], plan_file: Path | None) -> None:
-        """Raise UsageError where a file that a run reads, or the file of the plan, would be written by the sweep."""
+    def check_inputs(self, planned: Sequence[PlannedRun], plan_file: Path | None) -> list[Path]:
+        """Return all files that the sweep reads or writes.
+
+        Raises UsageError where a file that a run reads, or the file of the plan, would be written.
+        """
         runs = [path for plan in planned for path in self.get_run_files(plan.name).list_paths()]
         manifest = [] if self._holds_plan(planned) else [self.manifest]
-        inputs = {path for plan in planned for path in list_inputs(plan.config)}
-        check_writable(
-            [*manifest, self.summary, self.report, *runs], True, [*inputs, *([plan_file] if plan_file else [])]
-        )
+        inputs = [*{path for plan in planned for path in list_inputs(plan.config)}, *([plan_file] if plan_file else [])]
+        check_writable([*manifest, self.summary, self.report, *runs], True, inputs)
+        return [*{self.manifest, self.summary, self.report, *runs, *inputs}]
 
     def write_files(self, files: Mapping[str, bytes]) -> None:
         """Write a run's files that a worker has sent; last the record and the picture, which mark it as finished."""

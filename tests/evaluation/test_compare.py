@@ -280,7 +280,7 @@ def test_targets_that_differ_are_told(tmp_path):
         ({"curves": Path("a.txt")}, "a.txt does not end in .csv"),
         ({"table": Path("a.csv")}, "a.csv is no table of a paper"),
         ({"table": Path("a")}, "a is no table of a paper"),
-        ({"csv": Path("a.csv"), "curves": Path("./a.csv")}, "a.csv is given for two outputs"),
+        ({"csv": Path("a.csv"), "curves": Path("./a.csv")}, "a.csv is another file of this command"),
         ({"animation": Path("a.png")}, "a.png is no animation"),
         ({"animation": Path("a.avi")}, "a.avi ends in .avi"),
         ({"csv": Path("nowhere/a.csv")}, "nowhere cannot be written"),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from ncatool.cli import sweep_measures, sweep_summary
@@ -100,3 +101,38 @@ def test_models_that_cannot_be_measured_are_said_beside_their_results(monkeypatc
     assert [(row["state"], row["error"]) for row in rows] == [("finished", f"not measured: {what}")] * 2
     assert all(float(row["mse_at_96"]) >= 0 for row in read_summary().values())
     assert list_kept() == {}
+
+
+FOR_PAPERS = ["--seed", "0,1", "--table", "t.tex", "--curves", "c.csv"]
+
+
+def test_a_sweep_writes_table_and_curves():
+    process = begin_short(*COMMAND[:-2], *FOR_PAPERS, "--jobs", 1, "--json")
+    out, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert {"t.tex", "c.csv", "sweep/report.html"} <= set(json.loads(out)["wrote"])
+    assert Path("t.tex").read_text().count("phantom") == 0, "what all share is left out"
+    assert Path("t.tex").read_text().count("seed") >= 2
+    assert {row["model"] for row in csv.DictReader(Path("c.csv").read_text().splitlines())} == {"seed0", "seed1"}
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (["--table", "t.pdf"], "t.pdf is no table of a paper"),
+        (["--curves", "c.tex"], "c.tex does not end in .csv"),
+        (["--table", "t.tex", "--no-compare"], "t.tex is of the comparison, which --no-compare leaves out"),
+        (["--curves", "c.csv", "--dry-run"], "c.csv is of the comparison, which --dry-run leaves out"),
+        (["--curves", "sweep/summary.csv", "--force"], "sweep/summary.csv is another file of this command"),
+        (["--curves", "sweep/seed0.csv", "--force"], "sweep/seed0.csv is another file of this command"),
+        (["--table", "there.md"], "there.md exists already"),
+        (["--table", "nowhere/t.md"], "nowhere cannot be written"),
+    ],
+)
+def test_outputs_are_checked_before_anything_is_trained(more, what):
+    Path("there.md").touch()
+    done = run_in_process(*COMMAND, *more)
+    assert done.returncode in (1, 2)
+    assert what in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(Path().glob("sweep/*.safetensors"))
