@@ -176,7 +176,7 @@ def _can_write(outputs: Sequence[Path], force: bool) -> bool:
 
 def _read_record(model: Path) -> dict[str, Any]:
     try:
-        record = read_toml(find_record(model))
+        record = read_toml(find_record(model)) if find_record(model).is_file() else {}
     except NcatoolError:
         return {}
     return {name: table for name, table in record.items() if isinstance(table, dict)}

@@ -46,6 +46,8 @@ def require_model(path: Path) -> None:
 def read_header(path: Path) -> ModelHeader | None:
     """Return the header of a model file, unchecked; None for whatever is no such file: to say why is `load_model`'s."""
     try:
+        if not path.is_file():  # a pipe would be waited for
+            return None
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             entries = json.loads(file.read(size)) if size <= _MAX_HEADER_BYTES else {}

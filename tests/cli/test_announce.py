@@ -101,6 +101,14 @@ def test_an_error_that_can_be_foreseen_stands_alone(arguments, model):
     assert done.stderr.startswith("error: "), done.stderr
 
 
+def test_a_pipe_is_not_waited_for():
+    os.mkfifo("pipe.safetensors")
+    for words in (["render", "pipe.safetensors", "a.gif"], ["export", "pipe.safetensors", "a.npz"]):
+        done = run_in_process(*words)
+        assert done.returncode != 0
+        assert "pipe.safetensors is not a regular file" in done.stderr
+
+
 def test_it_is_said_before_torch_is_imported(model):
     """A torch that cannot be imported stands in the way of all that comes after."""
     Path("broken/torch").mkdir(parents=True)
@@ -120,8 +128,9 @@ def test_it_is_said_before_torch_is_imported(model):
 
 
 def test_the_first_line_comes_at_once(model):
-    """The best of five on a real terminal: other processes may be busy. Torch alone takes more than a second."""
-    assert min(time_first_line("render", model, "a.gif", "--force", "--steps", "2") for _ in range(5)) < 0.5
+    """The best of ten on a real terminal, as other processes may be busy, and a bound for slow machines."""
+    shortest = min(time_first_line("render", model, "a.gif", "--force", "--steps", "2") for _ in range(10))
+    assert shortest < 1, "torch alone takes longer than that"
 
 
 def time_first_line(*arguments):

@@ -260,7 +260,7 @@ def test_other_files_are_named_in_one_line_of_ours():
             done = run_in_process("import", name, "m.safetensors", "--filter", "sobel", "--quiet")
             assert done.returncode in (1, 2), name
             assert kind in done.stderr, done.stderr
-            assert len(done.stderr.splitlines()) == 2, done.stderr
+            assert len([line for line in done.stderr.splitlines() if " → " not in line]) == 2, done.stderr
             assert "weights_only" not in done.stderr
             assert "PyTorch" not in done.stderr
 
@@ -365,7 +365,7 @@ def test_odd_tensors_are_refused_in_one_line(kind, legacy):
         warnings.simplefilter("error")
         done = run_in_process("import", "m.pt", "out.safetensors", "--filter", "sobel", "--target", "phantom")
     assert done.returncode == 1, done.stderr
-    lines = done.stderr.splitlines()
+    lines = [line for line in done.stderr.splitlines() if " → " not in line]
     assert [line.partition(" ")[0] for line in lines] == ["error:", "hint:"], done.stderr
     assert len(lines[0]) < 300
     assert not Path("out.safetensors").exists()
