@@ -14,7 +14,7 @@ from typer.exceptions import TyperException
 
 from ncatool.cli.help import format_command_help
 from ncatool.cli.terminal import print_note
-from ncatool.cli.usage import describe_extra, list_flags
+from ncatool.cli.usage import describe_extra, find_variable, get_flag, list_flags
 from ncatool.config.names import NO_WORDS, YES_WORDS
 from ncatool.config.synonyms import translate_flag
 from ncatool.errors import NcatoolError, UsageError, shorten
@@ -142,11 +142,6 @@ class Command(TyperCommand):
                 print_note(f"{name} is not read: it names no flag of ncatool {self.name}{advice}")
 
 
-def get_flag(option: Any) -> str:
-    """Return an option's long name, with its hyphens."""
-    return next(name for name in option.opts if name.startswith("--"))
-
-
 def _split_words(text: str) -> list[str]:
     """Return the values of a list: separated by white space, but a value may itself contain a comma and a space."""
     return re.sub(r"\s*,\s*", ",", text).split()
@@ -163,14 +158,6 @@ def _find_values(option: Any, args: Sequence[str]) -> Iterator[str]:
         name, equals, value = word.partition("=")
         if name in option.opts:
             yield value if equals else " ".join(args[i + 1 : i + 1 + option.nargs])
-
-
-def find_variable(option: Any, context: Any) -> str | None:
-    """Return the variable that an option's value came from, or None where it came from elsewhere."""
-    source = context.get_parameter_source(option.name)
-    if source is None or source.name != "ENVIRONMENT":
-        return None
-    return next((name for name in option.envvar if os.environ.get(name)), None)
 
 
 def name_variables(error: NcatoolError, context: Any) -> None:

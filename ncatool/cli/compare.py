@@ -74,12 +74,14 @@ def compare(
 ) -> None:
     """Measure how well models grow, persist and regenerate, and set the numbers side by side."""
     from ncatool.cli.announce import announce_comparison
-    from ncatool.nca.model_header import read_header
+    from ncatool.nca.model_header import read_header, require_model
     from ncatool.nca.model_name import find_models
 
     paths = find_models(models)
     outputs = ComparisonOutputs(metric, sort, csv, picture, animation, report, force, table, curves)
     readable = any(read_header(path) for path in paths)
+    if not readable:
+        require_model(paths[0])
     announce_comparison(paths, rollouts, steps, outputs.list_files(), force)
 
     from ncatool.evaluation.protocol import Protocol

@@ -68,9 +68,8 @@ def _shorten(value: Any) -> str:
 
 
 def _describe_target(target: dict[str, Any]) -> str:
-    size = (
-        f", {target['height']}×{target['width']} cells" if "height" in target else f", {_shorten(target.get('size', '?'))} cells"
-    )
+    sides = f"{target['height']}×{target['width']}" if "height" in target else _shorten(target.get("size", "?"))
+    size = f", {sides} cells"
     margin = f" with {_shorten(target['padding'])} around the picture" if target.get("padding") else ""
     label = target.get("meaning") or (target.get("label") if isinstance(target.get("label"), str) else None)
     return f"{_shorten(target.get('source', '?'))}{f' ({_shorten(label)})' if label else ''}{size}{margin}"

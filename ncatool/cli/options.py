@@ -31,7 +31,7 @@ TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE, DOWNLOAD, SAMPLES, MEASURES_PANEL 
 
 def make_option(panel: str, name: str, text: str, *names: str, **more: Any) -> Any:
     """Return a flag and its short names, with its help in one of the panels; its variable is the command's matter."""
-    return typer.Option(f"--{name}", *names, help=text, rich_help_panel=panel, **more)
+    return typer.Option(f"--{name}", *names, help=text, rich_help_panel=panel, case_sensitive=False, **more)
 
 
 def name_parameter(setting: str) -> str:
@@ -128,7 +128,9 @@ NewCheckpointEvery = Annotated[
     int | None,
     typer.Option("--checkpoint-every", help="Iterations between two checkpoints.", show_default="as before", min=1),
 ]
-NewDevice = Annotated[Device | None, typer.Option("--device", help="Where to compute.", show_default="as before")]
+NewDevice = Annotated[
+    Device | None, typer.Option("--device", case_sensitive=False, help="Where to compute.", show_default="as before")
+]
 NewThreads = Annotated[int | None, typer.Option("--threads", help="CPU threads.", show_default="as before")]
 Preview = Annotated[bool, make_option(OUTPUT, "preview", "Draw target and current state in the terminal, live.")]
 Tensorboard = Annotated[
@@ -220,7 +222,13 @@ Report = Annotated[
 
 FormatOption = Annotated[
     ExportFormat | None,
-    typer.Option("--format", help="What to write, whatever the ending.", rich_help_panel=OUTPUT, show_default=False),
+    typer.Option(
+        "--format",
+        case_sensitive=False,
+        help="What to write, whatever the ending.",
+        rich_help_panel=OUTPUT,
+        show_default=False,
+    ),
 ]
 RolloutSteps = Annotated[
     int,
@@ -232,21 +240,22 @@ RolloutSteps = Annotated[
 ImportFilter = Annotated[
     Filter | None,
     typer.Option(
-        "--filter", help="Filter that the model was trained with.", rich_help_panel=RULE,
+        "--filter", case_sensitive=False, help="Filter that the model was trained with.", rich_help_panel=RULE,
         show_default="by the file's name; the article's: sobel",
     ),
 ]  # fmt: skip
 OrderOption = Annotated[
     Order | None,
     typer.Option(
-        "--order", help="Inputs of the network: by filter, by channel, or by filter with the axes exchanged.",
+        "--order", case_sensitive=False,
+        help="Inputs of the network: by filter, by channel, or by filter with the axes exchanged.",
         rich_help_panel=RULE, show_default="the one that grows --target; without one, by the file",
     ),
 ]  # fmt: skip
 ImportBoundary = Annotated[
     Boundary | None,
     typer.Option(
-        "--boundary", help="What lies beyond the edge.", rich_help_panel=RULE,
+        "--boundary", case_sensitive=False, help="What lies beyond the edge.", rich_help_panel=RULE,
         show_default="the article's: wrap, else zero",
     ),
 ]  # fmt: skip

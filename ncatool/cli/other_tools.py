@@ -52,6 +52,7 @@ ADVICE: dict[str, Mapping[str, str]] = {
     "info": {_MODEL_FLAGS: "the model stands alone: ncatool info MODEL"},
     "fetch": {
         "dataset datasets data name flag set": "sets stand alone: ncatool fetch chestmnist",
+        "output-dir out-dir outdir dest destination save-dir": "the folder of the sets is --root FOLDER",
         "all": "write all without hyphens: ncatool fetch all",
         "help-sets sets": "see them: ncatool fetch --list",
     },

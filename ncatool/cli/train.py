@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,19 +11,37 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
+from ncatool.cli.command import Command
 from ncatool.cli.help import list_examples
 from ncatool.cli.settings import collect_settings, take_settings
 from ncatool.cli.training import complete_run, prepare_device
 from ncatool.config.flat import build_config
+from ncatool.config.names import Damage
 from ncatool.errors import UsageError, shorten
 
 
+class _TrainCommand(Command):
+    """`--damage` takes no value: training erases random circles, whose places and sizes no one chooses."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        kept = [word for before, word in pairwise(["", *args]) if (before, word) != ("--damage", "random")]
+        for before, word in pairwise(["", *kept]):
+            shape = word.partition("@")[0].partition(":")[0].partition(",")[0]
+            if before == "--damage" and shape in list(Damage) and not Path(word).exists():
+                raise UsageError(
+                    f"ncatool train takes --damage alone, but {shorten(word)} follows it: it erases random circles",
+                    f"to watch a model heal: ncatool render MODEL OUT.gif --damage {shape}@200",
+                )
+        return super().parse_args(ctx, kept)
+
+
 @app.command(
+    cls=_TrainCommand,
     epilog=list_examples(
         "train phantom",
         "train photo.png --size 40 --padding 16 --damage",
         "train bloodmnist:train:7 --iterations 1400 --out cell.safetensors",
-    )
+    ),
 )
 @take_settings
 def train(

@@ -13,13 +13,26 @@ from typer.exceptions import TyperException
 
 from ncatool.cli.other_tools import ADVICE, OTHER_COMMANDS
 from ncatool.config.suggestions import suggest_names
-from ncatool.config.synonyms import simplify_flag, translate_flag
+from ncatool.config.synonyms import OTHER_VALUES, simplify_flag, translate_flag
 from ncatool.errors import UsageError, shorten
 
 
 def list_flags(command: Any) -> list[str]:
     """Return all options of a command, as they are typed."""
     return [flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)]
+
+
+def get_flag(option: Any) -> str:
+    """Return an option's long name, with its hyphens."""
+    return next(name for name in option.opts if name.startswith("--"))
+
+
+def find_variable(option: Any, context: Any) -> str | None:
+    """Return the variable that an option's value came from, or None where it came from elsewhere."""
+    source = context.get_parameter_source(option.name)
+    if source is None or source.name != "ENVIRONMENT":
+        return None
+    return next((name for name in option.envvar if os.environ.get(name)), None)
 
 
 def describe_unknown_flag(flag: str, command: Any, path: str, others: Mapping[str, Any]) -> UsageError:
@@ -33,10 +46,11 @@ def describe_unknown_flag(flag: str, command: Any, path: str, others: Mapping[st
     if command.name not in others:  # the command is missing
         owner = next((name for name in ("train", *others) if flag in list_flags(others[name])), "train")
         return UsageError(what, f"name a command first, such as ncatool {owner} {flag} ...; {help_line}")
-    meant = translate_flag(flag, known)
-    if meant is not None:
-        return UsageError(what, f"did you mean {meant}? S{help_line[1:]}")
     if (advice := _advise(flag, command.name)) is not None:
+        return UsageError(what, f"{advice}; {help_line}")
+    if (meant := translate_flag(flag, known)) is not None:
+        return UsageError(what, f"did you mean {meant}? S{help_line[1:]}")
+    if (advice := _advise(flag, "")) is not None:
         return UsageError(what, f"{advice}; {help_line}")
     if close := suggest_names(flag, known):
         return UsageError(what, f"did you mean {close[0]}? S{help_line[1:]}")
@@ -45,13 +59,9 @@ def describe_unknown_flag(flag: str, command: Any, path: str, others: Mapping[st
 
 
 def _advise(flag: str, command: str) -> str | None:
-    """Return what to do in place of an option that has no counterpart."""
-    name = simplify_flag(flag)
-    for table in (ADVICE.get(command, {}), ADVICE[""]):
-        for names, advice in table.items():
-            if name in names.split():
-                return advice
-    return None
+    """Return what to do in place of an option that a command has no counterpart of; "" stands for all commands."""
+    name, table = simplify_flag(flag), ADVICE.get(command, {})
+    return next((advice for names, advice in table.items() if name in names.split()), None)
 
 
 def describe_unknown_command(word: str, commands: Collection[str]) -> UsageError:
@@ -101,8 +111,6 @@ def name_argument(argument: Any) -> str:
 
 def translate_error(error: TyperException) -> UsageError:
     """Return Typer's own error in our form."""
-    from ncatool.cli.command import find_variable
-
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     if context is None:
         return UsageError(" ".join(error.format_message().split()), "see: ncatool --help")
@@ -148,14 +156,13 @@ def _find_input(error: TyperException) -> Any:
 
 def describe_value(parameter: Any, value: Any, variable: str | None, path: str) -> UsageError:
     """Return the error for a value that an option or argument cannot have."""
-    from ncatool.cli.command import get_flag
-
     name = variable or (get_flag(parameter) if isinstance(parameter, TyperOption) else name_argument(parameter))
     kind, see = parameter.type_descriptor, f"see: {path} --help"
     what = f"{name} is {shorten(value)}"
     if kind.is_choice:
         choices = [str(getattr(choice, "value", choice)) for choice in kind.choices]
-        close = suggest_names(str(value), choices)
+        close = [OTHER_VALUES.get(str(value).lower(), "")]
+        close = close if close[0] in choices else suggest_names(str(value), choices)
         meant = f"did you mean {close[0]}? C" if close else "c"
         return UsageError(what, f"{meant}hoose from {', '.join(choices)}; {see}")
     low, high = getattr(parameter, "min", None), getattr(parameter, "max", None)

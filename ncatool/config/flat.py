@@ -8,12 +8,12 @@ and nowhere else.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from ncatool.config.names import Regime
 from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
+from ncatool.config.synonyms import translate_setting
 from ncatool.config.tables import convert_value, read_table
 from ncatool.errors import UsageError, shorten
 
@@ -68,8 +68,8 @@ def check_setting(key: str, value: Any, where: str) -> tuple[str, Any]:
     """Return one setting's own name and its value, as `check_settings`."""
     name = key.replace("-", "_")
     if name not in SETTINGS:
-        close = difflib.get_close_matches(name, SETTINGS, 1)
-        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(SETTINGS)}"
+        meant = translate_setting(name, SETTINGS)
+        hint = f"did you mean {meant}?" if meant else f"choose from {', '.join(SETTINGS)}"
         raise UsageError(f"{where}: unknown setting {shorten(key)}", hint)
     return name, convert_value(SETTINGS[name], name, value, where)
 

@@ -6,8 +6,9 @@ may stand for several options: a command takes the first that it has.
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 _OTHER_NAMES = {
     # train, sweep, resume
@@ -96,6 +97,16 @@ _OTHER_NAMES = {
 }
 
 
+OTHER_VALUES = {
+    "mse": "l2", "mae": "l1", "squared": "l2", "absolute": "l1", "sad": "manhattan", "gpu": "cuda", "nvidia": "cuda",
+    "metal": "mps", "bf16": "bfloat16", "fp32": "float32", "gray": "grey", "gaussian-blur": "gaussian",
+    "periodic": "wrap", "circular": "wrap", "torus": "wrap", "zeros": "zero", "constant": "zero", "onecycle": "cosine",
+    "linear": "step", "none": "constant", "persistence": "persistent", "regeneration": "regenerating",
+    "growth": "growing", "htm": "html", "web": "html", "page": "html", "numpy": "npz", "header": "h", "c": "h",
+}  # fmt: skip
+"""What other tools call the values of our options."""
+
+
 def simplify_flag(flag: str) -> str:
     """Return the name of an option as the table has it: lower case, with hyphens between words only."""
     return re.sub(r"[_\W]+", "-", flag).strip("-").lower()
@@ -116,3 +127,11 @@ def translate_flag(flag: str, known: Collection[str]) -> str | None:
     same = [one for one in known if simplify_flag(one) == name and one.startswith("--")]
     others = [option for option in _BY_NAME.get(name, []) if option.split()[0] in known]
     return next(iter([*same, *others]), None)
+
+
+def translate_setting(name: str, known: Iterable[str]) -> str | None:
+    """Return the setting of a file, or of the library, that a name which is none stands for, or the most similar."""
+    flags = {f"--{one.replace('_', '-')}": one for one in known}
+    meant = translate_flag(name, flags)
+    close = [flags[meant.split()[0]]] if meant is not None else difflib.get_close_matches(name, flags.values(), 1)
+    return close[0] if close else None

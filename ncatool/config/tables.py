@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from ncatool.config.synonyms import translate_setting
 from ncatool.errors import UsageError, shorten
 
 T = TypeVar("T")
@@ -55,8 +55,8 @@ def read_table(kind: type[T], table: Mapping[str, Any], where: str) -> T:
     values: dict[str, Any] = {}
     for name, value in table.items():
         if name not in fields:
-            close = difflib.get_close_matches(name, fields, 1)
-            hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(fields)}"
+            meant = translate_setting(name, fields)
+            hint = f"did you mean {meant}?" if meant else f"choose from {', '.join(fields)}"
             raise UsageError(f"{where}: unknown setting {shorten(name)}", hint)
         values[name] = convert_value(fields[name], name, value, where)
     try:

@@ -119,7 +119,7 @@ def find_set(flag: str, size: int = 28) -> DataSet:
 def _suggest_set(flag: str) -> str:
     """Return what to give in place of a name that is no set's."""
     if flag == "phantom":
-        return "the phantom needs no download: ncatool train --target phantom"
+        return "the phantom needs no download: ncatool train phantom"
     named = re.fullmatch(r"([a-z0-9]+?)(?:[@_-](\d+))?(:.*|\.npz)?", flag)
     if named is not None and named[1] in load_catalogue():
         size = f" --size {named[2]}" if named[2] else ""

@@ -35,7 +35,8 @@ def resolve_source(source: str) -> str:
 def describe_missing(source: str) -> UsageError:
     """Return the error for a target that does not exist, with the nearest that does."""
     close = suggest_names(source, [PHANTOM, *load_catalogue(), *_list_pictures(Path(source).parent)])
-    return UsageError(f"no such target: {source}", (f"did you mean {close[0]}? " if close else "") + TARGET_GRAMMAR)
+    hint = f"did you mean {close[0]}? A{TARGET_GRAMMAR[1:]}" if close else TARGET_GRAMMAR
+    return UsageError(f"no such target: {source}", hint)
 
 
 def _list_pictures(folder: Path) -> list[str]:

@@ -1,11 +1,15 @@
 """What is printed of names and texts that come from outside, and who may print."""
 
 import ast
+import contextlib
 import csv
 import json
 import os
+import pty
 import re
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -234,3 +238,29 @@ def test_json_of_runs_that_have_exploded():
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout, parse_constant=pytest.fail)["runs"]
     assert [row["mse_at_500"] for row in rows] == [None, None]
+
+
+def read_terminal(*words, **environment):
+    """What a command that fails writes to a terminal."""
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "ncatool", *words]
+    process = subprocess.Popen(command, stderr=slave, env={**os.environ, "TERM": "xterm", **environment})
+    os.close(slave)
+    text = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(master, 4096):
+            text += piece
+    os.close(master)
+    assert process.wait(timeout=60) == 2
+    return text.decode().replace("\r\n", "\n")
+
+
+PLAIN_ERROR = "error: size is 0, but goes from 1 to 1024\nhint: give --size a value in that range\n"
+
+
+def test_errors_are_red_on_a_terminal_only():
+    words = ("train", "phantom", "--size", "0")
+    assert read_terminal(*words) == PLAIN_ERROR.replace("error:", "\x1b[1;31merror:\x1b[0m")
+    assert read_terminal(*words, NO_COLOR="1") == PLAIN_ERROR
+    assert read_terminal(*words, TERM="dumb") == PLAIN_ERROR
+    assert ncatool(*words).stderr == PLAIN_ERROR
