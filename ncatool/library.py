@@ -31,6 +31,7 @@ from ncatool.nca.picture import enlarge, parse_background
 from ncatool.rendering.damage_script import parse_script
 from ncatool.rendering.gif import Gif
 from ncatool.rendering.layout import Layout
+from ncatool.rendering.pace import plan_pace
 from ncatool.rendering.playback import Playback, play_frames
 from ncatool.rendering.render import check_outputs, render
 from ncatool.rendering.timeline import RenderSettings
@@ -42,9 +43,6 @@ from ncatool.training.trainer import Report
 Picture = str | Path | Image.Image | np.ndarray
 """A target: `phantom`, an image file, a MedMNIST sample, a Pillow image, or an array of the shape [height, width],
 [height, width, 3] or [height, width, 4], of uint8 or of floats from 0 to 1; RGBA is not premultiplied."""
-
-DISPLAY_SETTINGS: dict[str, Any] = {"steps": 200, "every": 4}
-"""How a model shows itself in a notebook."""
 
 
 class Model:
@@ -106,8 +104,8 @@ class Model:
         """
         names = [str(output) for output in outputs]
         check_outputs(names, force, [self.path, find_record(self.path)])
-        playback, chosen = self._play(**settings)
-        render([playback], names, chosen, overwrite=force)
+        chosen = plan_pace([self.data], make_render_settings(**settings), settings)
+        render([Playback(self.data, chosen, self.name)], names, chosen, overwrite=force)
 
     def evaluate(
         self, rollouts: int = 16, steps: int = 2000, seed: int = 0, progress: Callable[[int, int], object] | None = None
@@ -140,7 +138,8 @@ class Model:
 
     def _draw_gif(self) -> bytes:
         buffer = io.BytesIO()
-        playback, chosen = self._play(**DISPLAY_SETTINGS)
+        chosen = plan_pace([self.data], RenderSettings(), ())
+        playback = Playback(self.data, chosen, self.name)
         layout = Layout([playback], chosen)
         writer = Gif(buffer, layout)
         for frame in play_frames([playback], chosen):

@@ -144,11 +144,20 @@ Tensorboard = Annotated[
 RenderSteps = Annotated[
     int | None,
     make_option(
-        PICTURE, "steps", "Steps from the seed.", min=1, max=1_000_000, show_default="500; in the terminal 10000"
+        PICTURE, "steps", "Steps from the seed.", min=1, max=1_000_000,
+        show_default="until it has settled, at most 500; in the terminal 10000"
     ),
 ]  # fmt: skip
-Every = Annotated[int, make_option(PICTURE, "every", "Steps between two frames.", min=1)]
-Fps = Annotated[float, make_option(PICTURE, "fps", "Frames a second.", min=0.1, max=50)]
+Every = Annotated[
+    int | None,
+    make_option(
+        PICTURE, "every", "Steps between two frames.", min=1, show_default="few while it grows or heals, then more"
+    ),
+]
+Fps = Annotated[
+    float | None,
+    make_option(PICTURE, "fps", "Frames a second.", min=0.1, max=50, show_default="25, and half a second for the seed"),
+]
 Scale = Annotated[
     int, make_option(PICTURE, "scale", "Pixels a cell and side; 0 chooses a comfortable size.", min=0, max=64)
 ]
@@ -157,7 +166,7 @@ RenderDamage = Annotated[
     make_option(
         PICTURE, "damage",
         "What is erased, and after which step: circle@200, or \"left@300,square:0.4@500\"; "
-        "alone: a random circle, ten times.",
+        "alone: a random circle every 100 steps, once it has grown.",
         metavar="[SHAPE@STEP,...]", show_default=False,
     ),
 ]  # fmt: skip

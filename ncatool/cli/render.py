@@ -56,15 +56,15 @@ def render(
     files: Annotated[
         list[str],
         typer.Argument(
-            help="Model files (several: tiles), then outputs: .gif, .webp, .apng, .mp4, .webm, .png (a sheet of "
-            "stages), a folder of frames/, - (a GIF on stdout). Without an output it plays in the terminal.",
+            help="Model files (several: tiles), then outputs: .gif, .webp, .apng, .mp4, .webm, .png, .svg or .pdf (a "
+            "sheet of stages), a folder of frames/, - (a GIF on stdout). Without an output it plays in the terminal.",
             metavar="MODEL... [OUT...]",
             autocompletion=complete_rendering,
         ),
     ],
     steps: o.RenderSteps = None,
-    every: o.Every = 2,
-    fps: o.Fps = 25,
+    every: o.Every = None,
+    fps: o.Fps = None,
     hold: o.Hold = 2,
     scale: o.Scale = 0,
     damage: o.RenderDamage = None,
@@ -95,16 +95,20 @@ def render(
     from ncatool.nca.picture import parse_background
     from ncatool.rendering import player
     from ncatool.rendering.damage_script import parse_script
+    from ncatool.rendering.pace import plan_pace
     from ncatool.rendering.playback import Playback
     from ncatool.rendering.render import check_outputs, list_inputs, split_arguments
     from ncatool.rendering.render import render as write_outputs
     from ncatool.rendering.timeline import RenderSettings, plan_moments
 
     models, outputs = split_arguments(files)
+    chosen = {"steps": steps, "every": every, "fps": fps}
+    given = {name for name, value in chosen.items() if value is not None or not outputs}
     steps = steps or (FILE_STEPS if outputs else TERMINAL_STEPS)
     settings = RenderSettings(
-        steps=steps, every=every, fps=fps, hold=hold, scale=scale, damage=parse_script(damage or [], steps), seed=seed,
-        background=parse_background(background), view=view, overlay=overlay, trim=trim, grid=_parse_grid(grid),
+        steps=steps, every=every or RenderSettings.every, fps=fps or RenderSettings.fps, hold=hold, scale=scale,
+        damage=parse_script(damage or [], steps), seed=seed, background=parse_background(background), view=view,
+        overlay=overlay, trim=trim, grid=_parse_grid(grid),
         at=tuple(_parse_pair("--at", text, ",") for text in at or []), rotate=rotate,
     )  # fmt: skip
     check_outputs(outputs, force, list_inputs(models, settings))
@@ -112,6 +116,7 @@ def render(
     names = label_models(models)
     loaded = [load_model(path).move_to(place) for path in models]
     print_slowness(place, [model.config for model in loaded])
+    settings = plan_pace(loaded, settings, given)
     playbacks = [Playback(model, settings, name) for model, name in zip(loaded, names, strict=True)]
     if outputs:
         count = len(plan_moments(settings))

@@ -12,6 +12,7 @@ from ncatool.evaluation.models import Candidate, Evaluation
 from ncatool.nca.damage import DEFAULT_SIZES
 from ncatool.nca.picture import WHITE, Background, Picture, compose, enlarge
 from ncatool.rendering.damage_script import DamageEvent
+from ncatool.rendering.pace import SEED_PAUSE
 from ncatool.rendering.playback import Frame, Playback
 from ncatool.rendering.render import render
 from ncatool.rendering.sheet import arrange_sheet, choose_scale
@@ -21,7 +22,9 @@ from ncatool.rendering.views import VIEWS, Scene
 TILE_PIXELS = 84
 """Approximate length of a picture's longer side in a strip."""
 
-ANIMATION = RenderSettings(steps=400, every=4, damage=(DamageEvent(200, Damage.CIRCLE, DEFAULT_SIZES[Damage.CIRCLE]),))
+ANIMATION = RenderSettings(
+    steps=400, every=0, seed_pause=SEED_PAUSE, damage=(DamageEvent(200, Damage.CIRCLE, DEFAULT_SIZES[Damage.CIRCLE]),)
+)
 """Settings of the animation: 200 steps of growth, the same circle erased from all models, 200 more steps."""
 
 

@@ -19,11 +19,11 @@ from ncatool.nca.types import Mask
 
 RANDOM = "random"
 REPEATED_RANDOM = (RANDOM, "1", "true", "yes", "on")
-"""Scripts that mean ten random circles: plain `--damage`, and the values of an environment variable that mean yes."""
+"""Scripts that mean a random circle every hundred steps: plain `--damage`, and values of a variable that mean yes."""
 NO_DAMAGE = ("0", "false", "no", "off")
 """Values of an environment variable that mean no damage."""
-REPETITIONS = 10
-"""Random circles of plain `--damage`."""
+REPETITION_INTERVAL = 100
+"""Steps between the random circles of plain `--damage`: enough for most models to heal."""
 _GRAMMAR = "write SHAPE@STEP, such as circle@200, square:0.4@500 or circle:0.2:10:14@300"
 
 
@@ -38,6 +38,8 @@ class DamageEvent:
     """Radius of a circle or half the side of a square, as a share of the picture's shorter side."""
     centre: Centre | None = None
     """Row and column of the grid; None: the middle of the picture."""
+    repeated: bool = False
+    """Whether it is one of the circles of plain `--damage`, whose steps follow the model's growth."""
 
 
 def parse_script(texts: Iterable[str], steps: int) -> tuple[DamageEvent, ...]:
@@ -50,10 +52,14 @@ def parse_script(texts: Iterable[str], steps: int) -> tuple[DamageEvent, ...]:
     return tuple(sorted(events, key=lambda event: event.step))
 
 
-def repeat_random(steps: int) -> tuple[DamageEvent, ...]:
-    """Return ten random circles, at equal intervals between the first and the last step; fewer in under ten steps."""
-    damage_steps = {round(steps * i / (REPETITIONS + 1)) for i in range(1, REPETITIONS + 1)}
-    return tuple(DamageEvent(step) for step in sorted(damage_steps))
+def repeat_random(steps: int, first: int = REPETITION_INTERVAL) -> tuple[DamageEvent, ...]:
+    """Return a random circle after step `first`, and one every hundred steps, as long as there is time to heal.
+
+    Where there is no time for any, one circle comes after step `first`, or after half of the steps.
+    """
+    circles = range(first, steps - REPETITION_INTERVAL + 1, REPETITION_INTERVAL)
+    chosen = list(circles) or [first if first < steps else max(1, steps // 2)]
+    return tuple(DamageEvent(step, repeated=True) for step in chosen)
 
 
 def _parse_part(part: str, steps: int) -> tuple[DamageEvent, ...]:

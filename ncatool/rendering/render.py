@@ -32,7 +32,7 @@ from ncatool.rendering.writer import Writer
 
 STAGE_COUNT = 11
 GROWTH_STAGE_COUNT = 3
-"""Frames of growth on a contact sheet, where nothing is damaged and where something is."""
+"""Frames of growth on a contact sheet: where nothing is damaged, and at least where something is, two for a damage."""
 MAX_SHEET_WIDTH = 1600
 """Pixels that a sheet's pictures take in a row, at most."""
 STDOUT = "-"
@@ -86,7 +86,7 @@ class PdfSheet(Sheet):
 def choose_stages(moments: Sequence[Moment]) -> list[int]:
     """Indices of growth, denser at the start; then of each damage, and how far it has healed before the next one."""
     hits = [i for i, moment in enumerate(moments) if moment.damaged]
-    end, count = (hits[0] - 1, GROWTH_STAGE_COUNT) if hits else (len(moments) - 1, STAGE_COUNT)
+    end, count = hits[0] - 1 if hits else len(moments) - 1, max(GROWTH_STAGE_COUNT, STAGE_COUNT - 2 * len(hits))
     grown = {round(end * (i / (count - 1)) ** 2) for i in range(count)}
     healed = [i - 1 for i in hits[1:]] + [len(moments) - 1]
     return sorted({*grown, *hits, *healed})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from ncatool.config.names import View
@@ -12,6 +14,12 @@ from ncatool.rendering.damage_script import DamageEvent
 
 DAMAGE_PAUSE = 400.0
 """Milliseconds that a frame with fresh damage is shown."""
+GROWTH_FRAMES = 75
+"""Frames of growth, where they are not given: three seconds at 25 frames a second."""
+HEALING_STEPS = 50
+"""Steps after damage that are shown as slowly as growth."""
+QUICKENING = 4
+"""How many times as quickly the rest is shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +29,13 @@ class RenderSettings:
     steps: int = 500
     """Steps from the seed."""
     every: int = 2
-    """Steps between frames."""
+    """Steps between frames; 0 shows growth and healing slowly, and the rest quickly."""
+    grown: int = 100
+    """Step by which the picture has grown, where `every` is 0."""
     fps: float = 25
     """Frames per second."""
+    seed_pause: float = 0
+    """Seconds that the seed is shown, at least."""
     hold: float = 2
     """Seconds that the last frame is shown."""
     scale: int = 0
@@ -65,13 +77,25 @@ class Moment(NamedTuple):
 
 
 def plan_moments(settings: RenderSettings) -> list[Moment]:
-    """Return the moments of all frames: step 0, every `every` steps, before and after each damage, the last step."""
+    """Return the moments of all frames: step 0, some steps, before and after each damage, the last step."""
     damage_steps = {event.step for event in settings.damage}
     pause = 1000 / settings.fps
+    frame_steps = range(0, settings.steps, settings.every) if settings.every else _list_frame_steps(settings)
     moments = []
-    for step in sorted({*range(0, settings.steps, settings.every), *damage_steps, settings.steps}):
+    for step in sorted({*frame_steps, *damage_steps, settings.steps}):
         moments.append(Moment(step, False, pause))
         if step in damage_steps:
             moments.append(Moment(step, True, max(pause, DAMAGE_PAUSE)))
-    moments[-1] = moments[-1]._replace(pause=max(pause, 1000 * settings.hold))
+    moments[0] = moments[0]._replace(pause=max(pause, 1000 * settings.seed_pause))
+    moments[-1] = moments[-1]._replace(pause=max(moments[-1].pause, pause, 1000 * settings.hold))
     return moments
+
+
+def _list_frame_steps(settings: RenderSettings) -> Iterator[int]:
+    """Yield the steps of frames that are close together while the picture grows or heals."""
+    slow = max(1, round(settings.grown / GROWTH_FRAMES))
+    starts = sorted({0, *(event.step for event in settings.damage)})
+    for start, end in pairwise([*starts, settings.steps]):
+        slow_end = min(end, settings.grown if start == 0 else start + HEALING_STEPS)
+        yield from range(start, slow_end, slow)
+        yield from range(max(start, slow_end), end, slow * QUICKENING)

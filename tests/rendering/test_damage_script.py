@@ -22,9 +22,13 @@ def test_events_come_in_the_order_of_their_steps():
     )
 
 
-def test_plain_damage_is_ten_circles_at_equal_distances():
-    assert [event.step for event in parse_script(["random"], 110)] == list(range(10, 110, 10))
-    assert parse_script(["1"], 55) == repeat_random(55)
+def test_plain_damage_is_a_circle_every_hundred_steps_with_time_to_heal():
+    assert [event.step for event in parse_script(["random"], 1100)] == list(range(100, 1001, 100))
+    assert [event.step for event in repeat_random(500)] == [100, 200, 300, 400]
+    assert [event.step for event in repeat_random(599, 200)] == [200, 300, 400]
+    assert [[event.step for event in repeat_random(steps)] for steps in (150, 100, 3, 1)] == [[100], [50], [1], [1]]
+    assert all(event.repeated and event.shape is None for event in repeat_random(500))
+    assert parse_script(["1"], 550) == repeat_random(550)
     assert parse_script([], 100) == parse_script(["false"], 100) == ()
 
 

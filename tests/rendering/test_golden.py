@@ -16,14 +16,15 @@ from PIL import Image, ImageSequence
 from ncatool.evaluation.errors import measure_errors
 from ncatool.nca.model_file import load_model
 from ncatool.rendering.damage_script import repeat_random
+from ncatool.rendering.pace import plan_pace
 from ncatool.rendering.playback import Playback
 from ncatool.rendering.render import render
 from ncatool.rendering.timeline import RenderSettings
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 PICTURES = {
-    "phantom.png": RenderSettings(damage=repeat_random(1100), steps=1100, scale=4),
-    "phantom.gif": RenderSettings(damage=repeat_random(1100), steps=1100, scale=6, every=10),
+    "phantom.png": {"scale": 4},
+    "phantom.gif": {"scale": 6, "every": 10},
 }
 
 
@@ -36,8 +37,10 @@ def frames(path):
 def test_the_readmes_pictures_are_what_the_code_draws(name, tmp_path):
     """Other processors round otherwise: a level of 255 in the mean, not bytes, is the measure."""
     model = load_model(GOLDEN / "phantom.safetensors")
-    film = Playback(model, PICTURES[name])
-    render([film], [str(tmp_path / name)], PICTURES[name])
+    given = {"steps": 1100, **PICTURES[name]}
+    settings = plan_pace([model], RenderSettings(damage=repeat_random(1100), **given), given)
+    film = Playback(model, settings)
+    render([film], [str(tmp_path / name)], settings)
     found, expected = frames(tmp_path / name), frames(GOLDEN / name)
     assert len(found) == len(expected)
     for a, b in zip(found, expected, strict=True):

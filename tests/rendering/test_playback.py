@@ -12,7 +12,7 @@ from ncatool.errors import UsageError
 from ncatool.nca.rule import step
 from ncatool.nca.state import make_seed
 from ncatool.nca.weights import draw_weights, rotate_weights
-from ncatool.rendering.damage_script import DamageEvent, repeat_random
+from ncatool.rendering.damage_script import DamageEvent
 from ncatool.rendering.playback import Playback, play_frames
 from ncatool.rendering.timeline import RenderSettings, plan_moments
 from tests.nca.test_model_file import make_model
@@ -51,7 +51,7 @@ def test_frames_do_not_depend_on_how_many_are_taken():
 
 
 def test_every_damage_is_shown_before_and_after():
-    _, found = filmed(steps=110, every=50, damage=repeat_random(110))
+    _, found = filmed(steps=110, every=50, damage=tuple(DamageEvent(step) for step in range(10, 110, 10)))
     hits = [i for i, frame in enumerate(found) if frame.moment.damaged]
     assert [found[i].moment.step for i in hits] == list(range(10, 110, 10))
     erased = 0
