@@ -236,6 +236,7 @@ def test_two_at_once_download_once(site, cache, files):
     first = start("fetch", "chestmnist")
     wait_until(lambda: site.log)
     second = start("fetch", "chestmnist")
+    assert second.stderr.readline().startswith("chestmnist · 28 pixels → ")
     assert "another process is fetching this set: waiting for it" in second.stderr.readline()
     site.release.set()
     assert first.communicate(timeout=60)[0].split()[1] == "downloaded"
