@@ -131,19 +131,20 @@ class ComparisonOutputs:
         """Raise UsageError, before anything is measured, for what could not be written or sorted."""
         from ncatool.evaluation.table import check_sortable
         from ncatool.nca.model_name import find_record
+        from ncatool.rendering.drawing import SHEET_FORMATS
         from ncatool.rendering.render import WRITERS, check_outputs
 
         curves = [model.with_suffix(".csv") for model in models]  # of training, which the report shows
         inputs = [*models, *map(find_record, models), *curves]
         if self.sort is not None:
             check_sortable(self.sort)
-        for path, ending in ((self.csv, ".csv"), (self.picture, ".png"), (self.report, ".html")):
-            check_ending(path, ending)
+        for path, endings in ((self.csv, [".csv"]), (self.picture, [*SHEET_FORMATS]), (self.report, [".html"])):
+            check_ending(path, *endings)
         self.paper.check_names()
         check_distinct(self.list_files())
         if self.animation is not None:
-            if self.animation.suffix.lower() in (".png", ""):
-                choices = ", ".join(ending for ending in WRITERS if ending != ".png")
+            if self.animation.suffix.lower() in (*SHEET_FORMATS, ""):
+                choices = ", ".join(ending for ending in WRITERS if ending not in SHEET_FORMATS)
                 raise UsageError(f"{self.animation} is no animation", f"choose an ending from {choices}")
             check_outputs([str(self.animation)], self.force, inputs)
         check_writable([path for path in self.list_files() if path != self.animation], self.force, inputs)
@@ -252,7 +253,8 @@ def _write(
     failed: Mapping[Path, NcatoolError],
 ) -> None:
     from ncatool.evaluation.table import to_csv
-    from ncatool.rendering.comparison import ANIMATION, draw_sheet, save_animation
+    from ncatool.rendering.comparison import ANIMATION, arrange_strips, save_animation
+    from ncatool.rendering.drawing import SHEET_FORMATS
     from ncatool.rendering.timeline import plan_moments
 
     if outputs.csv is not None:
@@ -260,7 +262,7 @@ def _write(
     outputs.paper.write(evaluations, outputs.metric, protocol)
     if outputs.picture is not None:
         with replace_atomically(outputs.picture, outputs.force) as partial:
-            draw_sheet(evaluations).save(partial, "PNG")
+            arrange_strips(evaluations).save(partial, SHEET_FORMATS[outputs.picture.suffix.lower()])
     if outputs.report is not None:
         write_report(outputs.report, evaluations, outputs.metric, protocol, failed, outputs.force)
     if outputs.animation is not None:

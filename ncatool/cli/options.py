@@ -176,6 +176,10 @@ Background = Annotated[
 ]
 Hold = Annotated[float, make_option(PICTURE, "hold", "Seconds that the last frame stays.", min=0, max=60)]
 ViewOption = Annotated[View, make_option(PICTURE, "view", "What is shown of the cells.")]
+RenderRollouts = Annotated[
+    int | None,
+    make_option(PICTURE, "rollouts", "Rollouts that --view variance compares.", min=2, max=4096, show_default="16"),
+]
 Overlay = Annotated[bool, make_option(PICTURE, "overlay", "Step counter and curve of the error below the picture.")]
 Trim = Annotated[bool, make_option(PICTURE, "trim", "Cut off what lies around the target.")]
 Grid = Annotated[
@@ -220,7 +224,10 @@ Curves = Annotated[
     _make_output_option("curves", "Write error and recovery step by step, medians and quartiles.", "OUT.csv"),
 ]
 ComparePicture = Annotated[
-    Path | None, _make_output_option("picture", "Write stages, damage and error of each model as a sheet.", "OUT.png")
+    Path | None,
+    _make_output_option(
+        "picture", "Write stages, error and variation of each model as a sheet: .png, .svg or .pdf.", "OUT.png"
+    ),
 ]
 Animation = Annotated[
     Path | None, _make_output_option("animation", "Write all models growing side by side, damaged together.", "OUT.gif")

@@ -54,10 +54,11 @@ class PaperOutputs:
             write_bytes(self.curves, format_curves(evaluations), self.force)
 
 
-def check_ending(path: Path | None, ending: str) -> None:
+def check_ending(path: Path | None, *endings: str) -> None:
     """Raise UsageError for an output whose name does not end as it should."""
-    if path is not None and path.suffix.lower() != ending:
-        raise UsageError(f"{path} does not end in {ending}", f"give a name such as {path.stem}{ending}")
+    if path is not None and path.suffix.lower() not in endings:
+        names = " or ".join(path.stem + ending for ending in endings)
+        raise UsageError(f"{path} does not end in {' or '.join(endings)}", f"give a name such as {names}")
 
 
 def check_distinct(files: Sequence[Path]) -> None:

@@ -70,6 +70,7 @@ def render(
     damage: o.RenderDamage = None,
     background: o.Background = "white",
     view: o.ViewOption = View.RGBA,
+    rollouts: o.RenderRollouts = None,
     overlay: o.Overlay = False,
     trim: o.Trim = False,
     grid: o.Grid = None,
@@ -102,13 +103,15 @@ def render(
     from ncatool.rendering.timeline import RenderSettings, plan_moments
 
     models, outputs = split_arguments(files)
+    if rollouts is not None and view is not View.VARIANCE:
+        raise UsageError(f"--rollouts {rollouts} has no meaning for --view {view}", "give --view variance, too")
     chosen = {"steps": steps, "every": every, "fps": fps}
     given = {name for name, value in chosen.items() if value is not None or not outputs}
     steps = steps or (FILE_STEPS if outputs else TERMINAL_STEPS)
     settings = RenderSettings(
         steps=steps, every=every or RenderSettings.every, fps=fps or RenderSettings.fps, hold=hold, scale=scale,
         damage=parse_script(damage or [], steps), seed=seed, background=parse_background(background), view=view,
-        overlay=overlay, trim=trim, grid=_parse_grid(grid),
+        rollouts=rollouts or RenderSettings.rollouts, overlay=overlay, trim=trim, grid=_parse_grid(grid),
         at=tuple(_parse_pair("--at", text, ",") for text in at or []), rotate=rotate,
     )  # fmt: skip
     check_outputs(outputs, force, list_inputs(models, settings))
@@ -164,12 +167,18 @@ def _print_errors(playbacks: list[Playback], models: list[Path], outputs: list[s
     """Print what was written and how near the targets it ends; nothing on a stdout that is itself an output."""
     from ncatool.cli.ending import Ending, describe_end, suggest_watching
     from ncatool.evaluation.errors import measure_errors
+    from ncatool.evaluation.variation import measure_variation
 
     if "-" in outputs:
         return
     errors = {one.name: {"steps": one.step, **measure_errors(one.state, one.expected)} for one in playbacks}
     words = describe_end(errors, [float((one.expected**2).mean()) for one in playbacks])
     ending = Ending(outputs, words, suggest_watching(models, rendered=bool(outputs)))
+    for one in playbacks:
+        if len(one.state) > 1:
+            variation = measure_variation(one.state[..., :4].cpu().numpy())
+            more = {"rollouts": variation.count, "deviation": variation.mean_deviation, "nqm": variation.nqm}
+            errors[one.name] |= more
     wrote: dict[str, Any] = {"wrote": outputs} if outputs else {}
     more = ending.describe() if terminal.settings.as_json else {}
     if len(playbacks) == 1:

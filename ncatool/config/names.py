@@ -126,6 +126,7 @@ class View(StrEnum):
     HIDDEN = "hidden"
     CHANGE = "change"
     ERROR = "error"
+    VARIANCE = "variance"
     ALL = "all"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ from ncatool.evaluation.protocol import (
 )
 from ncatool.evaluation.quartiles import Quartiles, compute_quartiles, find_end, find_first
 from ncatool.evaluation.trajectory import DamageResult, Trajectory, measure_damage, run_trajectory
+from ncatool.evaluation.variation import Variation, join_variations, measure_variation
 from ncatool.nca.model_file import ModelData
 
 _MAX_STATE_VALUES = 2**26
@@ -54,6 +56,8 @@ class Measures:
     """Share of rollouts that exploded."""
     trajectory: Trajectory
     """All rollouts step by step."""
+    variation: Variation
+    """How much the rollouts differ at step 200."""
 
 
 def measure_model(
@@ -70,17 +74,17 @@ def measure_model(
         count = min(batch_size, protocol.rollouts - start)
         # Only the first batch reports progress, so that the number of calls does not depend on the batch size.
         batches.append(_measure_batch(model, protocol, start, count, on_step if start == 0 else check))
-    trajectory = _concatenate([trajectory for trajectory, _ in batches])
-    return summarise_rollouts(
-        trajectory, {shape: _concatenate([damage[shape] for _, damage in batches]) for shape in Damage}
-    )
+    trajectories, damages, variations = zip(*batches, strict=True)
+    damage = {shape: _concatenate([damage[shape] for damage in damages]) for shape in Damage}
+    return summarise_rollouts(_concatenate(trajectories), damage, reduce(join_variations, variations))
 
 
 def _measure_batch(
     model: ModelData, protocol: Protocol, start: int, count: int, on_step: StepCallback
-) -> tuple[Trajectory, dict[Damage, DamageResult]]:
+) -> tuple[Trajectory, dict[Damage, DamageResult], Variation]:
     trajectory, intact = run_trajectory(model, protocol, start, count, on_step)
-    return trajectory, {shape: measure_damage(model, intact, shape, protocol.seed + start, on_step) for shape in Damage}
+    damage = {shape: measure_damage(model, intact, shape, protocol.seed + start, on_step) for shape in Damage}
+    return trajectory, damage, measure_variation(intact[..., :4].cpu().numpy())
 
 
 def _concatenate(batches: Sequence[T]) -> T:
@@ -90,8 +94,8 @@ def _concatenate(batches: Sequence[T]) -> T:
     return dataclasses.replace(batches[0], **joined)
 
 
-def summarise_rollouts(trajectory: Trajectory, damage: dict[Damage, DamageResult]) -> Measures:
-    """Return the measures of rollouts from the seed, and of those after damage of each shape."""
+def summarise_rollouts(trajectory: Trajectory, damage: dict[Damage, DamageResult], variation: Variation) -> Measures:
+    """Return the measures of rollouts from the seed, of those after damage of each shape, and of their differences."""
     late = trajectory.mse[:, PERSISTENCE_STEP:]
     return Measures(
         growth=compute_quartiles(trajectory.mse[:, GROWTH_STEP]),
@@ -106,4 +110,5 @@ def summarise_rollouts(trajectory: Trajectory, damage: dict[Damage, DamageResult
         dead=float(trajectory.dead.mean()),
         exploded=float(trajectory.exploded.mean()),
         trajectory=trajectory,
+        variation=variation,
     )

@@ -23,10 +23,14 @@ from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures, summarise_rollouts
 from ncatool.evaluation.protocol import HEALING_STEPS, SNAPSHOT_STEPS, Protocol
 from ncatool.evaluation.trajectory import DamageResult, Trajectory
+from ncatool.evaluation.variation import Variation
 from ncatool.nca.tensor_file import check_checksum, open_tensors, pack_tensors, read_header_table, read_tensor
 
 PACKAGES = ("ncatool", "torch", "numpy", "scikit-image")
 """Packages whose versions may change the measures."""
+
+CONTENTS = 2
+"""Version of what the file holds: one of an earlier version lacks a measure, and is made anew."""
 
 Basis = dict[str, Any]
 """What measures depend on: the model, the protocol, and what computes them."""
@@ -48,6 +52,7 @@ def describe_basis(model: Path, protocol: Protocol, device: str, engine: str) ->
         raise NcatoolError(f"{model} cannot be read: {error.strerror or error}", "give a file that can") from None
     return {
         "model": digest,
+        "contents": CONTENTS,
         "rollouts": protocol.rollouts,
         "steps": protocol.steps,
         "seed": protocol.seed,
@@ -67,6 +72,7 @@ def pack_measures(measures: Measures, basis: Basis) -> bytes:
     for shape, result in measures.damage.items():
         arrays |= {f"{shape}.before": result.before, f"{shape}.mse": result.mse}
         arrays |= {f"{shape}.snapshot.{i}": picture for i, picture in enumerate(result.snapshots)}
+    arrays |= {"variation.mean": measures.variation.mean, "variation.squares": measures.variation.squares}
     return pack_tensors({name: _to_tensor(array) for name, array in arrays.items()}, {"basis": basis})
 
 
@@ -102,7 +108,7 @@ def read_measures(path: Path, basis: Basis, grid: tuple[int, int], protocol: Pro
         return None
     arrays = {name: _to_array(tensor) for name, tensor in tensors.items()}
     errors = [array for name, array in arrays.items() if name.endswith(("mse", "before"))]
-    return _build_measures(arrays) if all((error >= 0).all() for error in errors) else None
+    return _build_measures(arrays, protocol.rollouts) if all((error >= 0).all() for error in errors) else None
 
 
 def _list_kinds(grid: tuple[int, int], protocol: Protocol) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -114,6 +120,7 @@ def _list_kinds(grid: tuple[int, int], protocol: Protocol) -> dict[str, tuple[tu
         "change": ((count, steps), "I32"),
         **dict.fromkeys(("dead", "exploded"), ((count,), "BOOL")),
         **dict.fromkeys(("ssim_grown", "ssim_final"), ((count,), "F64")),
+        **dict.fromkeys(("variation.mean", "variation.squares"), ((*grid, 4), "F64")),
         **{f"snapshot.{step}": picture for step in {*SNAPSHOT_STEPS, steps} if step <= steps},
     }
     for shape in Damage:
@@ -127,7 +134,7 @@ def _to_array(tensor: Tensor) -> np.ndarray:
     return array.view(np.float32) if array.dtype == np.int32 else array
 
 
-def _build_measures(arrays: Mapping[str, np.ndarray]) -> Measures:
+def _build_measures(arrays: Mapping[str, np.ndarray], rollouts: int) -> Measures:
     names = ("mse", "change", "dead", "exploded", "ssim_grown", "ssim_final")
     prefix = "snapshot."
     snapshots = {int(name.removeprefix(prefix)): arrays[name] for name in arrays if name.startswith(prefix)}
@@ -140,4 +147,5 @@ def _build_measures(arrays: Mapping[str, np.ndarray]) -> Measures:
         )
         for shape in Damage
     }
-    return summarise_rollouts(trajectory, damage)
+    variation = Variation(rollouts, arrays["variation.mean"], arrays["variation.squares"])
+    return summarise_rollouts(trajectory, damage, variation)

@@ -13,7 +13,7 @@ import torch
 from ncatool.config.names import Damage
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures, measure_model
-from ncatool.evaluation.protocol import GROWTH_STEP, Protocol, StepCallback
+from ncatool.evaluation.protocol import GROWTH_STEP, PERSISTENCE_STEP, Protocol, StepCallback
 from ncatool.evaluation.quartiles import Quartiles
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.loss import compute_psnr
@@ -98,6 +98,8 @@ MEASURES: dict[str, Callable[[Measures], Quartiles | float]] = {
     "mse_healed_halves": _find_worst_half,
     "psnr_healed_halves": lambda measures: compute_psnr(_find_worst_half(measures)),
     "mse_before_damage": lambda measures: measures.damage[Damage.CIRCLE].error_before,
+    f"deviation_at_{PERSISTENCE_STEP}": lambda measures: measures.variation.mean_deviation,
+    f"nqm_at_{PERSISTENCE_STEP}": lambda measures: measures.variation.nqm,
     "dead": lambda measures: measures.dead,
     "exploded": lambda measures: measures.exploded,
 }

@@ -2,7 +2,8 @@
 
 Each measure is taken over independent rollouts from the seed; errors are always the MSE over RGBA. Growth is the error
 at step 96 and the first step with an error under 1e-3; persistence the median and the highest error from step 200 on;
-settling the step from which on nothing moves; regeneration the share of a damage's error that 200 more steps remove;
+settling the step from which on nothing moves; variation the standard deviation of each cell over the rollouts at step
+200; regeneration the share of a damage's error that 200 more steps remove;
 health the share of rollouts that died or exploded.
 """
 

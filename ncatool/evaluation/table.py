@@ -11,7 +11,7 @@ from ncatool.config.names import Metric
 from ncatool.errors import UsageError, shorten
 from ncatool.evaluation.models import MEASURES, Evaluation
 from ncatool.evaluation.notation import choose_notation, fix_decimals
-from ncatool.evaluation.protocol import GROWN_MSE, GROWTH_STEP
+from ncatool.evaluation.protocol import GROWN_MSE, GROWTH_STEP, PERSISTENCE_STEP
 from ncatool.evaluation.quartiles import Quartiles
 from ncatool.files.text import format_csv
 
@@ -30,7 +30,11 @@ class Column:
     heading: str
     meaning: str
     ranked: bool = True
-    """Whether its best value is marked; settling early is not better, as a model that never moves settles at once."""
+    """Whether its best value is marked.
+
+    Settling early is not better, as a model that never moves settles at once; nor is little variation, as a blur has
+    little.
+    """
 
     @property
     def is_of_damage(self) -> bool:
@@ -76,6 +80,12 @@ def select_columns(metric: Metric) -> list[Column]:
         Column("step_under_0.001", "grown at", "first step with an MSE under 0.001"),
         Column("settling_step", "settles", "step from which on the mean change stays under 0.001 a step", ranked=False),
         *_list_damage_columns(metric),
+        Column(
+            f"deviation_at_{PERSISTENCE_STEP}",
+            "varies",
+            f"standard deviation between rollouts at step {PERSISTENCE_STEP}: mean over cells and RGBA, 0 to 1",
+            ranked=False,
+        ),
         Column("dead", "dead", "share of rollouts without a living cell at the end", ranked=False),
         Column("exploded", "exploded", "share of rollouts beyond 10, or no number", ranked=False),
     ]

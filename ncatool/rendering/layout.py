@@ -47,6 +47,7 @@ class Layout:
         _check_size(scenes, scales, counts)
         self.colour_scale = panels[0][0].scale if for_sheet and max(counts) == 1 else None
         """What the colours of a sheet's pictures mean, which its frames then do not say."""
+        self.colour_label = panels[0][0].label
         self._barred = self.colour_scale is None and any(panel.scale for panel in panels[0])
         plain = len(playbacks) == 1 and counts[0] == 1 and not settings.overlay and not self._barred
         self.scale = scales[0] if plain else 1

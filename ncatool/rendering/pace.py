@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from ncatool.config.names import View
 from ncatool.evaluation.protocol import PERSISTENCE_STEP, SETTLED_CHANGE
 from ncatool.nca.model_file import ModelData
 from ncatool.rendering.damage_script import REPETITION_INTERVAL, DamageEvent, repeat_random
@@ -78,7 +79,7 @@ def _find_latest(steps: Sequence[int | None]) -> int | None:
 
 def measure_changes(model: ModelData, settings: RenderSettings, steps: int) -> Changes:
     """Return the changes of the rollout that will be rendered, without those that damage makes."""
-    playback = Playback(model, settings)
+    playback = Playback(model, dataclasses.replace(settings, view=View.RGBA))  # of several rollouts, one will do
     shown = max(1, int((playback.expected[..., 3] > 0).sum()))
     changes = []
     for step in range(1, steps + 1):

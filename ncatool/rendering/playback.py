@@ -9,8 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from ncatool.config.names import View
 from ncatool.engine.advance import advance
 from ncatool.errors import UsageError
+from ncatool.evaluation.variation import measure_variation
 from ncatool.nca.damage import draw_circle
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.state import make_seed, middle_cell
@@ -30,7 +32,7 @@ class Frame(NamedTuple):
 
 
 class Playback:
-    """The rollout of one model: its state at a step, which can be advanced, damaged and captured.
+    """The rollout of one model, or several of them: states at a step, which can be advanced, damaged and captured.
 
     Raises UsageError for a seed cell or damage outside the grid, and for a rotation with a symmetric filter.
     """
@@ -50,11 +52,13 @@ class Playback:
         self._side = min(model.target.pixels.shape[:2])
         self._masks = {event: self._make_mask(event) for event in settings.damage if event.shape is not None}
         self._seed = settings.seed
+        self._count = settings.rollouts if settings.view is View.VARIANCE else 1
         self.restart()
 
     def restart(self) -> None:
         """Go back to the seed, and draw the same fire masks and damage again."""
-        self.state: State = make_seed(1, *self.grid, self.model.config.channels, self.seeds).to(self.model.device)
+        seeds = make_seed(self._count, *self.grid, self.model.config.channels, self.seeds)
+        self.state: State = seeds.to(self.model.device)
         self.step = 0
         self._captured = self.state
         self._fire_generator = torch.Generator().manual_seed(self._seed)
@@ -82,7 +86,8 @@ class Playback:
         with np.errstate(over="ignore", invalid="ignore"):  # a state that explodes is shown, not warned of
             mse = float(np.square(cells[..., :4] - self.expected).mean())
         box = self._shown_box
-        return Scene(cells[box], before[0].cpu().numpy()[box], self.expected[box], mse)
+        variation = measure_variation(self.state[:, *box, :4].cpu().numpy()) if len(self.state) > 1 else None
+        return Scene(cells[box], before[0].cpu().numpy()[box], self.expected[box], mse, variation)
 
     def _locate_target(self) -> tuple[slice, slice]:
         padding = self.model.target.padding

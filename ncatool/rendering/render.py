@@ -67,7 +67,7 @@ class Sheet:
         sheet = arrange_drawing(contents, labels, columns, self._canvas.background)
         if scale is not None:
             bar = draw_colour_bar(scale, height, self._canvas.background)
-            sheet = join_drawings(sheet, arrange_drawing([bar], [str(self._canvas.settings.view)], 1, sheet.background))
+            sheet = join_drawings(sheet, arrange_drawing([bar], [self._canvas.colour_label], 1, sheet.background))
         sheet.save(self._file, self.image_format)
 
 

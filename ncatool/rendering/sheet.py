@@ -11,7 +11,7 @@ from ncatool.rendering.drawing import LINE_HEIGHT, Drawing, measure_text, shorte
 
 DEFAULT_SIDE_PIXELS = 400
 """Approximate length of a picture's longer side."""
-MAX_LABEL_PIXELS = 240
+MAX_LABEL_PIXELS = 280
 """Width of a label up to which it widens its tile instead of being cut."""
 
 _GAP = 8
@@ -26,7 +26,7 @@ def choose_scale(height: int, width: int, side: int = DEFAULT_SIDE_PIXELS) -> in
 def arrange_drawing(
     contents: Sequence[Picture | Drawing], labels: Sequence[str], columns: int, background: Background
 ) -> Drawing:
-    """Return pictures or drawings in rows, each in the middle of a tile with its label above.
+    """Return pictures or drawings in rows, each in the middle of a tile with its label above; a column is left-aligned.
 
     Tiles are as large as the largest content and the longest label, up to a limit; without any label there is no line
     of text.
@@ -42,7 +42,7 @@ def arrange_drawing(
     )  # fmt: skip
     for i, (content, label, size) in enumerate(zip(contents, labels, sizes, strict=True)):
         x, y = _GAP + i % columns * (width + _GAP), _GAP + i // columns * (height + line_height + _GAP)
-        left = x + (width - size[0]) // 2
+        left = x if columns == 1 else x + (width - size[0]) // 2
         drawing.place(content, left, y + line_height + (height - size[1]) // 2)
         if label:
             text = shorten_text(label, width)

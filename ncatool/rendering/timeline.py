@@ -48,6 +48,8 @@ class RenderSettings:
     """What shows through transparent cells."""
     view: View = View.RGBA
     """Which channels or differences are shown."""
+    rollouts: int = 16
+    """Rollouts that the view of their variation compares."""
     overlay: bool = False
     """Draw the step and the curve of the error below the picture."""
     trim: bool = False
@@ -63,6 +65,7 @@ class RenderSettings:
         check_range("fps", self.fps, 0.1, 50)
         check_range("hold", self.hold, 0, 60)
         check_range("rotate", self.rotate, -360, 360)
+        check_range("rollouts", self.rollouts, 2, 4096)
         check_range("seed", self.seed, 0, 2**62)
 
 

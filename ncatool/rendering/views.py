@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from ncatool.config.names import View
 from ncatool.data.matplotlib_defaults import load_matplotlib
 from ncatool.errors import UsageError
+from ncatool.evaluation.variation import Variation
 from ncatool.nca.picture import Background, Picture, compose, enlarge
 
 Values = Float[np.ndarray, "height width"]
@@ -55,6 +56,8 @@ class Scene(NamedTuple):
     """The target: RGBA premultiplied by alpha."""
     mse: float = 0
     """MSE over RGBA of the whole grid, also where `cells` are only a part of it."""
+    variation: Variation | None = None
+    """How the cells of several rollouts differ; None where there is only one."""
 
 
 class ColourScale(NamedTuple):
@@ -106,6 +109,12 @@ def _view_error(scene: Scene, background: Background, scale: int) -> list[Panel]
     return [Panel("error", _apply_log_colormap(_average_size(scene.cells[..., :4], scene.expected)), LOGARITHMIC)]
 
 
+def _view_variance(scene: Scene, background: Background, scale: int) -> list[Panel]:
+    count = scene.variation.count if scene.variation else 1
+    deviation = scene.variation.map if scene.variation else np.zeros(scene.cells.shape[:2])
+    return [Panel(f"standard deviation over {count} rollouts", _apply_log_colormap(deviation), LOGARITHMIC)]
+
+
 def _view_all(scene: Scene, background: Background, scale: int) -> list[Panel]:
     hidden = [_view_hidden] if scene.cells.shape[-1] > 4 else []
     return [
@@ -121,6 +130,7 @@ VIEWS: dict[View, Callable[[Scene, Background, int], list[Panel]]] = {
     View.HIDDEN: _view_hidden,
     View.CHANGE: _view_change,
     View.ERROR: _view_error,
+    View.VARIANCE: _view_variance,
     View.ALL: _view_all,
 }
 """For each view a function that draws its panels of a scene.
@@ -131,5 +141,11 @@ VIEWS: dict[View, Callable[[Scene, Background, int], list[Panel]]] = {
 
 def list_view_colours(view: View) -> list[Picture]:
     """Return the colormaps of a view as pictures of 128 × 128 pixels, for a palette."""
-    maps = {View.ALPHA: ["gray"], View.HIDDEN: ["RdBu_r"], View.CHANGE: ["inferno"], View.ERROR: ["inferno"]}
+    maps = {
+        View.ALPHA: ["gray"],
+        View.HIDDEN: ["RdBu_r"],
+        View.CHANGE: ["inferno"],
+        View.ERROR: ["inferno"],
+        View.VARIANCE: ["inferno"],
+    }
     return [enlarge(list_colours(name).reshape(16, 16, 3), 8) for name in maps.get(view, ["gray", "inferno", "RdBu_r"])]

@@ -60,6 +60,9 @@ def test_everything_comes_back(basis, measures):
             one, other = np.stack(list(one.values())), np.stack(list(other.values()))
         assert one.dtype == other.dtype
         assert np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
+    assert again.variation.count == measures.variation.count == 2
+    assert np.array_equal(again.variation.mean, measures.variation.mean, equal_nan=True)
+    assert np.array_equal(again.variation.squares, measures.variation.squares, equal_nan=True)
     for shape, result in measures.damage.items():
         assert np.array_equal(result.mse, again.damage[shape].mse)
         assert np.array_equal(result.snapshots, again.damage[shape].snapshots, equal_nan=True)
@@ -77,6 +80,13 @@ def test_another_model_protocol_device_engine_or_version_is_another_basis(basis,
     for other in others:
         assert not has_measures(FILE, other)
         assert read(other) is None
+
+
+def test_a_file_of_an_earlier_version_is_made_anew(basis, measures):
+    earlier = {name: value for name, value in basis.items() if name != "contents"}
+    FILE.write_bytes(pack_measures(measures, earlier))
+    assert not has_measures(FILE, basis)
+    assert read(basis) is None
 
 
 def change_bytes():

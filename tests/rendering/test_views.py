@@ -107,7 +107,7 @@ def test_a_sheet_centres_pictures_and_shortens_labels():
         assert labelled.height == plain.height + 20
         image = np.asarray(labelled)
         width = (labelled.width - 24) // 2
-        assert width == max(60, min(240, int(measure_text(label[:200])) + 1))
+        assert width == max(60, min(280, int(measure_text(label[:200])) + 1))
         assert (image[: 8 + 20, 8 + width : 16 + width] == 255).all(), "no label runs into the next"
         assert (image[: 8 + 20] != 255).any(), "labels are above"
         assert (image[8 + 20 + 60 :] == 255).all()
@@ -120,7 +120,7 @@ def test_a_label_is_cut_only_where_it_is_longer_than_any_tile():
     drawing = arrange_drawing([np.zeros((9, 9, 3), np.uint8)], ["x" * 300], 1, WHITE)
     (line,) = drawing.texts
     assert line.text.endswith("x...")
-    assert measure_text(line.text) <= 240
+    assert measure_text(line.text) <= 280
 
 
 def test_a_bar_says_what_the_colours_mean():
