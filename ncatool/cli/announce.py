@@ -102,6 +102,12 @@ def announce_conversion(source: Path, out: Path, force: bool) -> None:
         _announce([_shorten(source.name), *(describe_header(header) if header is not None else [])], str(out))
 
 
+def announce_gallery(models: Sequence[Path], out: Path, force: bool) -> None:
+    """Say how many models one page shows."""
+    if all(read_header(model) is not None for model in models) and out.suffix == ".html" and _can_write([out], force):
+        _announce([f"{len(models)} models on one page"], str(out))
+
+
 def announce_fetching(flags: Sequence[str], size: int, folder: Path, source: Path | None) -> None:
     """Say which sets are brought into which folder."""
     if source is None or source.is_file():

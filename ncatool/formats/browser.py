@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,30 +22,44 @@ from ncatool.nca.types import Fire, State
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "msedge")
 BROWSER_TIMEOUT = 120.0
-"""Seconds that the browser may take to run the page's script."""
+"""Seconds that the browser may take to run the page's script with one model."""
 _SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
 def run(model: ModelData, path: Path, fire: Fire, engine: str = "plain") -> State | None:
-    """Return the state that the page's script computes from the seed with these fire masks.
+    """Return the state that the page's script computes from the seed of its only model; see `run_all`."""
+    states = run_all([model], path, [fire], engine)
+    return None if states is None else states[0]
 
-    `engine` is `plain` (JavaScript) or `webgl`. Returns None where there is no browser, or where it cannot run
-    the WebGL engine. Raises NcatoolError where the browser fails.
+
+def run_all(
+    models: Sequence[ModelData], path: Path, fires: Sequence[Tensor], engine: str = "plain"
+) -> list[Tensor] | None:
+    """Return the state that the page's script computes from each model's seed with its fire masks.
+
+    Both are as in `run`, but their grids differ; all take the same number of steps. `engine` is `plain` (JavaScript)
+    or `webgl`. Returns None where there is no browser, or where it cannot run the WebGL engine. Raises NcatoolError
+    where the browser fails.
     """
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         return None
-    masks = base64.b64encode(np.packbits(fire.cpu().numpy().reshape(-1), bitorder="little").tobytes()).decode()
-    request = to_script_json({"backend": engine, "steps": len(fire), "masks": masks})
+    masks = [_pack_masks(fire) for fire in fires]
+    request = to_script_json({"backend": engine, "steps": len(fires[0]), "masks": masks})
     element = f'<body><script type="application/json" id="parity">{request}</script>'
     text = path.read_text(encoding="utf-8").replace("<body>", element, 1)
-    dom = _dump_dom(browser, text, _SOFTWARE_GL if engine == "webgl" else ("--disable-gpu",))
+    flags = _SOFTWARE_GL if engine == "webgl" else ("--disable-gpu",)
+    dom = _dump_dom(browser, text, flags, BROWSER_TIMEOUT * len(models))
     if engine == "webgl" and 'id="parity-error"' in dom:
         return None
-    return _parse_state(dom, (1, *model.target.shape, model.config.channels))
+    return [_parse_state(dom, i, (1, *one.target.shape, one.config.channels)) for i, one in enumerate(models)]
 
 
-def _dump_dom(browser: str, text: str, flags: tuple[str, ...]) -> str:
+def _pack_masks(fire: Fire) -> str:
+    return base64.b64encode(np.packbits(fire.cpu().numpy().reshape(-1), bitorder="little").tobytes()).decode()
+
+
+def _dump_dom(browser: str, text: str, flags: tuple[str, ...], timeout: float) -> str:
     """Return the page's document after its script has run."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         page = Path(folder) / "page.html"
@@ -53,14 +68,14 @@ def _dump_dom(browser: str, text: str, flags: tuple[str, ...]) -> str:
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             command.append("--no-sandbox")  # Chromium refuses to start its sandbox as root
         try:
-            done = subprocess.run([*command, page.as_uri()], capture_output=True, timeout=BROWSER_TIMEOUT, check=False)
+            done = subprocess.run([*command, page.as_uri()], capture_output=True, timeout=timeout, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise _make_error(f"{browser}: {error}") from None
     return done.stdout.decode(errors="replace")
 
 
-def _parse_state(dom: str, shape: tuple[int, ...]) -> Tensor:
-    match = re.search(r'<pre id="parity-state">([A-Za-z0-9+/=]*)</pre>', dom)
+def _parse_state(dom: str, index: int, shape: tuple[int, ...]) -> Tensor:
+    match = re.search(rf'<pre id="parity-state-{index}">([A-Za-z0-9+/=]*)</pre>', dom)
     values = np.frombuffer(base64.b64decode(match[1]), "<f4") if match else np.zeros(0, "<f4")
     if values.size != np.prod(shape):
         raise _make_error(f"the page left {values.size} values, not {np.prod(shape)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,30 +91,67 @@ def export_model(
         return parity
 
 
-def check_parity(model: ModelData, path: Path, form: ExportFormat) -> Parity:
-    """Compare a file with the dense rule, both run with the same fire masks.
+def export_gallery(
+    models: Sequence[page.PageModel], out: Path, overwrite: bool = True
+) -> tuple[dict[str, Parity], list[str]]:
+    """Write a page of several models; return how far each differs from the dense rule, and the names of those left out.
 
-    Raises NcatoolError where the model explodes, or where an exact format differs by more than the tolerance.
+    A model that explodes within the steps of the check is left out, as nothing can be compared. Raises NcatoolError
+    where that leaves none, or a difference exceeds the tolerance; nothing is then written.
     """
-    kind = EXPORT_KINDS[form]
+    checks = {one.name: _run_reference(one.model) for one in models}
+    exploded = [name for name, (_, expected) in checks.items() if not torch.isfinite(expected).all()]
+    kept = [one for one in models if one.name not in exploded]
+    if not kept:
+        raise _describe_explosion(f"{len(models)} models explode")
+    with replace_atomically(out, overwrite) as partial:
+        page.write_gallery(kept, partial)
+        states = browser.run_all([one.model for one in kept], partial, [checks[one.name][0] for one in kept])
+        found = states if states is not None else [None] * len(kept)
+        parities = {
+            one.name: _compare_states(state, checks[one.name][1], ExportFormat.HTML)
+            for one, state in zip(kept, found, strict=True)
+        }
+        return parities, exploded
+
+
+def _run_reference(model: ModelData) -> tuple[Fire, State]:
+    """Return the fire masks of the check, and the state that the dense rule computes with them."""
     generator = torch.Generator().manual_seed(0)
     fire = draw_fire_masks(PARITY_STEPS, make_seed_state(model), model.config.fire_rate, generator)
-    actual = kind.run(model, path, fire)
+    return fire, run_dense(model, fire)
+
+
+def _compare_states(actual: State | None, expected: State, form: ExportFormat) -> Parity:
+    """Return the largest difference; raise NcatoolError where an exact format differs by more than the tolerance."""
     if actual is None:
         return Parity(None)
-    expected = run_dense(model, fire)
-    if not torch.isfinite(expected).all():
-        raise NcatoolError(
-            f"the model explodes within {PARITY_STEPS} steps: nothing can be compared",
-            "export a model that has been trained",
-        )
     difference = (actual - expected).abs().max().item()
-    if not kind.exact:
-        return Parity(difference, distill.measure_quantisation(model, path))
-    if not difference <= PARITY_TOLERANCE:
+    if EXPORT_KINDS[form].exact and not difference <= PARITY_TOLERANCE:
         raise NcatoolError(
             f"the .{form} differs from the model by {difference:.2g} after {PARITY_STEPS} steps, "
             f"more than {PARITY_TOLERANCE:g}",
             "nothing was written; please report this with the model file",
         )
     return Parity(difference)
+
+
+def _describe_explosion(who: str) -> NcatoolError:
+    what = f"{who} within {PARITY_STEPS} steps: nothing can be compared"
+    return NcatoolError(what, "export a model that has been trained")
+
+
+def check_parity(model: ModelData, path: Path, form: ExportFormat) -> Parity:
+    """Compare a file with the dense rule, both run with the same fire masks.
+
+    Raises NcatoolError where the model explodes, or where an exact format differs by more than the tolerance.
+    """
+    kind = EXPORT_KINDS[form]
+    fire, expected = _run_reference(model)
+    actual = kind.run(model, path, fire)
+    if actual is not None and not torch.isfinite(expected).all():
+        raise _describe_explosion("the model explodes")
+    parity = _compare_states(actual, expected, form)
+    if actual is None or kind.exact:
+        return parity
+    return Parity(parity.difference, distill.measure_quantisation(model, path))

@@ -1,4 +1,7 @@
-"""`.html`: one page that grows the picture in a browser, and lets visitors erase cells; it needs no other file."""
+"""`.html`: one page that grows pictures in a browser, and lets visitors erase cells and plant seeds.
+
+It holds one model or several, needs no other file, and asks for nothing from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,10 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment
@@ -33,38 +36,94 @@ SHORTCUTS = {
     "[ ]": "smaller, larger brush",
     "V": "next view",
     "D": "save a PNG",
+    "E": "a click erases, or plants a seed",
     "Arrows": "move the brush (picture focused; with Shift, further)",
-    "Space, Enter": "erase at the brush",
+    "Space, Enter": "erase or plant at the brush",
 }
 """Keys, and what they do, as the page lists them."""
-_SCRIPTS = ("engine.js", "page.js")
+_SCRIPTS = ("engine.js", "page.js", "controls.js")
 _TARGET_FIELDS = ("source", "label", "split", "index", "colormap", "alpha", "licence")
 _TRAIN_FIELDS = ("regime", "loss", "iterations", "learning_rate", "batch_size", "seed")
 
 
+class PageModel(NamedTuple):
+    """A model of a page."""
+
+    model: ModelData
+    record: Mapping[str, Any]
+    """What is known of its training."""
+    name: str
+
+
 def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) -> None:
-    """Write the page."""
+    """Write the page of one model."""
     path.write_bytes(render_page(model, record, name).encode())
 
 
+def write_gallery(models: Sequence[PageModel], path: Path) -> None:
+    """Write a page of several models, which visitors choose from a menu."""
+    path.write_bytes(render_gallery(models).encode())
+
+
 def render_page(model: ModelData, record: Mapping[str, Any], name: str) -> str:
-    """Return the HTML text.
+    """Return the HTML text of the page of one model."""
+    return render_gallery([PageModel(model, record, name)])
+
+
+def render_gallery(models: Sequence[PageModel]) -> str:
+    """Return the HTML text of a page; the script is there once, the models are data.
 
     Text that comes from files is shortened and escaped; the page's security policy runs no script but its own.
     """
     script = "\n".join(['"use strict";', *map(_read_asset, _SCRIPTS)])
     style = _read_asset("page.css")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    shown = [_describe_model(*model) for model in models]
+    data = [{**make_page_data(one.model, one.name), **text} for one, text in zip(models, shown, strict=True)]
     return environment.from_string(_read_asset("page.html")).render(
-        name=clean_text(name) or "model",
-        facts=describe_facts(model, record),
-        shortcuts=SHORTCUTS,
+        models=[
+            {**text, "facts": describe_facts(one.model, one.record)} for one, text in zip(models, shown, strict=True)
+        ],
+        shortcuts={**SHORTCUTS, **({"N": "next model"} if len(models) > 1 else {})},
         version=metadata.version("ncatool"),
-        model=Markup(to_script_json(make_page_data(model, name))),
+        data=Markup(to_script_json(data)),
         script=Markup(script),
         script_hash=_hash_source(script),
         style=Markup(style),
         style_hash=_hash_source(style),
+    )
+
+
+def _describe_model(model: ModelData, record: Mapping[str, Any], name: str) -> dict[str, str]:
+    """Return what the page says of a model in words: its name, its target, both as a title, and what a cell sees."""
+    label, target = clean_text(name) or "model", describe_target(model, record)
+    return {"label": label, "subject": target, "title": f"{label}: {target}", "sight": describe_sight(model)}
+
+
+def describe_target(model: ModelData, record: Mapping[str, Any]) -> str:
+    """Return what the picture is and its size: `Shepp-Logan head phantom, 28 × 28`, `chest.png, 28 × 28`."""
+    origin = {**model.target.origin, **_get_table(record, "target")}
+    source, label = (
+        clean_text(origin.get("source") or ""),
+        clean_text(origin.get("meaning") or origin.get("label") or ""),
+    )
+    name = re.split(r"[/\\]", source)[-1]
+    words = label if source == "phantom" and label else ", ".join(filter(None, (name, label)))
+    height, width = model.target.pixels.shape[:2]
+    return f"{clean_text(words) or 'a picture'}, {height} × {width}"
+
+
+def describe_sight(model: ModelData) -> str:
+    """Return in a few sentences what a cell sees of itself and its neighbours."""
+    config = model.config
+    filter_, transposed = filter_pair(config.filter)
+    is_symmetric = bool((filter_ == transposed).all())
+    twice = "which is symmetric and gives no sense of direction" if is_symmetric else "and through its transpose"
+    edge = "the grid wraps around" if config.boundary is Boundary.WRAP else "beyond the edge there is nothing"
+    return (
+        f"What a cell sees: its own {config.channels} channels, and those of its 3 × 3 neighbourhood through the "
+        f"{config.filter} filter, {twice}; {edge}. From these {3 * config.channels} numbers {config.hidden} hidden "
+        f"units compute its change, which happens at {config.fire_rate:.0%} of the steps, by chance."
     )
 
 

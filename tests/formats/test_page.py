@@ -16,6 +16,7 @@ from ncatool.data.target import Target
 from ncatool.errors import NcatoolError
 from ncatool.formats import page as pages
 from ncatool.formats.browser import run as run_page
+from ncatool.formats.browser import run_all
 from ncatool.nca.model_file import ModelData, load_model
 from ncatool.nca.rule import step
 from ncatool.nca.state import make_seed
@@ -128,7 +129,7 @@ def grow(page, steps):
 
 def test_it_grows_by_itself_and_heals_after_a_drag(visit, path):
     page = visit(path)
-    assert page.title() == "phantom: a neural cellular automaton"
+    assert page.title() == "phantom: Shepp-Logan head phantom, 28 × 28"
     assert page.inner_text("#backend") in ("WebGL2", "JavaScript")
     wait(page, "ncatool.player.count > 30")
     grow(page, 300)
@@ -236,11 +237,12 @@ def test_fields_by_keyboard(visit, path):
 def test_everything_is_reached_by_tab_and_focus_shows(visit, path):
     page = visit(path)
     reached = []
-    for _ in range(14):
+    for _ in range(16):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
         assert page.evaluate("getComputedStyle(document.activeElement).outlineWidth") == "3px"
-    buttons = ["pause", "step", "restart", "clear", "speed", "brush", "view", "left", "right", "top", "bottom", "save"]
+    buttons = ["pause", "step", "restart", "clear", "speed", "brush", "view", "ground"]
+    buttons += ["erases", "left", "right", "top", "bottom", "save"]
     assert reached == ["cells", *buttons, "SUMMARY"]
     assert page.locator("button:not([type=button])").count() == 0
     assert page.evaluate("[...document.querySelectorAll('input, select')].every(field => field.labels.length === 1)")
@@ -298,6 +300,81 @@ def test_views_and_the_saved_picture(visit, path):
     x, y = (box[axis] + scale * (tile[axis] + 14.5 * tile["scale"]) for axis in ("x", "y"))
     page.mouse.click(x, y)
     assert page.evaluate("ncatool.state[(14 * 28 + 14) * 16 + 3]") == 0, "tiles can be erased in, too"
+
+
+GROUNDS = {"white": (255, 255, 255), "dark": (35, 35, 41), "black": (0, 0, 0)}
+
+
+def is_over(page, ground):
+    """Whether the colours are those of the state over this ground: what is opaque is the same over each."""
+    state, colours = cells(page), pixels(page)[1][13::26, 13::26]
+    visible, alpha = np.clip(state[..., :3], 0, 1), np.clip(state[..., 3:4], 0, 1)
+    return np.abs(colours - np.clip(255 * visible + (1 - alpha) * np.array(GROUNDS[ground]), 0, 255)).max() <= 1.5
+
+
+def test_the_canvas_fits_dark_mode_and_the_picture_stays_as_it_is(visit, path):
+    page = visit(path, color_scheme="dark")
+    page.click("#pause")
+    grow(page, 150)
+    assert is_over(page, "dark")
+    assert "dark ground" in page.inner_text("#caption")
+    page.select_option("#view", "alpha")
+    assert page.inner_text("#caption") == "The alpha channel: dark is 0, white is 1."
+    assert np.abs(pixels(page)[1][0, 0] - GROUNDS["dark"]).max() <= 1
+    page.select_option("#view", "hidden")
+    gaps = pixels(page)[1][0, 0]
+    assert gaps.max() < 128, "between the tiles it is dark, too"
+    page.select_option("#view", "colours")
+    page.select_option("#ground", "white")
+    assert is_over(page, "white")
+    page.select_option("#ground", "black")
+    assert is_over(page, "black")
+    page.select_option("#ground", "page")
+    page.emulate_media(color_scheme="light")
+    wait(page, "document.querySelector('#caption').textContent.includes('white')")
+    assert is_over(page, "white"), "it follows the page"
+
+
+def click_cell(page, y, x):
+    box = page.locator("#cells").bounding_box()
+    page.mouse.click(box["x"] + (x + 0.5) / 28 * box["width"], box["y"] + (y + 0.5) / 28 * box["height"])
+
+
+def test_seeds_are_planted_where_visitors_click(visit, path):
+    page = visit(path)
+    page.check("#plants")
+    assert "Clear" in page.inner_text("#said")
+    page.click("#clear")
+    assert page.inner_text("#pause") == "Play", "so that several can be planted before the first grows"
+    places = [(5, 7), (20, 22), (0, 27)]
+    for place in places:
+        click_cell(page, *place)
+    assert np.array_equal(cells(page), make_seed(1, 28, 28, 16, places)[0].numpy())
+    assert page.inner_text("#said") == "Planted a seed at row 0, column 27."
+    page.click("#pause")
+    wait(page, "ncatool.player.count > 40")
+    page.click("#pause")
+    alpha = cells(page)[..., 3]
+    assert (alpha[2:9, 4:11] > 0.1).sum() > 9
+    assert (alpha[17:24, 19:26] > 0.1).sum() > 9
+
+
+def test_seeds_are_planted_by_keyboard_and_in_a_picture_that_lives(visit, path):
+    page = visit(path)
+    page.click("#pause")
+    page.keyboard.press("e")
+    assert page.is_checked("#plants")
+    grow(page, 60)
+    before = cells(page)
+    page.focus("#cells")
+    for key in ("ArrowUp", "Shift+ArrowLeft", "Enter"):
+        page.keyboard.press(key)
+    before[13, 9] = make_seed(1, 1, 1, 16)[0, 0, 0].numpy()
+    assert np.array_equal(cells(page), before)
+    page.keyboard.press("e")
+    assert page.is_checked("#erases")
+    page.keyboard.press("Space")
+    assert not cells(page)[13, 9].any()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -457,6 +534,127 @@ def test_a_page_that_does_not_work_is_an_error(browser, path):
     model = load_model(GOLDEN)
     with pytest.raises(NcatoolError, match="could not be run in a browser"):
         run_page(model, Path("broken.html"), fire_masks(model, 1))
+
+
+GALLERY = ("phantom", "sobel-wrap", "gaussian-zero", "wide", "least")
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory):
+    path = tmp_path_factory.mktemp("gallery") / "gallery.html"
+    models = [pages.PageModel(MODELS[name](), RECORD if name == "phantom" else {}, name) for name in GALLERY]
+    pages.write_gallery(models, path)
+    return path
+
+
+@pytest.mark.parametrize("backend", ["plain", "webgl"])
+def test_every_model_of_a_gallery_is_stepped(browser, gallery, backend):
+    models = [MODELS[name]() for name in GALLERY]
+    fires = [fire_masks(model, 64) for model in models]
+    found = run_all(models, gallery, fires, engine=backend)
+    assert found is not None
+    for state, model, fire, name in zip(found, models, fires, GALLERY, strict=True):
+        assert (state - stepped(model, fire)).abs().max() < 1e-3, name
+
+
+def test_a_gallery_shows_the_model_that_is_chosen(visit, gallery):
+    page = visit(gallery)
+    assert page.locator("#choice option").all_inner_texts() == list(GALLERY)
+    page.click("summary")
+    assert "next model" in page.inner_text(".keys")
+    page.click("#pause")
+    page.click("#restart")
+    page.focus("#choice")
+    for i, name in enumerate(GALLERY):
+        model = MODELS[name]()
+        assert page.inner_text("h1") == name
+        assert page.title() == f"{name}: {page.inner_text('#about')}"
+        assert page.locator(".facts:visible").count() == 1
+        assert f"name\t{name}" in page.inner_text(".facts:visible")
+        assert f"own {model.config.channels} channels" in page.inner_text("#sight")
+        assert ("symmetric" in page.inner_text("#sight")) == (name == "gaussian-zero")
+        assert ("wraps" in page.inner_text("#sight")) == (model.config.boundary is Boundary.WRAP)
+        wait(page, "document.querySelector('#backend').textContent !== '–'")
+        state = decoded(page.evaluate("ncatool.base64(ncatool.state)"))
+        assert np.array_equal(state, make_seed(1, *model.target.shape, model.config.channels).numpy().reshape(-1))
+        shape = page.evaluate("[ncatool.player.canvas.height, ncatool.player.canvas.width]")
+        assert shape[0] / shape[1] == model.target.shape[0] / model.target.shape[1]
+        assert page.locator("#view [value=hidden]").is_disabled() == (model.config.channels == 4)
+        grow(page, 5)
+        page.keyboard.press("ArrowDown") if i % 2 else page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("n") if not i % 2 else None
+        page.focus("#choice")
+    assert page.inner_text("h1") == GALLERY[0], "after the last comes the first"
+
+
+def test_a_model_grows_and_heals_after_others_have_been_shown(visit, gallery):
+    page = visit(gallery)
+    for name in (*GALLERY[1:4], "phantom"):
+        page.select_option("#choice", label=name)
+        wait(page, "document.querySelector('#backend').textContent !== '–'")
+    wait(page, "ncatool.player.count > 5")
+    grow(page, 300)
+    page.click("#pause")
+    assert number(page, "mse") < 2e-3
+    page.click("#left")
+    assert number(page, "mse") > 2e-2
+    grow(page, 200)
+    assert number(page, "mse") < 1e-2
+
+
+def test_engines_of_models_before_are_given_back(visit, gallery):
+    """A browser has some sixteen at most, and takes the oldest away."""
+    page = visit(gallery)
+    page.click("#pause")
+    for _ in range(5):
+        for name in GALLERY[1:4]:
+            page.select_option("#choice", label=name)
+            wait(page, "document.querySelector('#backend').textContent !== '–'")
+            page.evaluate(USE, "webgl")
+    assert page.inner_text("#backend") == "WebGL2"
+    grow(page, 3)
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_gallery_of_hostile_names(visit, width):
+    names = [HOSTILE, "x" * 300, "two\nlines\u202e", "'&{{7*7}}"]
+    pages.write_gallery(
+        [pages.PageModel(load_model(GOLDEN), {"train": {"loss": HOSTILE}}, one) for one in names], Path("h.html")
+    )
+    page = visit(Path("h.html").absolute(), viewport={"width": width, "height": 844})
+    for i, name in enumerate(names):
+        page.select_option("#choice", index=i)
+        assert page.inner_text("h1") == pages.clean_text(name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("script").count() == 2
+
+
+def test_the_script_is_there_once(gallery):
+    text = gallery.read_text()
+    assert text.count("class Player") == 1
+    assert text.count('"hiddenWeight"') == len(GALLERY)
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        ({"source": "phantom", "label": "Shepp-Logan head phantom"}, "Shepp-Logan head phantom, 11 × 11"),
+        ({"source": "/home/me/scans/chest.png"}, "chest.png, 11 × 11"),
+        ({"source": "C:\\scans\\chest.png"}, "chest.png, 11 × 11"),
+        (
+            {"source": "bloodmnist:train:3", "label": [1], "meaning": "eosinophil"},
+            "bloodmnist:train:3, eosinophil, 11 × 11",
+        ),
+        ({}, "a picture, 11 × 11"),
+        ({"source": 3, "label": None}, "3, 11 × 11"),
+    ],
+)
+def test_the_target_in_words(origin, said):
+    model = random_model()
+    model = ModelData(model.weights, model.config, Target(model.target.pixels, 2, origin))
+    assert pages.describe_target(model, {}) == said
+    assert f"<title>m: {said}</title>" in pages.render_page(model, {}, "m")
 
 
 def test_json_ends_no_script():

@@ -507,7 +507,7 @@ const PLENTY = 120;
 
 // Returns the faster of the engines that work, timed on a grown picture, and the reason. A device that makes plenty of
 // steps a second is not compared: on a large grid that would take seconds.
-function choose(model, grown) {
+function chooseEngine(model, grown) {
   const plain = new Plain(model);
   const draw = masks(model, 2463534242);
   try {

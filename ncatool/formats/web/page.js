@@ -1,4 +1,4 @@
-// The page: display and controls. The engines are in the part above.
+// The display: what is shown of the cells, and what is done to them. The engines are in the part above.
 
 const SPEEDS = [1, 2, 5, 15, 30, 60, 120, 240];
 const $ = (id) => document.getElementById(id);
@@ -17,41 +17,57 @@ function premultiplied(model) {
   return found;
 }
 
-// Premultiplied RGBA over white.
-function paintColours(values, i, out, o) {
-  const ground = 1 - Math.min(1, Math.max(0, values[i + 3]));
-  for (let c = 0; c < 3; c++) out[o + c] = 255 * (Math.min(1, Math.max(0, values[i + c])) + ground);
+// What lies behind transparent cells, and how maps of numbers are drawn on it: in dark mode dark, unless chosen.
+// Opaque cells look the same on every ground.
+const LIGHT = { ground: [255, 255, 255], ink: 0, gap: "#9a9aa0", low: [5, 72, 158], high: [158, 10, 38] };
+const GROUNDS = {
+  white: { ...LIGHT, name: "white" },
+  dark: { name: "dark", ground: [35, 35, 41], ink: 255, gap: "#4a4a52", low: [110, 170, 255], high: [255, 120, 110] },
+  black: { name: "black", ground: [0, 0, 0], ink: 255, gap: "#4a4a52", low: [110, 170, 255], high: [255, 120, 110] },
+};
+const DARK_SCHEME = matchMedia("(prefers-color-scheme: dark)");
+
+// Premultiplied RGBA over the ground.
+function paintColours(values, i, out, o, { ground }) {
+  const left = 1 - Math.min(1, Math.max(0, values[i + 3]));
+  for (let c = 0; c < 3; c++) out[o + c] = 255 * Math.min(1, Math.max(0, values[i + c])) + left * ground[c];
 }
 
-function paintAlpha(values, i, out, o) {
-  out[o] = out[o + 1] = out[o + 2] = 255 * (1 - values[i + 3]);
+function paintAlpha(values, i, out, o, { ground, ink }) {
+  const alpha = Math.min(1, Math.max(0, values[i + 3]));
+  for (let c = 0; c < 3; c++) out[o + c] = ground[c] + alpha * (ink - ground[c]);
 }
 
-// Blue at -1, white at 0, red at 1.
-function diverging(value, out, o) {
+// Blue at -1, the ground at 0, red at 1.
+function diverging(value, out, o, { ground, low, high }) {
   const amount = Math.min(1, Math.abs(value));
-  const end = value < 0 ? [5, 72, 158] : [158, 10, 38];
-  for (let c = 0; c < 3; c++) out[o + c] = 255 + amount * (end[c] - 255);
+  const end = value < 0 ? low : high;
+  for (let c = 0; c < 3; c++) out[o + c] = ground[c] + amount * (end[c] - ground[c]);
 }
 
 class Player {
-  constructor(model) {
+  constructor() {
+    this.playing = true;
+    this.edits = [];
+    this.canvas = $("cells");
+    this.context = this.canvas.getContext("2d");
+    this.small = document.createElement("canvas");
+  }
+
+  // Shows a model from its seed; the engine of the one before is given back.
+  load(model) {
+    const { width, height } = model;
+    const before = this.engine;
     this.model = model;
     this.wanted = premultiplied(model);
     this.draw = masks(model, 2463534242);
     this.engine = new Plain(model);
-    this.playing = true;
-    this.erasures = [];
-    this.cursor = { x: model.width >> 1, y: model.height >> 1, shown: false };
-    this.canvas = $("cells");
-    const scale = Math.max(1, Math.ceil(720 / Math.max(model.width, model.height)));
-    this.canvas.width = scale * model.width;
-    this.canvas.height = scale * model.height;
-    this.context = this.canvas.getContext("2d");
-    this.small = document.createElement("canvas");
-    this.small.width = model.width;
-    this.small.height = model.height;
-    this.image = new ImageData(model.width, model.height);
+    before?.gl?.getExtension("WEBGL_lose_context")?.loseContext();
+    this.cursor = { x: width >> 1, y: height >> 1, shown: false };
+    const scale = Math.max(1, Math.ceil(720 / Math.max(width, height)));
+    Object.assign(this.canvas, { width: scale * width, height: scale * height });
+    Object.assign(this.small, { width, height });
+    this.image = new ImageData(width, height);
     this.reset(model.seed());
   }
 
@@ -61,6 +77,7 @@ class Player {
     this.engine = engine;
     this.why = why;
     engine.canvas?.addEventListener("webglcontextlost", () => {
+      if (this.engine !== engine) return;
       this.use({ engine: new Plain(this.model), why: "the graphics device has gone" });
       this.reset(this.model.seed());
     });
@@ -74,7 +91,7 @@ class Player {
     this.count = 0;
     this.due = 0;
     this.ended = false;
-    this.erasures = [];
+    this.edits = [];
     this.recent = [];
   }
 
@@ -86,28 +103,55 @@ class Player {
     return $("view").value;
   }
 
+  get ground() {
+    return GROUNDS[$("ground").value] ?? (DARK_SCHEME.matches ? GROUNDS.dark : GROUNDS.white);
+  }
+
+  get planting() {
+    return $("plants").checked;
+  }
+
   step() {
     this.heed();
     this.engine.step(this.draw());
     this.count++;
   }
 
-  // Erases what visitors have marked since the last step, all at once: reading a state back from the device is slow.
+  // Does what visitors have marked since the last step, all at once: reading a state back from the device is slow.
   heed() {
-    if (!this.erasures.length) return;
-    const { width, height, cells, lanes } = this.model;
+    if (!this.edits.length) return;
     const state = this.engine.read();
-    for (let cell = 0; cell < cells; cell++) {
-      const [x, y] = [cell % width, Math.floor(cell / width)];
-      if (this.erasures.some((hits) => hits(x, y))) state.fill(0, cell * lanes, (cell + 1) * lanes);
-    }
+    for (const edit of this.edits) edit(state);
     this.engine.write(state);
-    this.erasures = [];
+    this.edits = [];
+  }
+
+  edit(change) {
+    this.edits.push(change);
+    this.touched();
   }
 
   erase(hits) {
-    this.erasures.push(hits);
-    this.touched();
+    const { width, cells, lanes } = this.model;
+    this.edit((state) => {
+      for (let cell = 0; cell < cells; cell++) {
+        if (hits(cell % width, Math.floor(cell / width))) state.fill(0, cell * lanes, (cell + 1) * lanes);
+      }
+    });
+  }
+
+  plant(x, y) {
+    const { width, channels, lanes } = this.model;
+    const cell = y * width + x;
+    this.ended = false;
+    this.edit((state) => state.fill(0, cell * lanes, cell * lanes + 3).fill(1, cell * lanes + 3, cell * lanes + channels));
+    tell(`Planted a seed at row ${y}, column ${x}.`);
+  }
+
+  // What a click does where it is.
+  act(x, y) {
+    if (this.planting) this.plant(x, y);
+    else this.circle(x, y);
   }
 
   // Shows the change at once, also where steps are slow or paused.
@@ -171,10 +215,11 @@ class Player {
 
   paint(tile) {
     const { cells, lanes } = this.model;
+    const { ground } = this;
     const out = this.image.data;
     for (let cell = 0; cell < cells; cell++) {
-      if (tile.channel) diverging(this.state[cell * lanes + tile.channel], out, 4 * cell);
-      else (this.view === "alpha" ? paintAlpha : paintColours)(this.state, cell * lanes, out, 4 * cell);
+      if (tile.channel) diverging(this.state[cell * lanes + tile.channel], out, 4 * cell, ground);
+      else (this.view === "alpha" ? paintAlpha : paintColours)(this.state, cell * lanes, out, 4 * cell, ground);
       out[4 * cell + 3] = 255;
     }
     this.small.getContext("2d").putImageData(this.image, 0, 0);
@@ -184,7 +229,7 @@ class Player {
     const { context } = this;
     const { width, height } = this.model;
     context.imageSmoothingEnabled = false;
-    context.fillStyle = "#9a9aa0";
+    context.fillStyle = this.ground.gap;
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     for (const tile of this.tiles()) {
       this.paint(tile);
@@ -196,7 +241,7 @@ class Player {
   // The brush: dark on light on dark, so that it shows on every picture.
   ring({ x, y, scale }) {
     const { context, cursor } = this;
-    const radius = (Number($("brush").value) + 0.5) * scale;
+    const radius = ((this.planting ? 0 : Number($("brush").value)) + 0.5) * scale;
     for (const [style, line] of [["#fff", 4], ["#000", 1.5]]) {
       context.beginPath();
       context.arc(x + (cursor.x + 0.5) * scale, y + (cursor.y + 0.5) * scale, radius, 0, 7);
@@ -262,207 +307,3 @@ class Player {
     this.render(this.cursor.shown);
   }
 }
-
-// Announces changes to screen readers, but seldom, so that they stay useful.
-function tell(what) {
-  $("said").textContent = what;
-}
-
-function caption(player) {
-  const { channels } = player.model;
-  $("caption").textContent = {
-    colours: "The first four channels: colours over white.",
-    alpha: "The alpha channel: white is 0, black is 1.",
-    hidden: `Channels 5 to ${channels}, row by row: blue is −1, white 0, red 1.`,
-  }[player.view];
-}
-
-function clicks(player) {
-  const { model } = player;
-  const press = {
-    pause: () => player.play(!player.playing),
-    step: () => {
-      player.play(false);
-      player.step();
-    },
-    restart: () => {
-      player.reset(model.seed());
-      tell("Restarted from the seed.");
-    },
-    clear: () => {
-      player.reset(model.empty());
-      tell("All cells are erased: restart from the seed.");
-    },
-    save: () => player.save(),
-  };
-  for (const side of ["left", "right", "top", "bottom"]) {
-    press[side] = () => {
-      player.half(side);
-      tell(`Erased the ${side} half.`);
-    };
-  }
-  for (const [id, what] of Object.entries(press)) {
-    $(id).addEventListener("click", () => {
-      what();
-      player.show();
-    });
-  }
-}
-
-function fields(player) {
-  const { width, height, channels } = player.model;
-  const most = Math.max(2, Math.floor(Math.min(width, height) / 3));
-  $("brush").max = most;
-  $("brush").value = Math.min(most, Math.max(1, Math.round(Math.min(width, height) / 9)));
-  $("view").querySelector("[value=hidden]").disabled = channels === 4;
-  const changed = () => {
-    $("speed-shown").textContent = `${player.speed} a second`;
-    $("speed").setAttribute("aria-valuetext", `${player.speed} steps a second`);
-    $("brush-shown").textContent = `radius ${$("brush").value}`;
-    $("brush").setAttribute("aria-valuetext", `radius ${$("brush").value} cells`);
-    caption(player);
-    player.show();
-  };
-  for (const id of ["speed", "brush", "view"]) $(id).addEventListener("input", changed);
-  changed();
-}
-
-function pointer(player) {
-  const { canvas, cursor, model } = player;
-  let drawing = false;
-  const moved = (event) => {
-    const box = canvas.getBoundingClientRect();
-    const x = ((event.clientX - box.left - canvas.clientLeft) / canvas.clientWidth) * canvas.width;
-    const y = ((event.clientY - box.top - canvas.clientTop) / canvas.clientHeight) * canvas.height;
-    const inside = (tile) => {
-      const [u, v] = [(x - tile.x) / tile.scale, (y - tile.y) / tile.scale];
-      return u >= 0 && v >= 0 && u < model.width && v < model.height;
-    };
-    const tile = player.tiles().find(inside);
-    if (!tile) return false;
-    const from = { ...cursor };
-    Object.assign(cursor, { x: Math.floor((x - tile.x) / tile.scale), y: Math.floor((y - tile.y) / tile.scale), shown: true });
-    if (drawing) stroke(from);
-    player.touched();
-    return true;
-  };
-  // Fast strokes leave no gaps; in the grid of tiles, one to another tile is no stroke.
-  const stroke = (from) => {
-    const [dx, dy] = [cursor.x - from.x, cursor.y - from.y];
-    const far = player.view === "hidden" && Math.hypot(dx, dy) > Math.min(model.width, model.height) / 2;
-    const stops = far ? 1 : Math.max(1, Math.ceil(Math.hypot(dx, dy)));
-    for (let i = 1; i <= stops; i++) player.circle(cursor.x - (dx * (stops - i)) / stops, cursor.y - (dy * (stops - i)) / stops);
-  };
-  canvas.addEventListener("pointerdown", (event) => {
-    if (event.button !== 0 || !moved(event)) return;
-    canvas.setPointerCapture(event.pointerId);
-    drawing = true;
-    player.circle(cursor.x, cursor.y);
-  });
-  canvas.addEventListener("pointermove", moved);
-  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => (drawing = false));
-  canvas.addEventListener("pointerleave", () => {
-    cursor.shown = canvas.matches(":focus-visible");
-    player.touched();
-  });
-}
-
-function cursorKeys(player) {
-  const { canvas, cursor, model } = player;
-  const ways = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-  canvas.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const way = ways[event.key];
-    if (way) {
-      const far = event.shiftKey ? 5 : 1;
-      cursor.x = Math.min(model.width - 1, Math.max(0, cursor.x + far * way[0]));
-      cursor.y = Math.min(model.height - 1, Math.max(0, cursor.y + far * way[1]));
-    } else if (event.key === " " || event.key === "Enter") {
-      player.circle(cursor.x, cursor.y);
-    } else return;
-    event.preventDefault();
-    cursor.shown = true;
-    player.show();
-  });
-  canvas.addEventListener("focus", () => {
-    cursor.shown = canvas.matches(":focus-visible");
-    player.show();
-  });
-  canvas.addEventListener("blur", () => {
-    cursor.shown = false;
-    player.show();
-  });
-}
-
-function nudge(id, by) {
-  const field = $(id);
-  if (field.type === "range") field.value = Number(field.value) + by;
-  else do field.selectedIndex = (field.selectedIndex + by) % field.length;
-  while (field.selectedOptions[0].disabled);
-  field.dispatchEvent(new Event("input"));
-}
-
-function shortcuts() {
-  const presses = { p: "pause", s: "step", r: "restart", c: "clear", d: "save", 1: "left", 2: "right", 3: "top", 4: "bottom" };
-  const nudges = { "-": ["speed", -1], "+": ["speed", 1], "=": ["speed", 1], "[": ["brush", -1], "]": ["brush", 1], v: ["view", 1] };
-  document.addEventListener("keydown", (event) => {
-    const typing = event.target.matches?.("input, select");
-    if (!$("keys").checked || typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    const key = event.key.toLowerCase();
-    if (presses[key]) $(presses[key]).click();
-    else if (nudges[key]) nudge(...nudges[key]);
-  });
-}
-
-function showTarget(player) {
-  const { model, wanted } = player;
-  const canvas = $("target");
-  const image = new ImageData(model.width, model.height);
-  Object.assign(canvas, { width: model.width, height: model.height });
-  for (let i = 0; i < wanted.length; i += 4) {
-    paintColours(wanted, i, image.data, i);
-    image.data[i + 3] = 255;
-  }
-  canvas.getContext("2d").putImageData(image, 0, 0);
-}
-
-// Returns a state whose step takes as long as that of a grown picture.
-function grown(player) {
-  const { cells, lanes } = player.model;
-  const state = player.model.empty();
-  for (let i = 0; i < 4 * cells; i++) state[(i >> 2) * lanes + (i & 3)] = player.wanted[i];
-  return state;
-}
-
-function start(model) {
-  const player = new Player(model);
-  for (const prepare of [showTarget, clicks, fields, pointer, cursorKeys, shortcuts]) prepare(player);
-  window.ncatool = {
-    Model, ENGINES, replay, bytes, base64, secondsAStep, masks,
-    player,
-    get state() {
-      return model.compact(player.engine.read());
-    },
-  };
-  setTimeout(() => {
-    player.use(choose(model, grown(player)));
-    requestAnimationFrame((time) => player.frame(time));
-  });
-}
-
-// A page that contains fire masks runs these steps only, and leaves the state in the document for a comparison.
-function parity(model, given) {
-  const found = document.createElement("pre");
-  try {
-    found.textContent = base64(replay(model, given.backend, given.steps, bytes(given.masks)));
-    found.id = "parity-state";
-  } catch (error) {
-    found.textContent = error.message;
-    found.id = "parity-error";
-  }
-  document.body.append(found);
-}
-
-const model = new Model(JSON.parse($("model").textContent));
-if ($("parity")) parity(model, JSON.parse($("parity").textContent));
-else start(model);
