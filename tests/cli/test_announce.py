@@ -1,11 +1,7 @@
 """What a command is about to do: said before torch is imported, and only where it is going to be done."""
 
 import os
-import pty
 import shutil
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -125,22 +121,3 @@ def test_it_is_said_before_torch_is_imported(model):
         assert done.returncode == 77, done.stderr
         assert len(done.stderr.splitlines()) == 1
         assert "28×28" in done.stderr or "10×10" in done.stderr or "1 model" in done.stderr
-
-
-def test_the_first_line_comes_at_once(model):
-    """The best of ten on a real terminal, as other processes may be busy, and a bound for slow machines."""
-    shortest = min(time_first_line("render", model, "a.gif", "--force", "--steps", "2") for _ in range(10))
-    assert shortest < 1, "torch alone takes longer than that"
-
-
-def time_first_line(*arguments):
-    master, slave = pty.openpty()
-    start = time.monotonic()
-    with subprocess.Popen([sys.executable, "-m", "ncatool", *arguments], stdout=slave, stderr=slave) as process:
-        os.close(slave)
-        first = os.read(master, 1024)
-        seconds = time.monotonic() - start
-        assert "28×28" in first.decode()
-        process.kill()
-    os.close(master)
-    return seconds
