@@ -46,6 +46,7 @@ def plant(page):
     """Two seeds, half grown."""
     page.check("#plants")
     page.click("#clear")
+    page.locator("h1").scroll_into_view_if_needed()
     box = page.locator("#cells").bounding_box()
     for x, y in ((0.25, 0.3), (0.7, 0.65)):
         page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
