@@ -30,7 +30,7 @@ def test_train_and_render_and_resume(tmp_path):
     names = [line.split()[0] for line in done.stdout.splitlines()]
     assert names == ["wrote", "steps", "mse", "psnr", "l1", "l2", "manhattan", "hinge"]
     with Image.open("out.gif") as image:
-        assert image.size == (276, 276), "12 cells of 23 pixels"
+        assert image.size == (396, 396), "12 cells of 33 pixels"
     done = ncatool("resume", "phantom.safetensors", "--iterations", 8, "--json")
     assert json.loads(done.stdout)["iterations"] == 8
 
