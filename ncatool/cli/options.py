@@ -159,7 +159,10 @@ Fps = Annotated[
     make_option(PICTURE, "fps", "Frames a second.", min=0.1, max=50, show_default="25, and half a second for the seed"),
 ]
 Scale = Annotated[
-    int, make_option(PICTURE, "scale", "Pixels a cell and side; 0 chooses a comfortable size.", min=0, max=64)
+    int,
+    make_option(
+        PICTURE, "scale", "Pixels a cell and side; 0: as many as make the picture about 400 wide.", min=0, max=64
+    ),
 ]
 RenderDamage = Annotated[
     list[str] | None,

@@ -60,8 +60,8 @@ def plan_pace(models: Sequence[ModelData], settings: RenderSettings, given: Coll
     if "steps" in given:
         return settings
     settled = _find_latest([find_settled(changes) for changes in scans]) or horizon
-    end = max([settled + _REST, *(event.step + REPETITION_INTERVAL for event in fixed)])
-    return dataclasses.replace(settings, steps=min(horizon, -(-end // 10) * 10))
+    end = min(horizon, -(-(settled + _REST) // 10) * 10)
+    return dataclasses.replace(settings, steps=max([end, *(event.step + REPETITION_INTERVAL for event in fixed)]))
 
 
 def _plan_damage(settings: RenderSettings, fixed: tuple[DamageEvent, ...], steps_given: bool) -> RenderSettings:

@@ -119,6 +119,8 @@ def test_given_damage_stays_and_is_healed_before_the_end(golden):
     settings = plan_pace([golden], RenderSettings(damage=(event,)), ())
     assert settings.damage == (event,)
     assert 250 <= settings.steps <= 500
+    late = plan_pace([golden], RenderSettings(damage=(DamageEvent(480, Damage.LEFT),)), ())
+    assert late.steps == 580
     steps = [moment.step for moment in plan_moments(settings) if 150 <= moment.step <= 190]
     assert max(np.diff(steps)) <= 2, "healing is as slow as growth"
 
