@@ -58,9 +58,9 @@ def complete_rendering(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def complete_export(context: typer.Context, incomplete: str) -> list[str]:
-    """Return a name for each format that the model can be exported to."""
-    model = context.params.get("model")
-    return _name_outputs([model] if model else [], [f".{form}" for form in ExportFormat])
+    """Return model files, and behind the first one a name for each format that it can be exported to."""
+    named = [*(context.params.get("models") or []), *filter(None, [context.params.get("out")])]  # the last stands in OUT
+    return [*complete_models(incomplete), *_name_outputs(named[:1], [f".{form}" for form in ExportFormat])]
 
 
 def complete_import(context: typer.Context, incomplete: str) -> list[str]:

@@ -12,7 +12,7 @@ import typer
 from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
-from ncatool.cli.complete import complete_export, complete_models
+from ncatool.cli.complete import complete_export
 from ncatool.cli.ending import Ending
 from ncatool.cli.help import list_examples
 from ncatool.errors import ExitCode, UsageError
@@ -35,12 +35,12 @@ def export(
         typer.Argument(
             help="Model file; for a page also several, or folders that hold some.",
             metavar="MODEL...",
-            autocompletion=complete_models,
+            autocompletion=complete_export,
         ),
     ],
     out: Annotated[
         Path,
-        typer.Argument(help="What to write: .html, .onnx, .pt2, .json, .npz or .h.", autocompletion=complete_export),
+        typer.Argument(help="What to write: .html, .onnx, .pt2, .json, .npz or .h."),
     ],
     format: o.FormatOption = None,  # noqa: A002 - the flag's name
     rollout: o.RolloutSteps = 0,

@@ -119,7 +119,7 @@ def translate_error(error: TyperException) -> UsageError:
         group = context.parent.command if context.parent is not None else context.command
         return describe_unknown_flag(str(getattr(error, "option_name", "")), context.command, path, group.commands)
     if kind == "MissingParameter" and parameter is not None:
-        return _describe_missing(parameter, path)
+        return _describe_missing(parameter, context.command, path)
     if kind == "BadOptionUsage":
         return _describe_usage(str(getattr(error, "option_name", "")), context.command, path)
     if parameter is not None:
@@ -129,10 +129,12 @@ def translate_error(error: TyperException) -> UsageError:
     return UsageError(" ".join(error.format_message().split()), f"see: {path} --help")
 
 
-def _describe_missing(parameter: Any, path: str) -> UsageError:
+def _describe_missing(parameter: Any, command: Any, path: str) -> UsageError:
     from ncatool.nca.model_name import MODEL_SUFFIX
 
-    name = name_argument(parameter)
+    later = command.params[command.params.index(parameter) + 1 :] if parameter.nargs == -1 else []  # may have its word
+    arguments = [parameter, *(one for one in later if not isinstance(one, TyperOption) and one.required)]
+    name = " ".join(map(name_argument, arguments))
     models = sorted(str(model) for model in Path().glob(f"*{MODEL_SUFFIX}"))[:3] if name.startswith("MODEL") else []
     here = f"models here: {', '.join(models)}; " if models else ""
     return UsageError(f"{path} needs {name}", f"{here}see: {path} --help")

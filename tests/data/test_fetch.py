@@ -417,7 +417,7 @@ def test_show_writes_a_sheet(site):
     done = run_in_process("fetch", "bloodmnist", "--show", 25)
     assert done.returncode == 0, done.stderr
     with Image.open("bloodmnist-train.png") as image:
-        assert image.size == (5 * (84 + 8) + 8, 5 * (84 + 16 + 8) + 8)
+        assert image.size == (5 * (84 + 8) + 8, 5 * (84 + 20 + 8) + 8)
     done = run_in_process("fetch", "bloodmnist", "--show", 25)
     assert done.returncode == 2
     assert "exists already" in done.stderr

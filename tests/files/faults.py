@@ -64,4 +64,4 @@ def install(kind, number=0):
     Path.unlink = wrap("unlink", Path.unlink)
     os.fsync = wrap("fsync", lambda file: None)  # a flush matters to a power cut only, and takes time
     # Drawing takes longer than all the rest of a small run.
-    FigureCanvasAgg.print_png = lambda self, path: Path(path).write_bytes(b"picture")
+    FigureCanvasAgg.print_png = lambda self, path, **options: Path(path).write_bytes(b"picture")
