@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +17,7 @@ from ncatool.cli.complete import complete_models
 from ncatool.cli.ending import Ending, describe_models, protect_name, suggest_watching
 from ncatool.cli.help import list_examples
 from ncatool.cli.paper_outputs import PaperOutputs, check_distinct, check_ending
+from ncatool.cli.report_output import write_report
 from ncatool.cli.table_layout import Best, Cell
 from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import Device, Metric
@@ -271,33 +268,3 @@ def _write(
         save_animation(
             candidates, str(outputs.animation), lambda frames: terminal.track(frames, count, "frames"), outputs.force
         )
-
-
-def write_report(
-    path: Path,
-    evaluations: Sequence[Evaluation],
-    metric: Metric,
-    protocol: Protocol,
-    failed: Mapping[Path, NcatoolError],
-    overwrite: bool = True,
-) -> None:
-    """Write the page of numbers, curves and pictures."""
-    from ncatool.evaluation.report import render_report
-    from ncatool.evaluation.table import select_columns
-    from ncatool.nca.picture import Background
-    from ncatool.rendering.comparison import draw_strip
-
-    around = Background(transparent=True)  # so that it is the page's, light or dark
-    strips = [draw_strip(evaluation, around) for evaluation in evaluations]
-    columns = select_columns(metric)
-    page = render_report(evaluations, columns, protocol, failed, _describe_origin(), strips)
-    write_bytes(path, page.encode(errors="backslashreplace"), overwrite)  # a file's name need not be UTF-8
-
-
-def _describe_origin() -> dict[str, str]:
-    packages = [f"{name} {version(name)}" for name in ("ncatool", "torch", "numpy", "scikit-image")]
-    return {
-        "command": shlex.join(["ncatool", *sys.argv[1:]]),
-        "versions": ", ".join([*packages, f"Python {platform.python_version()}"]),
-        "machine": platform.platform(),
-    }

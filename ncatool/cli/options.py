@@ -207,7 +207,7 @@ MetricOption = Annotated[Metric, make_option(MEASURES_PANEL, "metric", "The unit
 Sort = Annotated[
     str | None,
     typer.Option(
-        "--sort", help="Measure or column to sort by, the best first.", rich_help_panel=MEASURES_PANEL,
+        "--sort", help="Measure or column to sort by, its best value first.", rich_help_panel=MEASURES_PANEL,
         metavar="COLUMN",
         show_default="filter, loss, damage, target",
     ),

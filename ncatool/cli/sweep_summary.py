@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ncatool.cli import terminal
-from ncatool.cli.compare import print_evaluations, write_report
+from ncatool.cli.compare import print_evaluations
 from ncatool.cli.ending import Ending, describe_models, protect_name, suggest_watching
 from ncatool.cli.paper_outputs import PaperOutputs
+from ncatool.cli.report_output import write_report
 from ncatool.cli.sweep_measures import PROTOCOL, Comparison, load_comparison, measure_with_progress
 from ncatool.config.names import Metric
 from ncatool.errors import ExitCode
