@@ -59,7 +59,8 @@ def complete_rendering(context: typer.Context, incomplete: str) -> list[str]:
 
 def complete_export(context: typer.Context, incomplete: str) -> list[str]:
     """Return model files, and behind the first one a name for each format that it can be exported to."""
-    named = [*(context.params.get("models") or []), *filter(None, [context.params.get("out")])]  # the last stands in OUT
+    last = context.params.get("out")  # of the words so far, the last stands there
+    named = [*(context.params.get("models") or []), *([last] if last else [])]
     return [*complete_models(incomplete), *_name_outputs(named[:1], [f".{form}" for form in ExportFormat])]
 
 
