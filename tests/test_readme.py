@@ -5,17 +5,27 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.conftest import run_in_process
+from tests.pictures import draw_all
 from tests.test_structure import ROOT, commands
 
-README = ROOT / "README.md"
-TEXT = README.read_text()
+PICTURES = ROOT / "docs" / "images"
+TEXT = (ROOT / "README.md").read_text()
 SHELL_BLOCKS = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
 SET_UP = "python3 -m venv "
 SHORT = {
     "TRAIN": {"ITERATIONS": 6, "BATCH_SIZE": 2, "POOL_SIZE": 4, "STEPS": "4-8", "DAMAGED": 1},
-    "SWEEP": {"ITERATIONS": 2, "BATCH_SIZE": 2, "POOL_SIZE": 4, "STEPS": "4-8", "DAMAGED": 1, "JOBS": 1},
+    "SWEEP": {
+        "ITERATIONS": 2,
+        "BATCH_SIZE": 2,
+        "POOL_SIZE": 4,
+        "STEPS": "4-8",
+        "DAMAGED": 1,
+        "JOBS": 1,
+        "COMPARE": "no",
+    },
     "COMPARE": {"ROLLOUTS": 1, "STEPS": 200},
 }
 """What makes the commands quick, without a change to them."""
@@ -76,9 +86,26 @@ def test_it_mentions_no_flag_that_does_not_exist():
         assert flag in known, flag
 
 
+def test_its_pictures_can_be_made_anew(browser, tmp_path, monkeypatch):
+    """By the script that made them, with short trainings."""
+    for name, value in {**SHORT["TRAIN"], "ITERATIONS": 400}.items():
+        monkeypatch.setenv(f"NCATOOL_TRAIN_{name}", str(value))
+    for name, value in SHORT["COMPARE"].items():
+        monkeypatch.setenv(f"NCATOOL_COMPARE_{name}", str(value))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    folder = tmp_path / "images"
+    folder.mkdir()
+    draw_all(folder, browser, reached=lambda text: re.search(r"[1-9]\d?/400", text))
+    assert {path.name for path in folder.iterdir()} == {path.name for path in PICTURES.iterdir()}
+    for path in folder.glob("*.png"):
+        with Image.open(path) as image, Image.open(PICTURES / path.name) as kept:
+            assert abs(image.width - kept.width) <= 0.2 * kept.width
+            assert len(image.getcolors(10**6)) > 20, "it shows something"
+
+
 def test_its_pictures_are_there():
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", TEXT)
     assert len(pictures) >= 6
     for name in pictures:
         assert (ROOT / name).is_file(), name
-    assert {Path(name).name for name in pictures} == {path.name for path in (ROOT / "docs" / "images").iterdir()}
+    assert {Path(name).name for name in pictures} == {path.name for path in PICTURES.iterdir()}

@@ -11,6 +11,7 @@ from ncatool.cli import options as o
 from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.help import list_examples
+from ncatool.cli.paper_outputs import check_distinct
 from ncatool.files.atomic import check_writable, write_bytes
 
 DAMAGE, STEPS = "left@150,circle@300", 450
@@ -52,6 +53,7 @@ def _sort_outputs(outputs: list[str], force: bool) -> tuple[list[Path], list[Pat
     """Return the pages, copies of the model, and renderings to write; raise UsageError where one cannot be written."""
     pages = [Path(text) for text in outputs if text.endswith(".html")]
     copies = [Path(text) for text in outputs if text.endswith(".safetensors")]
+    check_distinct([Path(text) for text in outputs])
     check_writable([*pages, *copies], force)
     renderings = [text for text in outputs if not text.endswith((".html", ".safetensors"))]
     if renderings:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ncatool.data.target import Target
 from ncatool.formats.common import describe_model
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.model_file import ModelData, weights_to_tensors
@@ -35,7 +36,7 @@ def run(model: ModelData, path: Path, fire: Fire) -> State:
     """Return the state that NumPy computes from the seed with the weights in the file."""
     with np.load(path, allow_pickle=False) as arrays:
         weights = {name: arrays[name] for name in weights_to_tensors(model.weights)}
-        read = ArrayModel(model.config, weights, arrays["target"], model.target.padding)
+        read = ArrayModel(model.config, weights, Target(arrays["target"], model.target.padding))
     state = make_seed_array(read)
     for mask in fire[:, 0].numpy():
         state = step_array(state, read, mask)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
 from safetensors import safe_open
 
 from ncatool.config.names import Boundary
 from ncatool.config.schema import ModelConfig
 from ncatool.config.tables import read_table
+from ncatool.data.target import Target
 from ncatool.nca.stencils import STENCILS
 
 ArrayState = Float[np.ndarray, "height width channel"]
@@ -32,9 +33,7 @@ class ArrayModel:
     config: ModelConfig
     weights: dict[str, Any]
     """By the names in a model file."""
-    target: UInt8[np.ndarray, "height width 4"]
-    """RGBA, not premultiplied, without padding."""
-    padding: int
+    target: Target
 
 
 def read_arrays(path: Path) -> ArrayModel:
@@ -42,13 +41,13 @@ def read_arrays(path: Path) -> ArrayModel:
     with safe_open(path, "numpy") as file:
         tables = json.loads(file.metadata()["ncatool"])
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-    target = arrays.pop("target")
-    return ArrayModel(read_table(ModelConfig, tables["model"], str(path)), arrays, target, tables["target"]["padding"])
+    target = Target(arrays.pop("target"), tables["target"]["padding"])
+    return ArrayModel(read_table(ModelConfig, tables["model"], str(path)), arrays, target)
 
 
 def make_seed_array(model: ArrayModel) -> ArrayState:
     """Return the state that growth starts from: one cell in the middle, whose alpha and hidden channels are 1."""
-    height, width = (side + 2 * model.padding for side in model.target.shape[:2])
+    height, width = model.target.shape
     state = np.zeros((height, width, model.config.channels), np.float32)
     state[height // 2, width // 2, ALPHA:] = 1
     return state

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from ncatool.nca.numpy_rule import ArrayModel, ArrayState, make_seed_array, step_array
 from ncatool.nca.picture import BLACK, compose
@@ -81,7 +81,7 @@ class Demo:
         self.quality: list[float] = []
         """PSNR in dB at the end of each phase that is over."""
         self._generator = np.random.default_rng(seed)
-        self._expected = _draw_expected(model)
+        self._expected = model.target.premultiply()
 
     def advance(self, steps: int) -> None:
         """Compute some steps."""
@@ -108,13 +108,6 @@ class Demo:
     def measure_psnr(self) -> float:
         """Return the peak signal-to-noise ratio over RGBA, premultiplied by alpha, in dB."""
         return -10 * math.log10(float(np.square(self.state[..., :4] - self._expected).mean()))
-
-
-def _draw_expected(model: ArrayModel) -> Float[np.ndarray, "height width 4"]:
-    picture = model.target.astype(np.float32) / 255
-    picture[..., :3] *= picture[..., 3:]
-    edge = (model.padding, model.padding)
-    return np.pad(picture, (edge, edge, (0, 0)))
 
 
 def list_frames(demo: Demo) -> Iterator[tuple[Phase, float]]:

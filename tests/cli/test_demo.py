@@ -57,6 +57,13 @@ def test_the_files():
     assert run_in_process("demo", "healing.gif", "--force").returncode == 0
 
 
+def test_a_file_is_named_once():
+    done = run_in_process("demo", "page.html", "./page.html", "--force")
+    assert done.returncode == 2
+    assert "page.html is another file of this command already" in done.stderr
+    assert not Path("page.html").exists()
+
+
 def test_an_ending_that_means_nothing():
     done = run_in_process("demo", "new.html", "healing.jpg")
     assert done.returncode == 2
