@@ -27,7 +27,7 @@ SHORT = {
         "COMPARE": "no",
     },
     "COMPARE": {"ROLLOUTS": 1, "STEPS": 200},
-}
+}  # fmt: skip
 """What makes the commands quick, without a change to them."""
 
 
