@@ -185,8 +185,13 @@ LOOK = """async ([kind, url]) => {
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = size;
     const context = canvas.getContext("2d");
-    context.drawImage(shown, 0, 0);
-    return { size, length, corner: [...context.getImageData(1, 1, 1, 1).data] };
+    let corner = [0, 0, 0, 0];
+    for (let i = 0; i < 100 && !corner[3]; i++) {  // a busy browser has the frame, but cannot draw it yet
+        context.drawImage(shown, 0, 0);
+        corner = [...context.getImageData(1, 1, 1, 1).data];
+        await new Promise((done) => setTimeout(done, 50));
+    }
+    return { size, length, corner };
 }"""
 
 
