@@ -29,7 +29,7 @@ from ncatool.cli.options import (
     name_parameter,
 )
 from ncatool.config.flat import SETTINGS
-from ncatool.config.names import Boundary, Filter, Loss, Precision, Regime, Schedule
+from ncatool.config.names import Boundary, Filter, Loss, Optimiser, Precision, Regime, Schedule
 from ncatool.config.schema import TrainConfig
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -59,7 +59,11 @@ Iterations = Annotated[
     ),
 ]
 
-LearningRate = Annotated[float, make_option(TRAINING, "learning-rate", "Peak learning rate of Adam.")]
+OptimiserOption = Annotated[
+    Optimiser, make_option(TRAINING, "optimiser", "What changes the weights; muon: with adam for the biases.")
+]
+
+LearningRate = Annotated[float, make_option(TRAINING, "learning-rate", "Peak learning rate.")]
 
 ScheduleOption = Annotated[
     Schedule, make_option(TRAINING, "schedule", "How the learning rate falls after a short warm-up.")
@@ -137,6 +141,7 @@ SETTING_OPTIONS: dict[str, Any] = {
     "colormap": ColormapOption,
     "alpha": AlphaOption,
     "iterations": Iterations,
+    "optimiser": OptimiserOption,
     "learning_rate": LearningRate,
     "schedule": ScheduleOption,
     "loss": LossOption,

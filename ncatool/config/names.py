@@ -39,6 +39,13 @@ class Regime(StrEnum):
     REGENERATING = "regenerating"
 
 
+class Optimiser(StrEnum):
+    """What changes the weights: Muon for matrices, with Adam for the biases, or Adam for all."""
+
+    MUON = "muon"
+    ADAM = "adam"
+
+
 class Schedule(StrEnum):
     """How the learning rate changes after the warm-up."""
 

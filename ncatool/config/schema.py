@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from ncatool.config.names import Alpha, Boundary, Colormap, Device, Filter, Loss, Precision, Regime, Schedule
+from ncatool.config.names import Alpha, Boundary, Colormap, Device, Filter, Loss, Optimiser, Precision, Regime, Schedule
 from ncatool.errors import UsageError, shorten
 
 FILE_FORMAT = "ncatool-1"
@@ -99,8 +99,10 @@ class TrainConfig:
 
     iterations: int = 2800
     """Optimiser steps in all."""
+    optimiser: Optimiser = Optimiser.ADAM
+    """What changes the weights."""
     learning_rate: float = 4e-3
-    """Peak learning rate of Adam."""
+    """Peak learning rate."""
     schedule: Schedule = Schedule.COSINE
     """How the learning rate falls after the warm-up."""
     batch_size: int = 4

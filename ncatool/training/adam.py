@@ -22,6 +22,11 @@ class Adam:
         self.parameters = list(parameters)
         self._state: list[dict[str, Tensor]] = []
 
+    @staticmethod
+    def list_parts(shape: Sequence[int]) -> tuple[str, ...]:
+        """Return the names of what is kept for a parameter of this shape."""
+        return ("step", "exp_avg", "exp_avg_sq")
+
     def zero_grad(self) -> None:
         """Remove the gradients of all parameters."""
         for parameter in self.parameters:

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ncatool.config.names import Regime
+from ncatool.config.names import Optimiser, Regime
 from ncatool.config.schema import RunConfig
 from ncatool.data.target import Target
 from ncatool.errors import NcatoolError
 from ncatool.nca.tensor_file import WHOLE_FILE_HINT
 from ncatool.training.checkpoint import ExpectedTensors
 from ncatool.training.checkpoint_schema import GENERATOR_BYTES
+from ncatool.training.muon import OPTIMISERS
 
 
 def list_tensors(config: RunConfig, target: Target, numbers: Mapping[str, Any]) -> ExpectedTensors:
@@ -30,11 +31,11 @@ def list_tensors(config: RunConfig, target: Target, numbers: Mapping[str, Any]) 
     shapes = list(weights.values())
     pool = 0 if train.regime is Regime.GROWING else train.pool_size
     iteration, guard = numbers["iteration"], numbers["guard"]
-    # Adam has no state before its first step, and none is taken while the first batches are bad.
+    # An optimiser has no state before its first step, and none is taken while the first batches are bad.
     has_stepped = iteration > 0 and (guard["failures"] == 0 or guard["good"] > 0 or guard["snapshots"][0] > 0)
     expected: dict[str, tuple[tuple[int, ...], str]] = {
         **{f"weights.{name}": (shape, "F32") for name, shape in weights.items()},
-        **(_list_optimiser_tensors("optimiser", shapes) if has_stepped else {}),
+        **(_list_optimiser_tensors("optimiser", shapes, train.optimiser) if has_stepped else {}),
         "pool": ((pool, *target.shape, model.channels), "F32"),
         "generator.draws": ((GENERATOR_BYTES,), "U8"),
         "generator.fire": ((numbers["fire_bytes"],), "U8"),
@@ -42,15 +43,18 @@ def list_tensors(config: RunConfig, target: Target, numbers: Mapping[str, Any]) 
     }
     for j, snapshot in enumerate(guard["snapshots"]):
         expected |= {f"guard.{j}.weights.{i}": (shape, "F32") for i, shape in enumerate(shapes)}
-        expected |= _list_optimiser_tensors(f"guard.{j}.optimiser", shapes) if snapshot > 0 else {}
+        optimiser = f"guard.{j}.optimiser"
+        expected |= _list_optimiser_tensors(optimiser, shapes, train.optimiser) if snapshot > 0 else {}
     return expected
 
 
-def _list_optimiser_tensors(name: str, shapes: list[tuple[int, ...]]) -> dict[str, tuple[tuple[int, ...], str]]:
+def _list_optimiser_tensors(
+    name: str, shapes: list[tuple[int, ...]], optimiser: Optimiser
+) -> dict[str, tuple[tuple[int, ...], str]]:
     return {
         f"{name}.{i}.{part}": (() if part == "step" else shape, "F32")
         for i, shape in enumerate(shapes)
-        for part in ("step", "exp_avg", "exp_avg_sq")
+        for part in OPTIMISERS[optimiser].list_parts(shape)
     }
 
 

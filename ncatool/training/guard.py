@@ -14,6 +14,7 @@ from ncatool.errors import NcatoolError
 from ncatool.nca.state import has_living_cells
 from ncatool.nca.tensor_file import select_prefix
 from ncatool.training.adam import Adam
+from ncatool.training.muon import Muon
 
 MAX_ABS_TRAINING_STATE = 100.0
 """Largest magnitude of any channel of a state that has not exploded."""
@@ -77,7 +78,7 @@ class Snapshot(NamedTuple):
 class Guard:
     """Snapshots of good weights, which are restored with a halved learning rate when a batch fails."""
 
-    def __init__(self, parameters: list[Tensor], optimiser: Adam) -> None:
+    def __init__(self, parameters: list[Tensor], optimiser: Adam | Muon) -> None:
         self._parameters, self._optimiser = parameters, optimiser
         self.failures = 0
         self.good_iterations = 0

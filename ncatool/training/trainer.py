@@ -29,8 +29,8 @@ from ncatool.nca.state import make_seed
 from ncatool.nca.tensor_file import select_prefix
 from ncatool.nca.types import Fire, State
 from ncatool.nca.weights import Weights, draw_weights
-from ncatool.training.adam import Adam
 from ncatool.training.guard import BatchCheck, Guard, check_batch
+from ncatool.training.muon import OPTIMISERS
 from ncatool.training.objective import FINAL_LOSS_POWER, combine_losses, compute_losses, replace_dead_losses
 from ncatool.training.pool import Pool
 from ncatool.training.schedule import SCHEDULES, WARM_UP
@@ -95,7 +95,7 @@ class Trainer:
         fresh = draw_weights(model, self.draw_generator)  # always, so that later draws do not depend on `weights`
         self.weights = self._move_weights(weights or fresh)
         parameters = [tensor for tensor in self.weights if tensor is not None]
-        self.optimiser = Adam(parameters)
+        self.optimiser = OPTIMISERS[train.optimiser](parameters)
         pool_size = 0 if train.regime is Regime.GROWING else train.pool_size
         self.pool = self._place_pool(make_seed(pool_size, *target.shape, model.channels))
         self.guard = Guard(parameters, self.optimiser)
