@@ -1,8 +1,8 @@
 """Muon: the momentum of each matrix is made orthogonal before it is added; Adam for all else.
 
 Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024,
-https://kellerjordan.github.io/posts/muon. Not `torch.optim.Muon`, as torch has it from 2.9 on only, it rounds to bfloat16,
-and its package takes a second to load.
+https://kellerjordan.github.io/posts/muon. Not `torch.optim.Muon`: torch 2.8 has none, it rounds to bfloat16, and its
+package takes a second to load.
 """
 
 from __future__ import annotations

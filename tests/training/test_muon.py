@@ -17,7 +17,7 @@ def test_orthogonalised_matrices_have_singular_values_near_one(shape, dtype, gen
     values = torch.linalg.svdvals(found)
     assert 0.6 < values.min() <= values.max() < 1.3
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    assert (found * (left @ right)).sum() > 0.9 * found.norm() * min(shape) ** 0.5, "the directions are the matrix's own"
+    assert (found * (left @ right)).sum() > 0.9 * found.norm() * min(shape) ** 0.5, "its own directions"
 
 
 def test_matrices_take_the_momentum_and_the_rest_adam():
