@@ -218,12 +218,12 @@ def prepare_run(
     config = build_config(given)
     start = load_model(Path(config.train.initial)) if config.train.initial else None
     if start is not None:
-        config = adopt_model(config, given, start.config)
+        config = adopt_model(config, given, start.config, start.train)
     target: Target = load_target(config.target, root) if picture is None else convert_picture(picture, config.target)
     files = RunFiles(out)
     files.check(force, [*inputs, *list_inputs(config)])
     configure_process(config.train.threads)
-    return Run(config, target, files, start.weights if start else None)
+    return Run(config, target, files, start.weights if start else None, start.seed if start else None)
 
 
 def make_render_settings(**settings: Any) -> RenderSettings:

@@ -29,7 +29,7 @@ from ncatool.cli.options import (
     name_parameter,
 )
 from ncatool.config.flat import SETTINGS
-from ncatool.config.names import Boundary, Filter, Loss, Optimiser, Precision, Regime, Schedule
+from ncatool.config.names import Boundary, Filter, Loss, Optimiser, Precision, Regime, Schedule, SeedCells
 from ncatool.config.schema import TrainConfig
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -63,7 +63,19 @@ OptimiserOption = Annotated[
     Optimiser, make_option(TRAINING, "optimiser", "What changes the weights; muon: with adam for the biases.")
 ]
 
-LearningRate = Annotated[float, make_option(TRAINING, "learning-rate", "Peak learning rate.")]
+LearningRate = Annotated[
+    float | None,
+    make_option(
+        TRAINING, "learning-rate", "Peak learning rate.", show_default="0.01; symmetric filters 0.006; adam 0.004"
+    ),
+]
+
+SeedCellsOption = Annotated[
+    SeedCells,
+    make_option(RULE, "seed-cells", "Cells that growth starts from; auto: three for symmetric filters, else one."),
+]
+
+SeedRadius = Annotated[float, make_option(RULE, "seed-radius", "Distance of three seed cells from the middle.")]
 
 ScheduleOption = Annotated[
     Schedule, make_option(TRAINING, "schedule", "How the learning rate falls after a short warm-up.")
@@ -160,6 +172,8 @@ SETTING_OPTIONS: dict[str, Any] = {
     "fire_rate": FireRate,
     "threshold": Threshold,
     "boundary": BoundaryOption,
+    "seed_cells": SeedCellsOption,
+    "seed_radius": SeedRadius,
     "checkpoint_every": CheckpointEvery,
     "checkpoint": Checkpoint,
     "device": DeviceOption,

@@ -11,10 +11,10 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ncatool.config.names import Regime
+from ncatool.config.names import Filter, Optimiser, Regime, SeedCells
 from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
 from ncatool.config.synonyms import translate_setting
-from ncatool.config.tables import convert_value, read_table
+from ncatool.config.tables import complete_training, convert_value, read_table
 from ncatool.errors import UsageError, shorten
 
 _TABLES = {"model": ModelConfig, "target": TargetConfig, "train": TrainConfig}
@@ -51,9 +51,30 @@ def choose_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]
     return low, low + 31
 
 
-def choose_iterations(side: int, regime: Regime) -> int:
-    """Return the iterations for a picture of this longer side: 100 a cell, or 175 to learn to heal, too."""
-    return side * (175 if regime is Regime.REGENERATING else 100)
+def choose_iterations(side: int, regime: Regime, optimiser: Optimiser, filter_: Filter) -> int:
+    """Return the iterations for a picture of this longer side: with Adam 100 a cell, or 175 to learn to heal, too.
+
+    Muon takes half of them; a symmetric filter as many with either.
+    """
+    iterations = side * (175 if regime is Regime.REGENERATING else 100)
+    return iterations // 2 if optimiser is Optimiser.MUON and not filter_.is_symmetric else iterations
+
+
+_LEARNING_RATES = {Optimiser.MUON: 0.01, Optimiser.ADAM: 4e-3}
+
+
+def choose_learning_rate(optimiser: Optimiser, filter_: Filter) -> float:
+    """Return the peak learning rate."""
+    if optimiser is Optimiser.MUON and filter_.is_symmetric:
+        return 6e-3
+    return _LEARNING_RATES[optimiser]
+
+
+def choose_seed_cells(cells: SeedCells, filter_: Filter) -> SeedCells:
+    """Return how many cells a seed has; under `auto` as many as the filter needs."""
+    if cells is not SeedCells.AUTO:
+        return cells
+    return SeedCells.THREE if filter_.is_symmetric else SeedCells.ONE
 
 
 def check_settings(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -87,8 +108,14 @@ def build_config(settings: Mapping[str, Any]) -> RunConfig:
     target = TargetConfig(**_select_fields(TargetConfig, named))
     steps = given.get("steps")
     low, high = _parse_steps(steps) if steps is not None else choose_steps(target.size, model.fire_rate, regime)
-    train = {"iterations": choose_iterations(target.size, regime), **_select_fields(TrainConfig, named)}
-    train |= {"regime": regime, "min_steps": low, "max_steps": high}
+    optimiser = named.get("optimiser", TrainConfig.optimiser)
+    train = {
+        "iterations": choose_iterations(target.size, regime, optimiser, model.filter),
+        "learning_rate": choose_learning_rate(optimiser, model.filter),
+        **_select_fields(TrainConfig, named),
+    }
+    cells = choose_seed_cells(train.get("seed_cells", SeedCells.AUTO), model.filter)
+    train |= {"regime": regime, "min_steps": low, "max_steps": high, "seed_cells": cells}
     return RunConfig(model=model, target=target, train=TrainConfig(**train))
 
 
@@ -103,24 +130,32 @@ def flatten_record(tables: Mapping[str, Any], where: str) -> dict[str, Any]:
     known = {name: _get_table(tables, name, where) for name in _TABLES}
     fields = {field.name for field in dataclasses.fields(TargetConfig)}
     known["target"] = {name: value for name, value in known["target"].items() if name in fields}  # the rest describes
+    if "format" in tables:  # else a user has written it
+        known["train"] = complete_training(known["train"])
     for name, kind in _TABLES.items():
         read_table(kind, known[name], where)
     return flatten_tables(known)
 
 
-def adopt_model(config: RunConfig, given: Collection[str], start: ModelConfig) -> RunConfig:
-    """Return the settings of a run with the rule of the model that training starts from.
+def adopt_model(
+    config: RunConfig, given: Collection[str], start: ModelConfig, start_train: Mapping[str, Any]
+) -> RunConfig:
+    """Return the settings of a run with the rule and the seed of the model that training starts from.
 
-    Raises UsageError where one of the `given` settings, by their flat names, asks for another rule.
+    `start_train` is that model's table `[train]`, empty where it is not known. Raises UsageError where one of the
+    `given` settings, by their flat names, asks for another rule or seed.
     """
-    for name, value in dataclasses.asdict(start).items():
-        asked = getattr(config.model, name)
+    rule = dataclasses.asdict(start)
+    cells = SeedCells(complete_training(start_train)["seed_cells"])
+    seed = {"seed_cells": cells, "seed_radius": start_train.get("seed_radius", TrainConfig.seed_radius)}
+    for name, value in {**rule, **seed}.items():
+        asked = getattr(config.model if name in rule else config.train, name)
         if name in given and asked != value:
             raise UsageError(
                 f"{name} is {asked}, but {config.train.initial} has {value}",
                 f"leave {name} out, or train afresh, without --from",
             )
-    return dataclasses.replace(config, model=start)
+    return dataclasses.replace(config, model=start, train=dataclasses.replace(config.train, **seed))
 
 
 def _get_table(tables: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:

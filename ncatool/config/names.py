@@ -14,6 +14,11 @@ class Filter(StrEnum):
     LAPLACIAN = "laplacian"
     MEAN = "mean"
 
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the stencil looks the same from all sides, so that cells have no sense of direction."""
+        return self in (Filter.GAUSSIAN, Filter.LAPLACIAN, Filter.MEAN)
+
 
 class Boundary(StrEnum):
     """What lies beyond the edge of the grid: nothing, or the opposite edge."""
@@ -44,6 +49,14 @@ class Optimiser(StrEnum):
 
     MUON = "muon"
     ADAM = "adam"
+
+
+class SeedCells(StrEnum):
+    """How many cells a picture grows from: one, three of different colours, or as many as the filter needs."""
+
+    AUTO = "auto"
+    ONE = "one"
+    THREE = "three"
 
 
 class Schedule(StrEnum):

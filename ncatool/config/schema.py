@@ -5,7 +5,19 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from ncatool.config.names import Alpha, Boundary, Colormap, Device, Filter, Loss, Optimiser, Precision, Regime, Schedule
+from ncatool.config.names import (
+    Alpha,
+    Boundary,
+    Colormap,
+    Device,
+    Filter,
+    Loss,
+    Optimiser,
+    Precision,
+    Regime,
+    Schedule,
+    SeedCells,
+)
 from ncatool.errors import UsageError, shorten
 
 FILE_FORMAT = "ncatool-1"
@@ -13,6 +25,9 @@ FILE_FORMAT = "ncatool-1"
 
 MAX_SIDE = 1024
 """Largest height or width of a grid, in cells: 64 MB a state of 16 channels."""
+
+MAX_SEED_RADIUS = 64
+"""Largest distance of a seed's cells from its middle."""
 
 MAX_THREADS = 1024
 """Most threads of the CPU that a process takes."""
@@ -97,11 +112,11 @@ PLACE_SETTINGS = ("device", "threads", "checkpoint", "checkpoint_every")
 class TrainConfig:
     """Settings of training."""
 
-    iterations: int = 2800
+    iterations: int = 1400
     """Optimiser steps in all."""
-    optimiser: Optimiser = Optimiser.ADAM
+    optimiser: Optimiser = Optimiser.MUON
     """What changes the weights."""
-    learning_rate: float = 4e-3
+    learning_rate: float = 0.01
     """Peak learning rate."""
     schedule: Schedule = Schedule.COSINE
     """How the learning rate falls after the warm-up."""
@@ -117,6 +132,10 @@ class TrainConfig:
     """The loss that is minimised, over the first four channels."""
     margin: float = 0.005
     """Error up to which the hinge loss is 0."""
+    seed_cells: SeedCells = SeedCells.AUTO
+    """Cells that growth starts from; under `auto` one, or three where the filter is symmetric."""
+    seed_radius: float = 2.0
+    """Distance of three cells from the middle, in cells."""
     min_steps: int = 45
     """Fewest steps of a rollout."""
     max_steps: int = 76
@@ -144,6 +163,7 @@ class TrainConfig:
         check_range("pool-size", self.pool_size, 1, 65536)
         check_range("damaged", self.damaged, 0, 4096)
         check_range("margin", self.margin, 0, 1)
+        check_range("seed-radius", self.seed_radius, 1, MAX_SEED_RADIUS)
         check_range("steps", self.min_steps, 1, 10**4)
         check_range("steps", self.max_steps, self.min_steps, 10**4)
         check_range("seed", self.seed, 0, 2**63 - 1)

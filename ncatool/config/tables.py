@@ -19,6 +19,15 @@ _INTEGERS = range(-(2**63), 2**63)
 """Integers of TOML; larger ones have digits without end, and no float and no text for them."""
 
 
+_EARLIER_TRAINING = {"optimiser": "adam", "seed_cells": "one"}
+"""Settings of training that files of earlier versions lack, and what those versions did."""
+
+
+def complete_training(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the table `[train]` of a file that ncatool has written, with what it lacks where it is an earlier one."""
+    return {**_EARLIER_TRAINING, **table}
+
+
 def check_values(value: Any, depth: int = MAX_DEPTH) -> None:
     """Raise ValueError for what no file of ours holds: integers beyond 64 bits, or tables and lists nested deeply."""
     if isinstance(value, int) and value not in _INTEGERS:

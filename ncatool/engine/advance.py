@@ -11,7 +11,6 @@ from torch import Tensor
 from ncatool.engine.rollout import draw_fire_masks, rollout
 from ncatool.nca.loss import compute_error, compute_mse
 from ncatool.nca.model_file import ModelData
-from ncatool.nca.state import make_seed
 from ncatool.nca.types import State
 
 MASK_STEPS = 64
@@ -35,7 +34,7 @@ def measure_mse(
 ) -> Float[Tensor, "steps rollouts"]:
     """Return the MSE over RGBA of independent rollouts from the seed, at each of the ascending `steps`."""
     target = torch.from_numpy(model.target.premultiply()).to(model.device)
-    state = make_seed(rollouts, *model.target.shape, model.config.channels).to(model.device)
+    state = model.place_seeds(rollouts)
     values, done = [], 0
     for step in steps:
         state, done = advance(model, state, step - done, generator), step

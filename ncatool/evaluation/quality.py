@@ -17,7 +17,6 @@ from ncatool.evaluation.quartiles import compute_quartiles
 from ncatool.evaluation.trajectory import measure_damage
 from ncatool.nca.loss import compute_error, compute_mse, compute_psnr
 from ncatool.nca.model_file import ModelData
-from ncatool.nca.state import make_seed
 
 COURSE_STEPS = (*range(8, 97, 8), *range(112, 201, 8), *range(225, 501, 25))
 """Steps at which the error is measured."""
@@ -77,7 +76,7 @@ def measure_quality(model: ModelData, train: TrainConfig) -> Quality:
     generator = torch.Generator().manual_seed(train.seed + 3)
     target = torch.from_numpy(model.target.premultiply()).to(model.device)
     count = choose_rollouts(train)
-    state = intact = make_seed(count, *model.target.shape, model.config.channels).to(model.device)
+    state = intact = model.place_seeds(count)
     course, done = {}, 0
     for step in COURSE_STEPS:
         state, done = advance(model, state, step - done, generator), step

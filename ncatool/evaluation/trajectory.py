@@ -27,7 +27,7 @@ from ncatool.evaluation.ssim import measure_ssim
 from ncatool.nca.damage import DAMAGE_SHAPES, DEFAULT_SIZES, pad_mask
 from ncatool.nca.loss import PerSample, compute_error, compute_mse
 from ncatool.nca.model_file import ModelData
-from ncatool.nca.state import has_living_cells, make_seed
+from ncatool.nca.state import has_living_cells
 from ncatool.nca.types import Mask, State
 
 
@@ -103,7 +103,7 @@ def run_trajectory(
     """
     generator = torch.Generator().manual_seed(protocol.seed + start)
     target = _load_target_tensor(model)
-    state = persistent = make_seed(count, *model.target.shape, model.config.channels).to(model.device)
+    state = persistent = model.place_seeds(count)
     mse, changes, snapshots, ssim = [compute_mse(compute_error(state, target))], [], {}, {}
     exploded = torch.zeros(count, dtype=torch.bool, device=model.device)
     for step in range(1, protocol.steps + 1):

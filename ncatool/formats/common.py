@@ -12,7 +12,6 @@ import torch
 
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.rule import step
-from ncatool.nca.state import make_seed
 from ncatool.nca.types import Fire, State
 
 
@@ -41,7 +40,7 @@ def _to_json(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def make_seed_state(model: ModelData) -> State:
     """Return the seed on the model's grid, a batch of one, from which exported files are checked."""
-    return make_seed(1, *model.target.shape, model.config.channels)
+    return model.place_seeds(1)
 
 
 def run_dense(model: ModelData, fire: Fire) -> State:

@@ -27,7 +27,6 @@ from ncatool.formats.input_order import reorder_inputs
 from ncatool.formats.torch_file import MAX_TENSORS, MAX_VALUES, check_size, copy_values, describe, is_plain
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.picture import Background, compose
-from ncatool.nca.state import make_seed
 from ncatool.nca.weights import Weights
 
 GROWTH_STEPS = 200
@@ -197,7 +196,7 @@ def convert_model(
 
 def _grow_target(weights: Weights, config: ModelConfig, side: int) -> Target:
     model = ModelData(weights, config, Target(np.zeros((side, side, 4), np.uint8), 0))
-    state = advance(model, make_seed(1, side, side, config.channels), GROWTH_STEPS, torch.Generator().manual_seed(0))
+    state = advance(model, model.place_seeds(1), GROWTH_STEPS, torch.Generator().manual_seed(0))
     pixels = compose(state[0, ..., :4].numpy(), Background(transparent=True))
     if not pixels[..., 3].any():
         raise UsageError(

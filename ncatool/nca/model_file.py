@@ -21,7 +21,16 @@ from ncatool.errors import NcatoolError, shorten
 from ncatool.files.atomic import write_bytes
 from ncatool.files.toml import read_toml
 from ncatool.nca.model_name import find_record
-from ncatool.nca.tensor_file import check_checksum, open_tensors, pack_tensors, read_header_table, read_tensor
+from ncatool.nca.seed import is_plain, make_seed, place_seed
+from ncatool.nca.tensor_file import (
+    WHOLE_FILE_HINT,
+    check_checksum,
+    open_tensors,
+    pack_tensors,
+    read_header_table,
+    read_tensor,
+)
+from ncatool.nca.types import Seed, State
 from ncatool.nca.weights import Weights
 
 _TENSOR_FIELDS = {
@@ -42,6 +51,13 @@ class ModelData:
     target: Target
     train: Mapping[str, Any] = field(default_factory=dict)
     """The `[train]` table: the settings of training that made it what it is; empty where they are not known."""
+    own_seed: Seed | None = None
+    """What growth starts from, where that is more than the plain one cell."""
+
+    @property
+    def seed(self) -> Seed:
+        """The cells that growth starts from, on the CPU."""
+        return make_seed(self.config.channels) if self.own_seed is None else self.own_seed
 
     @property
     def device(self) -> torch.device:
@@ -52,6 +68,13 @@ class ModelData:
         """Return this model with its weights on a device."""
         weights = (None if tensor is None else tensor.to(device) for tensor in self.weights)
         return dataclasses.replace(self, weights=Weights(*weights))  # type: ignore[arg-type]
+
+    def place_seeds(self, count: int, grid: tuple[int, int] | None = None) -> State:
+        """Return `count` states that growth starts from, on the model's device.
+
+        The seed lies in the middle of the grid, by default that of the target.
+        """
+        return place_seed(self.seed, count, *(grid or self.target.shape)).to(self.device)
 
 
 def weights_to_tensors(weights: Weights) -> dict[str, Tensor]:
@@ -82,6 +105,8 @@ def target_to_tensor(target: Target) -> Tensor:
 def save_model(path: Path, model: ModelData) -> None:
     """Write a model file, whole or not at all."""
     tensors = {**weights_to_tensors(model.weights), "target": target_to_tensor(model.target)}
+    if not is_plain(model.seed):
+        tensors["seed"] = model.seed
     write_bytes(path, pack_tensors(tensors, {**_list_tables(model), "environment": {"ncatool": version("ncatool")}}))
 
 
@@ -137,6 +162,21 @@ def _require(holds: bool, path: Path, what: str) -> None:
         raise NcatoolError(f"{path}: {what} in the header's target", "use another copy of the file")
 
 
+def read_seed(path: Path, file: Any, channels: int) -> Seed | None:
+    """Read the seed, or return None where the model grows from the plain one cell.
+
+    Raises NcatoolError for a seed that is no seed: of another shape, too large, or without a cell.
+    """
+    if "seed" not in file.keys():  # noqa: SIM118
+        return None
+    shape = tuple(file.get_slice("seed").get_shape())
+    fits = len(shape) == 3 and min(shape) > 0 and max(shape[:2]) <= MAX_SIDE
+    seed = read_tensor(path, file, "seed", (*shape[:2], channels) if fits else (1, 1, channels))
+    if not seed.any():
+        raise NcatoolError(f"{path}: its seed is empty, so nothing can grow", WHOLE_FILE_HINT)
+    return seed
+
+
 def load_model(path: Path) -> ModelData:
     """Read a model file, and compare it with its record (NAME.toml) where there is one.
 
@@ -146,7 +186,8 @@ def load_model(path: Path) -> ModelData:
         table = read_header_table(path, file, "model")
         config = read_table(ModelConfig, table, str(path))
         train = read_header_table(path, file, "train", required=False)
-        model = ModelData(read_weights(path, file, config), config, read_target(path, file), train)
+        weights, seed = read_weights(path, file, config), read_seed(path, file, config.channels)
+        model = ModelData(weights, config, read_target(path, file), train, seed)
         check_checksum(path, file)
     _check_record(path, find_record(path), dataclasses.asdict(config))
     return model

@@ -34,6 +34,8 @@ class ArrayModel:
     weights: dict[str, Any]
     """By the names in a model file."""
     target: Target
+    seed: Float[np.ndarray, "rows columns channel"]
+    """The cells that growth starts from; see `nca.seed`."""
 
 
 def read_arrays(path: Path) -> ArrayModel:
@@ -42,14 +44,25 @@ def read_arrays(path: Path) -> ArrayModel:
         tables = json.loads(file.metadata()["ncatool"])
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
     target = Target(arrays.pop("target"), tables["target"]["padding"])
-    return ArrayModel(read_table(ModelConfig, tables["model"], str(path)), arrays, target)
+    config = read_table(ModelConfig, tables["model"], str(path))
+    seed = arrays.pop("seed", None)
+    return ArrayModel(config, arrays, target, _make_plain_seed(config.channels) if seed is None else seed)
+
+
+def _make_plain_seed(channels: int) -> Float[np.ndarray, "1 1 channel"]:
+    seed = np.ones((1, 1, channels), np.float32)
+    seed[..., :ALPHA] = 0
+    return seed
 
 
 def make_seed_array(model: ArrayModel) -> ArrayState:
-    """Return the state that growth starts from: one cell in the middle, whose alpha and hidden channels are 1."""
+    """Return the state that growth starts from: the seed in the middle of the grid; see `nca.seed.place_seed`."""
     height, width = model.target.shape
+    rows, columns = model.seed.shape[:2]
     state = np.zeros((height, width, model.config.channels), np.float32)
-    state[height // 2, width // 2, ALPHA:] = 1
+    for row, column in np.argwhere(model.seed.any(axis=-1)):
+        y, x = height // 2 - rows // 2 + row, width // 2 - columns // 2 + column
+        state[y % height, x % width] = model.seed[row, column]
     return state
 
 

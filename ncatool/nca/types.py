@@ -11,6 +11,9 @@ from torch import Tensor
 State = Float[Tensor, "batch height width channel"]
 """Cell states: channels 0–2 are RGB premultiplied by alpha, 3 is alpha, the rest are hidden."""
 
+Seed = Float[Tensor, "_rows _columns channel"]
+"""The cells that growth starts from: what is not 0 in it. Its cell [rows // 2, columns // 2] is the middle."""
+
 Mask = Bool[Tensor, "height width"]
 """Some cells of one picture or grid."""
 

@@ -15,7 +15,8 @@ from ncatool.errors import UsageError
 from ncatool.evaluation.variation import measure_variation
 from ncatool.nca.damage import draw_circle
 from ncatool.nca.model_file import ModelData
-from ncatool.nca.state import make_seed, middle_cell
+from ncatool.nca.seed import place_seed
+from ncatool.nca.state import middle_cell
 from ncatool.nca.types import Mask, State
 from ncatool.nca.weights import rotate_weights
 from ncatool.rendering.damage_script import DamageEvent, make_mask
@@ -57,7 +58,7 @@ class Playback:
 
     def restart(self) -> None:
         """Go back to the seed, and draw the same fire masks and damage again."""
-        seeds = make_seed(self._count, *self.grid, self.model.config.channels, self.seeds)
+        seeds = place_seed(self.model.seed, self._count, *self.grid, self.seeds)
         self.state: State = seeds.to(self.model.device)
         self.step = 0
         self._captured = self.state

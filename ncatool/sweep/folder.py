@@ -12,6 +12,7 @@ from typing import Any
 
 from ncatool.config.flat import flatten_config
 from ncatool.config.schema import RunConfig, check_file_name
+from ncatool.config.tables import complete_training
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import check_writable, describe_write_error, write_bytes
 from ncatool.files.lock import Note, hold_lock
@@ -187,6 +188,7 @@ def _compare_record(planned: RunIdentity, record: Mapping[str, Any]) -> list[str
     """Return the differences between a plan and a record, as text."""
     tables = ("model", "target", "train")
     recorded = {name: table if isinstance(table := record.get(name), dict) else {} for name in tables}
+    recorded["train"] = complete_training(recorded["train"])
     config = {"model": dataclasses.asdict(planned.config.model), "train": dataclasses.asdict(planned.config.train)}
     lines = [
         f"{name} {recorded[table].get(name, 'nothing')}, now {value}"

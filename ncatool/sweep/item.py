@@ -65,8 +65,8 @@ class SweepItem:
 
     def make_job(self, folder: SweepFolder, token: str, threads: int, timing_only: bool = False) -> Job:
         """Return the job that a worker receives."""
-        weights = weights_to_tensors(self.start.weights) if self.start else {}
-        initial = {name: tensor.numpy() for name, tensor in weights.items()} or None
+        tensors = {**weights_to_tensors(self.start.weights), "seed": self.start.seed} if self.start else {}
+        initial = {name: tensor.numpy() for name, tensor in tensors.items()} or None
         path = folder.path.resolve()
         return Job(self.name, self.config, self.target, initial, path, token, threads, timing_only=timing_only)
 
@@ -100,6 +100,6 @@ def prepare_items(
 def _adopt_start(plan: PlannedRun, start: ModelData) -> PlannedRun:
     """Return the run with the rule of the model that it starts from; see `adopt_model`."""
     try:
-        return dataclasses.replace(plan, config=adopt_model(plan.config, plan.given, start.config))
+        return dataclasses.replace(plan, config=adopt_model(plan.config, plan.given, start.config, start.train))
     except UsageError as error:
         raise UsageError(f"run {plan.name}: {error.what}", error.hint) from None

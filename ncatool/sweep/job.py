@@ -23,6 +23,7 @@ from ncatool.engine import compiled
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures
 from ncatool.nca.model_file import hash_weights, tensors_to_weights
+from ncatool.nca.types import Seed
 from ncatool.nca.weights import Weights
 from ncatool.sweep.identity import RunIdentity, read_progress
 from ncatool.training.run import Run
@@ -71,7 +72,7 @@ class Job:
     config: RunConfig
     target: Target
     initial: dict[str, Any] | None
-    """Weights to start from by name, as numpy arrays; None for new ones."""
+    """Weights to start from and the seed by name, as numpy arrays; None for new ones."""
     folder: Path
     """The folder of the sweep."""
     token: str
@@ -85,7 +86,7 @@ class Job:
     @property
     def identity(self) -> RunIdentity:
         """What decides the result."""
-        initial = _initial_weights(self)
+        initial, _ = _read_start(self)
         return RunIdentity(self.config, self.target.describe(), hash_weights(initial) if initial else "")
 
     @property
@@ -220,13 +221,16 @@ def open_run(job: Job, files: RunFiles) -> Run:
             pass  # its checksum is wrong: start again
     for path in files.list_existing():
         path.unlink()
-    return Run(job.config, job.target, files, _initial_weights(job))
+    return Run(job.config, job.target, files, *_read_start(job))
 
 
-def _initial_weights(job: Job) -> Weights | None:
+def _read_start(job: Job) -> tuple[Weights | None, Seed | None]:
+    """Return the weights that a run starts from, and the seed; None for new ones."""
     if job.initial is None:
-        return None
-    return tensors_to_weights({name: torch.from_numpy(array.copy()) for name, array in job.initial.items()})
+        return None, None
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in job.initial.items()}
+    seed = tensors.pop("seed")
+    return tensors_to_weights(tensors), seed
 
 
 def time_iteration(job: Job) -> float:
@@ -242,7 +246,7 @@ def time_iteration(job: Job) -> float:
         pool_size=planned.batch_size,
         iterations=max(planned.iterations, count),  # a trainer ends after those of its run
     )
-    trainer = Trainer(dataclasses.replace(job.config, train=train), job.target, _initial_weights(job))
+    trainer = Trainer(dataclasses.replace(job.config, train=train), job.target, *_read_start(job))
     grown = torch.zeros_like(trainer.pool.states)
     grown[..., :4] = torch.from_numpy(job.target.premultiply())
     seconds = []

@@ -17,6 +17,7 @@ from typing import Any
 from ncatool.config.flat import SETTINGS, build_config, check_setting, check_settings, flatten_config
 from ncatool.config.names import Regime
 from ncatool.config.schema import FILE_FORMAT, RunConfig
+from ncatool.config.tables import complete_training
 from ncatool.errors import UsageError, shorten
 
 PLAN_TABLES = ("base", "grid", "runs", "replicates")
@@ -90,7 +91,10 @@ def read_plan(
         raise UsageError("--damage and --regime set the same thing, one of them to several values", "give one of them")
     varied_flags = {name: list(values) for name, values in flags.items() if len(values) > 1}
     fixed = {name: values[0] for name, values in flags.items() if len(values) == 1}
-    base = _merge_settings(check_settings(_get_table(tables, "base", where), f"{where} [base]"), fixed)
+    base = _get_table(tables, "base", where)
+    if "format" in tables:  # else a user has written it
+        base = complete_training(base)
+    base = _merge_settings(check_settings(base, f"{where} [base]"), fixed)
     grid = {name: values for name, values in _read_grid(tables, where).items() if name not in fixed} | varied_flags
     single_runs = [_read_entry(entry, i, where) for i, entry in enumerate(_get_entries(tables, where), 1)]
     seeds = _read_seeds(tables, where)

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
-from ncatool.config.tables import is_record_value, read_table
+from ncatool.config.schema import MAX_SIDE, ModelConfig, RunConfig, TargetConfig, TrainConfig
+from ncatool.config.tables import complete_training, is_record_value, read_table
 from ncatool.data.target import Target
 from ncatool.errors import UsageError, shorten
 
@@ -62,7 +62,7 @@ def read_config(facts: Mapping[str, Any], where: str) -> RunConfig:
     return RunConfig(
         model=read_table(ModelConfig, _get_table(facts, "model", where), where),
         target=read_table(TargetConfig, _get_table(facts, "target", where), where),
-        train=read_table(TrainConfig, _get_table(facts, "train", where), where),
+        train=read_table(TrainConfig, complete_training(_get_table(facts, "train", where)), where),
     )
 
 
@@ -109,10 +109,18 @@ def _get_number(
     return value
 
 
-def _get_bias(trainer: Mapping[str, Any], where: str) -> bool:
-    bias = trainer.get("bias", False)
-    _require(type(bias) is bool, where, f"bias is {shorten(bias)}, not true or false")
-    return bool(bias)
+def _get_bool(trainer: Mapping[str, Any], name: str, where: str) -> bool:
+    value = trainer.get(name, False)
+    _require(type(value) is bool, where, f"{name} is {shorten(value)}, not true or false")
+    return bool(value)
+
+
+def _read_seed_size(trainer: Mapping[str, Any], where: str) -> list[int]:
+    """Return rows and columns of the seed; earlier versions had none but the plain one cell, and did not keep it."""
+    size = _get_list(trainer, "seed", where)
+    right = len(size) in (0, 2) and all(type(one) is int and 1 <= one <= MAX_SIDE for one in size)
+    _require(right, where, f"seed is {shorten(size)}, not a number of rows and one of columns")
+    return size
 
 
 def _read_numbers(facts: Mapping[str, Any], config: RunConfig, where: str) -> dict[str, Any]:
@@ -121,7 +129,9 @@ def _read_numbers(facts: Mapping[str, Any], config: RunConfig, where: str) -> di
     iteration = _get_number(trainer, "iteration", int, 0, config.train.iterations, where)
     return {
         "iteration": iteration,
-        "bias": _get_bias(trainer, where),
+        "bias": _get_bool(trainer, "bias", where),
+        "basis": _get_bool(trainer, "basis", where),
+        "seed": _read_seed_size(trainer, where),
         "fire_bytes": _get_number({"fire_bytes": GENERATOR_BYTES, **trainer}, "fire_bytes", int, 1, 2**16, where),
         "guard": _read_guard(_get_table(trainer, "guard", where), iteration, where),
     }

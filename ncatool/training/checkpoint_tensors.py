@@ -22,7 +22,7 @@ def list_tensors(config: RunConfig, target: Target, numbers: Mapping[str, Any]) 
     """Return shape and dtype of every tensor that a checkpoint of this run must hold."""
     model, train = config.model, config.train
     weights: dict[str, tuple[int, ...]] = {
-        "hidden.weight": (model.hidden, 3 * model.channels),
+        "hidden.weight": (model.hidden, (2 if numbers["basis"] else 3) * model.channels),
         "hidden.bias": (model.hidden,),
         "output.weight": (model.channels, model.hidden),
     }
@@ -41,6 +41,8 @@ def list_tensors(config: RunConfig, target: Target, numbers: Mapping[str, Any]) 
         "generator.fire": ((numbers["fire_bytes"],), "U8"),
         "rows": ((iteration, 4), "F64"),
     }
+    if numbers["seed"]:
+        expected["seed"] = ((*numbers["seed"], model.channels), "F32")
     for j, snapshot in enumerate(guard["snapshots"]):
         expected |= {f"guard.{j}.weights.{i}": (shape, "F32") for i, shape in enumerate(shapes)}
         optimiser = f"guard.{j}.optimiser"

@@ -17,7 +17,6 @@ from ncatool.engine.advance import advance
 from ncatool.errors import NcatoolError
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.picture import WHITE, Picture, compose
-from ncatool.nca.state import make_seed
 from ncatool.training.guard import REPLACED, RESTORED
 
 load_matplotlib()  # a failure is told before a run, not at its end
@@ -56,7 +55,7 @@ def draw_loss_plot(
     path: Path, model: ModelData, rows: Sequence[Row], generator: torch.Generator, plot_format: str = "png"
 ) -> None:
     """Write the plot; `rows` are those of the run's CSV, `plot_format` is a value of `PLOT_FORMATS`."""
-    start = make_seed(1, *model.target.shape, model.config.channels).to(model.device)
+    start = model.place_seeds(1)
     grown = advance(model, start, PLOTTED_STEP, generator)[0, ..., :4].cpu().numpy()
     pictures = {
         "target": compose(model.target.premultiply(), WHITE),

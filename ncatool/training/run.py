@@ -22,8 +22,10 @@ from ncatool.files.text import format_csv
 from ncatool.nca.loss import compute_psnr
 from ncatool.nca.model_file import hash_weights, save_model, tensors_to_weights
 from ncatool.nca.tensor_file import select_prefix
+from ncatool.nca.types import Seed
 from ncatool.nca.weights import Weights
 from ncatool.training import loss_plot
+from ncatool.training.basis import fold_basis
 from ncatool.training.checkpoint import ExpectedTensors, load_checkpoint, save_checkpoint
 from ncatool.training.checkpoint_schema import CheckpointFacts, check_target, read_facts
 from ncatool.training.checkpoint_tensors import check_tensors, list_tensors
@@ -48,10 +50,19 @@ MEASURED_ROLLOUTS = 8
 class Run:
     """A trainer, the rows of its CSV, its history, and the files of the run."""
 
-    def __init__(self, config: RunConfig, target: Target, files: RunFiles, initial: Weights | None = None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        target: Target,
+        files: RunFiles,
+        initial: Weights | None = None,
+        seed: Seed | None = None,
+        in_basis: bool | None = None,
+    ) -> None:
+        """Prepare a run that starts from these weights and grows from this seed; see `Trainer`."""
         check_memory(config, target.shape)
         self.config, self.files = config, files
-        self.trainer = Trainer(config, target, initial)
+        self.trainer = Trainer(config, target, initial, seed, in_basis)
         self.origin = {} if initial is None else {"weights_sha256": hash_weights(initial)}
         """The record's table `[origin]`; empty where a run starts from new weights."""
         self.rows: list[tuple[Any, ...]] = []
@@ -86,8 +97,10 @@ class Run:
                 f"give --iterations {facts.iteration} or more",
             )
         config = dataclasses.replace(config, train=dataclasses.replace(config.train, **changed))
-        initial = tensors_to_weights(select_prefix(tensors, "weights."))
-        return cls(config, target, files, initial)._restore(tensors, facts)
+        initial, in_basis = tensors_to_weights(select_prefix(tensors, "weights.")), facts.numbers["basis"]
+        if in_basis:
+            initial = initial._replace(hidden_weight=fold_basis(initial.hidden_weight, config.model.filter))
+        return cls(config, target, files, initial, tensors.get("seed"), in_basis)._restore(tensors, facts)
 
     def _restore(self, tensors: dict[str, Any], facts: CheckpointFacts) -> Run:
         self.trainer.restore(tensors, facts.numbers)

@@ -13,7 +13,6 @@ from ncatool.errors import NcatoolError
 from ncatool.files.atomic import describe_write_error
 from ncatool.nca.loss import compute_psnr
 from ncatool.nca.picture import WHITE, compose, enlarge
-from ncatool.nca.state import make_seed
 from ncatool.training.run import MEASURED_STEPS, Run
 from ncatool.training.trainer import Report
 
@@ -59,6 +58,6 @@ def open_log(folder: Path | None, run: Run) -> Iterator[Callable[[Report], None]
 def _draw_grown(run: Run) -> object:
     """Return the image that the current weights grow; its own random generator leaves those of training unchanged."""
     model = run.trainer.copy_model()
-    state = make_seed(1, *model.target.shape, model.config.channels)
+    state = model.place_seeds(1)
     grown = advance(model, state, MEASURED_STEPS[0], torch.Generator().manual_seed(run.config.train.seed))
     return enlarge(compose(grown[0, ..., :4].numpy(), WHITE), _PIXELS_PER_CELL)

@@ -16,19 +16,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ncatool.config.flat import choose_seed_cells
 from ncatool.config.names import Regime
 from ncatool.config.schema import PLACE_SETTINGS, RunConfig
 from ncatool.data.target import Target
 from ncatool.engine.device import memory_limit, resolve_device
 from ncatool.engine.rollout import draw_fire_masks, rollout
-from ncatool.errors import NcatoolError, shorten
+from ncatool.errors import NcatoolError, UsageError, shorten
 from ncatool.nca.damage import draw_circle, pad_mask
 from ncatool.nca.loss import PerSample, compute_error, compute_mse
 from ncatool.nca.model_file import ModelData, weights_to_tensors
-from ncatool.nca.state import make_seed
+from ncatool.nca.seed import fits_grid, make_seed, place_seed
 from ncatool.nca.tensor_file import select_prefix
-from ncatool.nca.types import Fire, State
+from ncatool.nca.types import Fire, Seed, State
 from ncatool.nca.weights import Weights, draw_weights
+from ncatool.training.basis import draw_basis, fold_basis, unfold_basis
 from ncatool.training.guard import BatchCheck, Guard, check_batch
 from ncatool.training.muon import OPTIMISERS
 from ncatool.training.objective import FINAL_LOSS_POWER, combine_losses, compute_losses, replace_dead_losses
@@ -84,30 +86,67 @@ class Assessment(NamedTuple):
 class Trainer:
     """All state of training: weights, optimiser, pool, guard, random generators, iteration."""
 
-    def __init__(self, config: RunConfig, target: Target, weights: Weights | None = None) -> None:
-        """Start from `weights`, or from fresh ones if none are given."""
+    def __init__(
+        self,
+        config: RunConfig,
+        target: Target,
+        weights: Weights | None = None,
+        seed: Seed | None = None,
+        in_basis: bool | None = None,
+    ) -> None:
+        """Start from weights, or from new ones if none are given, and grow from a seed, by default as configured.
+
+        `in_basis` says whether the hidden weight is trained in the basis of `training.basis`, by default where the
+        filter is symmetric. Raises UsageError for a seed that does not fit the grid.
+        """
         train, model = config.train, config.model
         self.config, self.target = config, target
         self.device = resolve_device(train.device)
         self.draw_generator = torch.Generator().manual_seed(train.seed)
         self.fire_generator = torch.Generator(self.device).manual_seed(train.seed + 1)
         self.target_values = torch.from_numpy(target.premultiply()).to(self.device)
+        self.in_basis = model.filter.is_symmetric if in_basis is None else in_basis
         fresh = draw_weights(model, self.draw_generator)  # always, so that later draws do not depend on `weights`
-        self.weights = self._move_weights(weights or fresh)
-        parameters = [tensor for tensor in self.weights if tensor is not None]
+        self.trained = self._prepare_weights(fresh, weights)
+        """The weights that the optimiser changes: those of the rule, or in the basis."""
+        parameters = [tensor for tensor in self.trained if tensor is not None]
         self.optimiser = OPTIMISERS[train.optimiser](parameters)
         pool_size = 0 if train.regime is Regime.GROWING else train.pool_size
-        self.pool = self._place_pool(make_seed(pool_size, *target.shape, model.channels))
+        self.seed = self._prepare_seed(seed)
+        self.pool = self._place_pool(place_seed(self.seed, pool_size, *target.shape))
         self.guard = Guard(parameters, self.optimiser)
         self.iteration = 0
         self.last_state: State = self._make_seeds(1)
 
-    def _move_weights(self, weights: Weights) -> Weights:
+    def _prepare_weights(self, fresh: Weights, given: Weights | None) -> Weights:
+        """Return the given weights, or else the fresh ones, as the optimiser changes them."""
+        weights = given or fresh
+        if self.in_basis:
+            hidden = unfold_basis(weights.hidden_weight, self.config.model.filter)
+            weights = weights._replace(hidden_weight=hidden) if given else draw_basis(fresh)
         moved = (tensor.to(self.device, copy=True).requires_grad_() for tensor in weights if tensor is not None)
         return Weights(*moved)
 
+    def _prepare_seed(self, given: Seed | None) -> Seed:
+        train, model, (height, width) = self.config.train, self.config.model, self.target.shape
+        cells = choose_seed_cells(train.seed_cells, model.filter)
+        seed = make_seed(model.channels, cells, train.seed_radius) if given is None else given
+        if not fits_grid(seed, height, width):
+            raise UsageError(
+                f"the seed's cells do not fit a grid of {height}x{width} cells",
+                "give a smaller --seed-radius, or a larger --size or --padding",
+            )
+        return seed
+
+    @property
+    def weights(self) -> Weights:
+        """The weights of the rule; gradients flow through them to those that the optimiser changes."""
+        if not self.in_basis:
+            return self.trained
+        return self.trained._replace(hidden_weight=fold_basis(self.trained.hidden_weight, self.config.model.filter))
+
     def _make_seeds(self, count: int) -> State:
-        return make_seed(count, *self.target.shape, self.config.model.channels).to(self.device)
+        return place_seed(self.seed, count, *self.target.shape).to(self.device)
 
     def _place_pool(self, states: State) -> Pool:
         """Return a pool on the device if it leaves room for rollouts and other models there, else on the CPU."""
@@ -120,7 +159,7 @@ class Trainer:
         train = {
             name: value for name, value in dataclasses.asdict(self.config.train).items() if name not in PLACE_SETTINGS
         }
-        return ModelData(Weights(*weights), self.config.model, self.target, train)  # type: ignore[arg-type]
+        return ModelData(Weights(*weights), self.config.model, self.target, train, self.seed)  # type: ignore[arg-type]
 
     def train(self) -> Iterator[Report]:
         """Train to the planned end and yield a report after each iteration; it may be abandoned between two.
@@ -243,10 +282,11 @@ class Trainer:
     def state_tensors(self) -> dict[str, Tensor]:
         """Return every tensor that the next iterations depend on, by name."""
         return {
-            **{f"weights.{name}": tensor.detach().cpu() for name, tensor in weights_to_tensors(self.weights).items()},
+            **{f"weights.{name}": tensor.detach().cpu() for name, tensor in weights_to_tensors(self.trained).items()},
             **{f"optimiser.{name}": tensor for name, tensor in self.optimiser.state_tensors().items()},
             **{f"guard.{name}": tensor for name, tensor in self.guard.state_tensors().items()},
             "pool": self.pool.states.cpu(),
+            "seed": self.seed,
             "generator.draws": self.draw_generator.get_state(),
             "generator.fire": self.fire_generator.get_state(),
         }
@@ -255,7 +295,9 @@ class Trainer:
         """Return every number that the next iterations depend on."""
         return {
             "iteration": self.iteration,
-            "bias": self.weights.output_bias is not None,
+            "bias": self.trained.output_bias is not None,
+            "basis": self.in_basis,
+            "seed": [*self.seed.shape[:2]],
             "fire_bytes": self.fire_generator.get_state().numel(),
             "guard": self.guard.state_numbers(),
         }
@@ -263,7 +305,7 @@ class Trainer:
     def restore(self, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
         """Restore what `state_tensors` and `state_numbers` returned."""
         with torch.no_grad():
-            for name, tensor in weights_to_tensors(self.weights).items():
+            for name, tensor in weights_to_tensors(self.trained).items():
                 tensor.copy_(tensors[f"weights.{name}"])
         self.optimiser.load_state(select_prefix(tensors, "optimiser."))
         self.guard.restore(select_prefix(tensors, "guard."), numbers["guard"])

@@ -19,7 +19,7 @@ from ncatool.engine.advance import advance
 from ncatool.nca.damage import DAMAGE_SHAPES, pad_mask
 from ncatool.nca.loss import compute_error, compute_mse
 from ncatool.nca.model_file import load_model
-from ncatool.nca.state import ALPHA, make_seed
+from ncatool.nca.state import ALPHA
 
 ROLLOUTS = 32
 ASTRAY = 1e-3
@@ -32,7 +32,7 @@ def measure(model):
     def median(state):
         return compute_mse(compute_error(state, wanted)).median().item()
 
-    start = make_seed(ROLLOUTS, *model.target.shape, model.config.channels)
+    start = model.place_seeds(ROLLOUTS)
     grown = advance(model, start, 500, generator)
     late = advance(model, grown, 1500, generator)
     hurt = grown.clone()

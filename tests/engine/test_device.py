@@ -17,7 +17,6 @@ from ncatool.evaluation.errors import measure_errors
 from ncatool.evaluation.measures import measure_model
 from ncatool.evaluation.protocol import Protocol
 from ncatool.nca.model_file import ModelData, load_model, save_model
-from ncatool.nca.state import make_seed
 from ncatool.nca.weights import draw_weights
 from ncatool.rendering.damage_script import parse_script
 from ncatool.rendering.playback import Playback
@@ -135,7 +134,7 @@ def test_masks_are_for_the_device_of_the_state():
 @needs_cuda
 def test_the_same_rollouts(growing):
     gpu = resolve_device(Device.CUDA)
-    state = make_seed(2, *growing.target.shape, 8)
+    state = growing.place_seeds(2)
     masks = [draw_fire_masks(3, s, 0.5, torch.Generator().manual_seed(1)).cpu() for s in (state, state.to(gpu))]
     assert torch.equal(*masks), "they are drawn on the device of the generator"
     found = advance(growing.move_to(gpu), state.to(gpu), 30, torch.Generator().manual_seed(2))

@@ -60,7 +60,7 @@ def test_the_articles_lizard_grows_heals_and_goes_back_byte_for_byte():
     at = measure_mse(model, [300, 600], 2, torch.Generator().manual_seed(1)).median(dim=1).values
     assert (at < 5e-3).all(), "it stays what it was at step 200"
     generator = torch.Generator().manual_seed(2)
-    state = advance(model, importing.make_seed(1, 72, 72, 16), 200, generator)
+    state = advance(model, place_seed(make_seed(16), 1, 72, 72), 200, generator)
     hurt = state.clone()
     hurt[:, DAMAGE_SHAPES[Damage.CIRCLE](72, 72, 0.1, (40, 40))] = 0
     wanted = torch.from_numpy(model.target.premultiply())

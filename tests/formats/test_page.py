@@ -19,7 +19,7 @@ from ncatool.formats.browser import run as run_page
 from ncatool.formats.browser import run_all
 from ncatool.nca.model_file import ModelData, load_model
 from ncatool.nca.rule import step
-from ncatool.nca.state import make_seed
+from ncatool.nca.seed import make_seed, place_seed
 from ncatool.nca.weights import draw_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"
@@ -63,7 +63,7 @@ def fire_masks(model, steps):
 
 
 def stepped(model, fire):
-    state = make_seed(1, *model.target.shape, model.config.channels)
+    state = model.place_seeds(1)
     for mask in fire:
         state = step(state, model.weights, model.config, mask)
     return state
@@ -160,7 +160,7 @@ def test_mse_is_over_the_whole_premultiplied_grid(visit):
     page = visit(Path("noise.html").absolute())
     page.click("#pause")
     page.click("#restart")
-    expected = ((make_seed(1, 15, 15, 12)[0, ..., :4].numpy() - model.target.premultiply()) ** 2).mean()
+    expected = ((place_seed(make_seed(12), 1, 15, 15)[0, ..., :4].numpy() - model.target.premultiply()) ** 2).mean()
     assert number(page, "mse") == pytest.approx(expected, rel=5e-3)
 
 
@@ -202,7 +202,7 @@ def test_every_button(visit, path, press):
         assert page.inner_text("#said") == f"Erased the {side} half."
     press(page, "restart")
     assert number(page, "count") == 0
-    assert np.array_equal(cells(page), make_seed(1, 28, 28, 16)[0].numpy())
+    assert np.array_equal(cells(page), place_seed(make_seed(16), 1, 28, 28)[0].numpy())
     press(page, "clear")
     press(page, "step")
     assert "No cell is alive" in page.inner_text("#said")
@@ -349,7 +349,7 @@ def test_seeds_are_planted_where_visitors_click(visit, path):
     places = [(5, 7), (20, 22), (0, 27)]
     for place in places:
         click_cell(page, *place)
-    assert np.array_equal(cells(page), make_seed(1, 28, 28, 16, places)[0].numpy())
+    assert np.array_equal(cells(page), place_seed(make_seed(16), 1, 28, 28, places)[0].numpy())
     assert page.inner_text("#said") == "Planted a seed at row 0, column 27."
     page.click("#pause")
     wait(page, "ncatool.player.count > 40")
@@ -369,7 +369,7 @@ def test_seeds_are_planted_by_keyboard_and_in_a_picture_that_lives(visit, path):
     page.focus("#cells")
     for key in ("ArrowUp", "Shift+ArrowLeft", "Enter"):
         page.keyboard.press(key)
-    before[13, 9] = make_seed(1, 1, 1, 16)[0, 0, 0].numpy()
+    before[13, 9] = place_seed(make_seed(16), 1, 1, 1)[0, 0, 0].numpy()
     assert np.array_equal(cells(page), before)
     page.keyboard.press("e")
     assert page.is_checked("#erases")
@@ -576,7 +576,7 @@ def test_a_gallery_shows_the_model_that_is_chosen(visit, gallery):
         assert ("wraps" in page.inner_text("#sight")) == (model.config.boundary is Boundary.WRAP)
         wait(page, "document.querySelector('#backend').textContent !== '–'")
         state = decoded(page.evaluate("ncatool.base64(ncatool.state)"))
-        assert np.array_equal(state, make_seed(1, *model.target.shape, model.config.channels).numpy().reshape(-1))
+        assert np.array_equal(state, model.place_seeds(1).numpy().reshape(-1))
         shape = page.evaluate("[ncatool.player.canvas.height, ncatool.player.canvas.width]")
         assert shape[0] / shape[1] == model.target.shape[0] / model.target.shape[1]
         assert page.locator("#view [value=hidden]").is_disabled() == (model.config.channels == 4)

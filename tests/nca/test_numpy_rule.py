@@ -10,7 +10,7 @@ from ncatool.data.readers import load_target
 from ncatool.nca.model_file import ModelData, save_model
 from ncatool.nca.numpy_rule import make_seed_array, read_arrays, step_array
 from ncatool.nca.rule import step
-from ncatool.nca.state import make_seed
+from ncatool.nca.seed import make_seed, place_seed
 from ncatool.nca.weights import Weights
 
 
@@ -25,7 +25,7 @@ def test_the_same_states(name, boundary, generator, tmp_path):
     model = read_arrays(tmp_path / "m.safetensors")
     assert model.config == config
     assert np.array_equal(model.target.premultiply(), target.premultiply())
-    state, expected = make_seed_array(model), make_seed(1, *target.shape, 6)
+    state, expected = make_seed_array(model), place_seed(make_seed(6), 1, *target.shape)
     assert np.array_equal(state, expected[0].numpy())
     for _ in range(6):
         before = torch.rand(1, *target.shape, 6, generator=generator) - 0.5

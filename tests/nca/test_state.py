@@ -5,11 +5,11 @@ import torch
 
 from ncatool.config.names import Damage
 from ncatool.nca.damage import DAMAGE_SHAPES, circle_mask, draw_circle, pad_mask
-from ncatool.nca.state import make_seed
+from ncatool.nca.seed import make_seed, place_seed
 
 
 def test_seed_is_one_cell_in_the_middle():
-    state = make_seed(2, 7, 9, 6)
+    state = place_seed(make_seed(6), 2, 7, 9)
     assert state.shape == (2, 7, 9, 6)
     assert state[:, 3, 4].tolist() == [[0, 0, 0, 1, 1, 1]] * 2
     assert state.sum() == 6

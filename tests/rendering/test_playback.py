@@ -10,7 +10,7 @@ from ncatool.config.names import Boundary, Damage, Filter
 from ncatool.config.schema import ModelConfig
 from ncatool.errors import UsageError
 from ncatool.nca.rule import step
-from ncatool.nca.state import make_seed
+from ncatool.nca.seed import make_seed, place_seed
 from ncatool.nca.weights import draw_weights, rotate_weights
 from ncatool.rendering.damage_script import DamageEvent
 from ncatool.rendering.playback import Playback, play_frames
@@ -38,7 +38,7 @@ def visible(frame):
 def test_frames_hold_the_seed_every_step_asked_for_and_the_last():
     film, found = filmed(steps=25, every=10)
     assert [frame.moment.step for frame in found] == [0, 10, 20, 25]
-    assert np.array_equal(found[0].scenes[0].cells, make_seed(1, 13, 13, 6)[0].numpy())
+    assert np.array_equal(found[0].scenes[0].cells, place_seed(make_seed(6), 1, 13, 13)[0].numpy())
     assert np.array_equal(found[-1].scenes[0].cells, film.state[0].numpy())
     for earlier, later in pairwise(found):
         assert np.array_equal(later.scenes[0].before, earlier.scenes[0].cells)
@@ -105,7 +105,7 @@ def test_models_of_one_size_share_their_randomness():
 def test_a_larger_grid_with_several_seeds():
     how = RenderSettings(steps=20, grid=(30, 40), at=((6, 6), (20, 30)))
     film = Playback(lively(), how)
-    assert torch.equal(film.state, make_seed(1, 30, 40, 6, how.at))
+    assert torch.equal(film.state, place_seed(make_seed(6), 1, 30, 40, how.at))
     assert film.state[0, 6, 6, 3] == film.state[0, 20, 30, 3] == 1
     assert film.state[0, ..., 3].sum() == 2
     target = film.model.target.premultiply()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ncatool.errors import NcatoolError
-from ncatool.nca.state import make_seed
+from ncatool.nca.seed import make_seed, place_seed
 from ncatool.training.adam import Adam
 from ncatool.training.guard import MAX_RESTORATIONS, SNAPSHOT_INTERVAL, BatchCheck, Guard, check_batch
 
@@ -12,7 +12,7 @@ FINITE_LOSSES = torch.zeros(2)
 
 
 def states(count=2):
-    return make_seed(count, 4, 4, 5)
+    return place_seed(make_seed(5), count, 4, 4)
 
 
 def test_healthy_states_are_usable():

@@ -1,0 +1,86 @@
+"""The seed: the cells that growth starts from, how they are laid out, and how they are put on a grid.
+
+From one cell, a rule that sees alike in all directions can only grow what looks alike from all sides. Three cells of
+different colours, not in line, give it a direction: Mordvintsev et al., "Growing Isotropic Neural Cellular Automata",
+2022, https://arxiv.org/abs/2205.01681.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from ncatool.config.names import SeedCells
+from ncatool.nca.state import ALPHA, middle_cell
+from ncatool.nca.types import Seed, State
+
+
+def make_seed(channels: int, cells: SeedCells = SeedCells.ONE, radius: float = 2.0) -> Seed:
+    """Return a seed of one cell, or of three on a circle around the middle: red above it, green and blue below.
+
+    Alpha and hidden channels of the one cell are 1. Of three, each has alpha 1, every third hidden channel 1 and the
+    others -1, so that they differ in all channels. `radius` is in cells; places are rounded to the nearest cell.
+    """
+    if cells is SeedCells.ONE:
+        seed = torch.zeros(1, 1, channels)
+        seed[..., ALPHA:] = 1
+        return seed
+    reach = round(radius)
+    seed = torch.zeros(2 * reach + 1, 2 * reach + 1, channels)
+    for colour in range(3):
+        angle = 2 * math.pi * colour / 3
+        y, x = reach - round(radius * math.cos(angle)), reach + round(radius * math.sin(angle))
+        seed[y, x, [colour, ALPHA]] = 1
+        seed[y, x, ALPHA + 1 :] = -1
+        seed[y, x, ALPHA + 1 + colour :: 3] = 1
+    return seed
+
+
+def is_plain(seed: Seed) -> bool:
+    """Return whether a seed is the plain one cell, which files do not have to hold."""
+    return torch.equal(seed, make_seed(seed.shape[-1]))
+
+
+def list_cells(seed: Seed) -> list[tuple[int, int]]:
+    """Return the places of a seed's cells that are not empty, as rows and columns from its middle."""
+    y, x = middle_cell(*seed.shape[:2])
+    return [(row - y, column - x) for row, column in seed.any(dim=-1).nonzero().tolist()]
+
+
+def place_seed(seed: Seed, count: int, height: int, width: int, at: Sequence[tuple[int, int]] = ()) -> State:
+    """Return `count` states that are 0 but for seeds, whose middles are `at` these rows and columns.
+
+    By default the only one is in the middle of the grid. What lies beyond an edge comes in at the opposite one.
+    """
+    state = torch.zeros(count, height, width, seed.shape[-1])
+    middle = middle_cell(*seed.shape[:2])
+    for y, x in at or [middle_cell(height, width)]:
+        for row, column in list_cells(seed):
+            state[:, (y + row) % height, (x + column) % width] = seed[middle[0] + row, middle[1] + column]
+    return state
+
+
+def fits_grid(seed: Seed, height: int, width: int, at: tuple[int, int] | None = None) -> bool:
+    """Return whether all cells of a seed lie on a grid; by default its middle is that of the grid."""
+    y, x = at or middle_cell(height, width)
+    return all(0 <= y + row < height and 0 <= x + column < width for row, column in list_cells(seed))
+
+
+def turn_seed(seed: Seed, degrees: float, mirror: bool = False) -> Seed:
+    """Return a seed turned counter-clockwise about its middle, after it is mirrored left to right where asked for.
+
+    Each place is rounded to the nearest cell.
+    """
+    cells = list_cells(seed)
+    y, x = middle_cell(*seed.shape[:2])
+    reach = math.ceil(max((math.hypot(*cell) for cell in cells), default=0))
+    turned = torch.zeros(2 * reach + 1, 2 * reach + 1, seed.shape[-1])
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    for row, column in cells:
+        across = -column if mirror else column
+        turned[reach + round(row * cos - across * sin), reach + round(row * sin + across * cos)] = seed[
+            y + row, x + column
+        ]
+    return turned
