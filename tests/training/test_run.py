@@ -89,8 +89,9 @@ def test_checkpoint_is_complete_and_named():
         names = set(file.keys())
         facts = json.loads(file.metadata()["ncatool"])["facts"]
         rows = file.get_tensor("rows")
-    assert {"weights.hidden.weight", "pool", "target", "generator.draws", "generator.fire"} <= names
-    assert {f"optimiser.{i}.{name}" for i in range(3) for name in ("exp_avg", "exp_avg_sq", "step")} <= names
+    assert {"weights.hidden.weight", "pool", "seed", "target", "generator.draws", "generator.fire"} <= names
+    assert {"optimiser.0.momentum", "optimiser.2.momentum"} <= names
+    assert {f"optimiser.1.{name}" for name in ("exp_avg", "exp_avg_sq", "step")} <= names
     assert facts["trainer"]["iteration"] == 6
     assert rows.shape == (6, 4)
 

@@ -36,7 +36,7 @@ def test_learns_to_grow_the_phantom():
     """A short run grows a recognisable picture from the seed."""
     config = RunConfig(
         target=TargetConfig(size=16),
-        train=TrainConfig(iterations=250, batch_size=4, pool_size=32, min_steps=24, max_steps=40, learning_rate=8e-3),
+        train=TrainConfig(iterations=250, batch_size=4, pool_size=32, min_steps=24, max_steps=40, learning_rate=0.02),
     )
     trainer = Trainer(config, targets.load_target(config.target))
     empty = float((trainer.target.premultiply() ** 2).mean())
