@@ -25,7 +25,7 @@ from ncatool.evaluation.measures_file import (
 from ncatool.evaluation.models import Candidate, Evaluation, load_candidates, name_measures
 from ncatool.evaluation.protocol import Protocol
 from ncatool.files.atomic import remove_partials, write_bytes
-from ncatool.nca.model_file import weights_to_tensors
+from ncatool.nca.model_file import pack_arrays
 from ncatool.sweep.choose import choose_threads, open_measuring_workers
 from ncatool.sweep.dispatch import Failure, Workers, run_jobs
 from ncatool.sweep.folder import SweepFolder
@@ -141,9 +141,8 @@ def measure_with_progress(
 
 def _make_job(item: SweepItem, candidate: Candidate, token: str, threads: int) -> MeasureJob:
     model = candidate.model
-    weights = {name: tensor.numpy() for name, tensor in weights_to_tensors(model.weights).items()}
     return MeasureJob(
-        item.name, weights, model.config, model.target, PROTOCOL, item.config.train.device, token, threads
+        item.name, pack_arrays(model), model.config, model.target, PROTOCOL, item.config.train.device, token, threads
     )
 
 

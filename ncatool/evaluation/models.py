@@ -15,10 +15,10 @@ from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures, measure_model
 from ncatool.evaluation.protocol import GROWTH_STEP, PERSISTENCE_STEP, Protocol, StepCallback
 from ncatool.evaluation.quartiles import Quartiles
-from ncatool.nca.filters import filter_pair
 from ncatool.nca.loss import compute_psnr
 from ncatool.nca.model_file import ModelData, load_model, read_record
 from ncatool.nca.model_name import label_models
+from ncatool.nca.seed import is_plain
 
 HALVES = (Damage.LEFT, Damage.RIGHT, Damage.TOP, Damage.BOTTOM)
 
@@ -58,9 +58,8 @@ class Candidate:
     @property
     def notes(self) -> list[str]:
         """Remarks that the numbers need."""
-        filter_, transposed = filter_pair(self.model.config.filter)
-        if torch.equal(filter_, transposed):
-            name = self.model.config.filter
+        name = self.model.config.filter
+        if name.is_symmetric and is_plain(self.model.seed):
             return [f"{name} is symmetric: both filtered channels are the same, and cells have no sense of direction"]
         return []
 

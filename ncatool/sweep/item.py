@@ -13,7 +13,7 @@ from ncatool.config.schema import RunConfig, TargetConfig
 from ncatool.data import readers as targets
 from ncatool.data.target import Target
 from ncatool.errors import UsageError
-from ncatool.nca.model_file import ModelData, hash_weights, load_model, weights_to_tensors
+from ncatool.nca.model_file import ModelData, hash_weights, load_model, pack_arrays
 from ncatool.sweep.folder import RunState, RunStatus, SweepFolder
 from ncatool.sweep.identity import RunIdentity
 from ncatool.sweep.job import Job
@@ -65,8 +65,7 @@ class SweepItem:
 
     def make_job(self, folder: SweepFolder, token: str, threads: int, timing_only: bool = False) -> Job:
         """Return the job that a worker receives."""
-        tensors = {**weights_to_tensors(self.start.weights), "seed": self.start.seed} if self.start else {}
-        initial = {name: tensor.numpy() for name, tensor in tensors.items()} or None
+        initial = pack_arrays(self.start) if self.start else None
         path = folder.path.resolve()
         return Job(self.name, self.config, self.target, initial, path, token, threads, timing_only=timing_only)
 

@@ -22,7 +22,7 @@ from ncatool.data.target import Target
 from ncatool.engine import compiled
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures
-from ncatool.nca.model_file import hash_weights, tensors_to_weights
+from ncatool.nca.model_file import hash_weights, unpack_arrays
 from ncatool.nca.types import Seed
 from ncatool.nca.weights import Weights
 from ncatool.sweep.identity import RunIdentity, read_progress
@@ -228,9 +228,7 @@ def _read_start(job: Job) -> tuple[Weights | None, Seed | None]:
     """Return the weights that a run starts from, and the seed; None for new ones."""
     if job.initial is None:
         return None, None
-    tensors = {name: torch.from_numpy(array.copy()) for name, array in job.initial.items()}
-    seed = tensors.pop("seed")
-    return tensors_to_weights(tensors), seed
+    return unpack_arrays(job.initial)
 
 
 def time_iteration(job: Job) -> float:

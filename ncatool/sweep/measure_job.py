@@ -8,8 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from ncatool.config.names import Device
 from ncatool.config.schema import ModelConfig
 from ncatool.data.target import Target
@@ -18,7 +16,7 @@ from ncatool.engine.device import resolve_device
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import measure_model
 from ncatool.evaluation.protocol import Protocol
-from ncatool.nca.model_file import ModelData, tensors_to_weights
+from ncatool.nca.model_file import ModelData, unpack_arrays
 from ncatool.sweep.job import PROGRESS_INTERVAL, Ending, Outcome, Progress, ProgressCallback
 
 
@@ -31,8 +29,8 @@ class MeasureJob:
     """All that a worker needs to measure a model."""
 
     name: str
-    weights: dict[str, Any]
-    """The model's weights by name, as numpy arrays."""
+    arrays: dict[str, Any]
+    """The model's weights and seed; see `pack_arrays`."""
     config: ModelConfig
     target: Target
     protocol: Protocol
@@ -45,7 +43,7 @@ class MeasureJob:
     def key(self) -> str:
         """A hash that is the same for the same model of the same run."""
         digest = hashlib.sha256(repr(("measures", self.name, self.config, self.protocol)).encode())
-        for _, array in sorted(self.weights.items()):
+        for _, array in sorted(self.arrays.items()):
             digest.update(array.tobytes())
         return digest.hexdigest()[:32]
 
@@ -77,5 +75,5 @@ class MeasureJob:
         return Outcome(self.name, Ending.FINISHED, measures=measures)
 
     def _load_model(self) -> ModelData:
-        weights = tensors_to_weights({name: torch.from_numpy(array.copy()) for name, array in self.weights.items()})
-        return ModelData(weights, self.config, self.target).move_to(resolve_device(self.device))
+        weights, seed = unpack_arrays(self.arrays)
+        return ModelData(weights, self.config, self.target, own_seed=seed).move_to(resolve_device(self.device))

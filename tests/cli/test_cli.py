@@ -71,7 +71,7 @@ def test_flag_beats_environment_beats_config_beats_default():
     found = settings_of()
     assert (found["train"]["iterations"], found["train"]["seed"]) == (1, 20)
     assert (found["train"]["batch_size"], found["model"]["filter"]) == (3, "mean")
-    assert found["train"]["learning_rate"] == 4e-3
+    assert found["train"]["learning_rate"] == 0.006
 
 
 def test_a_runs_own_record_repeats_it():

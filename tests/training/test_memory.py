@@ -89,7 +89,9 @@ def test_a_resumed_run_is_checked_too():
     tensors |= {f"guard.0.weights.{i}": weight for i, weight in enumerate(map(torch.clone, weights))}
     moments = {name: name.split(".") for name in tensors if name.startswith("optimiser.") and "step" not in name}
     tensors |= {name: torch.zeros_like(weights[int(parts[1])]) for name, parts in moments.items()}
-    write_parts("phantom.checkpoint", {**tensors, "pool": torch.zeros(0, 1024, 1024, 16), "seed": torch.ones(1, 1, 16)}, tables)
+    write_parts(
+        "phantom.checkpoint", {**tensors, "pool": torch.zeros(0, 1024, 1024, 16), "seed": torch.ones(1, 1, 16)}, tables
+    )
     done = run_in_process("resume", "phantom.safetensors", "--iterations", 8)
     assert done.returncode == 2, done.stderr
     assert "of 1024x1024 cells" in done.stderr
