@@ -28,8 +28,8 @@ _RESUME_FLAGS = (
 )
 _TRAINING: Mapping[str, str] = {
     "patience early-stopping early-stop": "there is no early stopping; --iterations says how long to train",
-    "weight-decay wd momentum beta1 beta2 optimizer optim opt grad-clip gradient-clip-val": "it is fixed; "
-    "--learning-rate and --schedule are what can be set",
+    "weight-decay wd momentum beta1 beta2 grad-clip gradient-clip-val": "it is fixed; --optimiser, --learning-rate "
+    "and --schedule are what can be set",
     "warmup warmup-steps warmup-epochs warmup-ratio": "the first tenth of the iterations is the warm-up",
     "eval evaluate val validate test do-eval eval-every": "measure a model: ncatool compare MODEL",
 }

@@ -23,6 +23,8 @@ _OTHER_NAMES = {
     "--batch-size": "batch bs b train-batch-size per-device-train-batch-size per-gpu-batch-size minibatch mini-batch",
     "--pool-size": "pool buffer-size replay-size",
     "--optimiser": "optimizer optim opt",
+    "--seed-cells": "seeds n-seeds initial-cells init-cells num-seeds",
+    "--seed-radius": "radius seed-distance",
     "--loss": "criterion loss-fn loss-function loss-type objective",
     "--regime": "experiment-type experiment mode training-mode",
     "--damage": "use-damage damage-n regenerate regenerating regeneration heal erase corrupt",

@@ -18,7 +18,6 @@ from ncatool.evaluation.quartiles import Quartiles
 from ncatool.nca.loss import compute_psnr
 from ncatool.nca.model_file import ModelData, load_model, read_record
 from ncatool.nca.model_name import label_models
-from ncatool.nca.seed import is_plain
 
 HALVES = (Damage.LEFT, Damage.RIGHT, Damage.TOP, Damage.BOTTOM)
 
@@ -58,10 +57,10 @@ class Candidate:
     @property
     def notes(self) -> list[str]:
         """Remarks that the numbers need."""
+        if self.model.has_direction:
+            return []
         name = self.model.config.filter
-        if name.is_symmetric and is_plain(self.model.seed):
-            return [f"{name} is symmetric: both filtered channels are the same, and cells have no sense of direction"]
-        return []
+        return [f"{name} is symmetric: both filtered channels are the same, and cells have no sense of direction"]
 
 
 def _convert_to_psnr(mse: Quartiles) -> Quartiles:

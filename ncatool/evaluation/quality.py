@@ -9,7 +9,7 @@ from enum import StrEnum
 
 import torch
 
-from ncatool.config.names import Damage, Filter, Regime
+from ncatool.config.names import Damage, Regime
 from ncatool.config.schema import TrainConfig
 from ncatool.engine.advance import advance
 from ncatool.evaluation.protocol import GROWN_MSE, PERSISTENCE_STEP
@@ -31,7 +31,6 @@ MAX_PICTURE_MSE = 1.0
 """MSE that no picture exceeds: its values and the target's are within 0 and 1."""
 LEVEL_FACTOR = 2.0
 """Factor between errors that count as the same level."""
-SYMMETRIC = (Filter.GAUSSIAN, Filter.LAPLACIAN, Filter.MEAN)
 
 
 class Outcome(StrEnum):
@@ -85,11 +84,11 @@ def measure_quality(model: ModelData, train: TrainConfig) -> Quality:
     healed = None
     if train.regime is Regime.REGENERATING:
         healed = compute_quartiles(measure_damage(model, intact, Damage.CIRCLE, train.seed).mse[:, -1]).median
-    return describe_quality(course, float(target.square().mean()), train.regime, model.config.filter, healed)
+    return describe_quality(course, float(target.square().mean()), train.regime, model.has_direction, healed)
 
 
 def describe_quality(
-    course: Mapping[int, float], blank: float, regime: Regime, filter_: Filter, healed: float | None = None
+    course: Mapping[int, float], blank: float, regime: Regime, has_direction: bool, healed: float | None = None
 ) -> Quality:
     """Describe a model by its median MSE at each step.
 
@@ -103,7 +102,7 @@ def describe_quality(
     end = _describe_end(outcome, best, course[step], late, last)
     healing = f", heals a circle to {_format_psnr(healed)}" if healed is not None and _holds(outcome) else ""
     numbers = (round(compute_psnr(course[step]), 2), step, round(compute_psnr(course[last]), 2))
-    return Quality(outcome, f"{words}{end}{healing}", _advise(outcome, regime, filter_), *numbers)
+    return Quality(outcome, f"{words}{end}{healing}", _advise(outcome, regime, has_direction), *numbers)
 
 
 def _find_outcome(best: float, late: float, final: float, blank: float) -> Outcome:
@@ -143,11 +142,11 @@ def _describe_end(outcome: Outcome, best: float, level: float, late: float, last
     return f", holds to {last}" if late <= LEVEL_FACTOR * level else f", {_format_psnr(late)} at {last}"
 
 
-def _advise(outcome: Outcome, regime: Regime, filter_: Filter) -> str:
+def _advise(outcome: Outcome, regime: Regime, has_direction: bool) -> str:
     if outcome is Outcome.GROWN:
         return ""
-    if outcome in (Outcome.BLURRED, Outcome.UNGROWN) and filter_ in SYMMETRIC:
-        return f"--filter sobel or scharr sees directions, which {filter_} does not; or train longer"
+    if outcome in (Outcome.BLURRED, Outcome.UNGROWN) and not has_direction:
+        return "train with --seed-cells three, which give the symmetric filter a direction"
     if outcome in (Outcome.BLURRED, Outcome.UNGROWN):
         return "train longer"
     if outcome is Outcome.BLANK:

@@ -60,6 +60,11 @@ class ModelData:
         return make_seed(self.config.channels) if self.own_seed is None else self.own_seed
 
     @property
+    def has_direction(self) -> bool:
+        """Whether cells can tell one side from another: by their filter, or by a seed of several cells."""
+        return not self.config.filter.is_symmetric or not is_plain(self.seed)
+
+    @property
     def device(self) -> torch.device:
         """The device that the weights are on, and rollouts run on."""
         return self.weights.hidden_weight.device
