@@ -77,8 +77,9 @@ class Model:
     def grow(self, steps: int = 200, **settings: Any) -> Float[np.ndarray, "height width channel"]:
         """Return the state after some steps: RGBA premultiplied by alpha, then the hidden channels.
 
-        Settings are those of `ncatool render`: seed, damage (such as "circle@100"), grid (height, width), at (seed
-        cells), rotate (degrees). The fire masks are those of a rendering, so that both show the same cells.
+        Settings are those of `ncatool render`: seed, damage (such as "circle@100"), grid (height, width), at (row and
+        column of each seed), rotate (degrees), mirror. The fire masks are those of a rendering, so that both show the
+        same cells.
         """
         playback, chosen = self._play(steps=steps, **{"every": max(1, steps), **settings})
         for _ in play_frames([playback], chosen):
@@ -89,7 +90,7 @@ class Model:
         """Return the frames of a rendering one by one, as Pillow images.
 
         Settings are those of `ncatool render`: every, scale, damage, background, view, overlay, trim, grid, at,
-        rotate, seed.
+        rotate, mirror, seed.
         """
         playback, chosen = self._play(steps=steps, **settings)
         layout = Layout([playback], chosen)

@@ -192,11 +192,15 @@ Grid = Annotated[
 At = Annotated[
     list[str] | None,
     make_option(
-        PICTURE, "at", "Seed cell, by row and column; may be repeated.", metavar="Y,X", show_default="the middle"
+        PICTURE, "at", "Middle of a seed, by row and column; may be repeated.", metavar="Y,X", show_default="the middle"
     ),
 ]
 Rotate = Annotated[
-    float, make_option(PICTURE, "rotate", "Turn the cells' sense of direction, counter-clockwise.", metavar="DEGREES")
+    float,
+    make_option(PICTURE, "rotate", "Grow the picture turned, counter-clockwise about the seed.", metavar="DEGREES"),
+]
+MirrorImage = Annotated[
+    bool, make_option(PICTURE, "mirror", "Grow the mirror image, left and right exchanged; then --rotate turns it.")
 ]
 
 Rollouts = Annotated[

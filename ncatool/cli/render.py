@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 FILE_STEPS, TERMINAL_STEPS = 500, 10_000
 """Steps where `--steps` is not given, with outputs and without."""
 
+SLANTED = "a symmetric filter turns exactly by right angles only; other angles are near, and may drift to one"
+
 
 class _RenderCommand(Command):
     """`--damage` may stand alone, too, whatever follows it."""
@@ -76,6 +78,7 @@ def render(
     grid: o.Grid = None,
     at: o.At = None,
     rotate: o.Rotate = 0,
+    mirror: o.MirrorImage = False,
     force: o.Force = False,
     device: o.DeviceOption = Device.AUTO,
     threads: o.Threads = 0,
@@ -84,7 +87,7 @@ def render(
     json: o.Json = False,
     traceback: o.Traceback = False,
 ) -> None:
-    """Grow models from their seed cells and show it: animation, video, sheet of stages, or live in the terminal."""
+    """Grow models from their seeds and show it: animation, video, sheet of stages, or live in the terminal."""
     from ncatool.cli.announce import announce_rendering
     from ncatool.nca.model_header import require_model
 
@@ -112,13 +115,15 @@ def render(
         steps=steps, every=every or RenderSettings.every, fps=fps or RenderSettings.fps, hold=hold, scale=scale,
         damage=parse_script(damage or [], steps), seed=seed, background=parse_background(background), view=view,
         rollouts=rollouts or RenderSettings.rollouts, overlay=overlay, trim=trim, grid=_parse_grid(grid),
-        at=tuple(_parse_pair("--at", text, ",") for text in at or []), rotate=rotate,
+        at=tuple(_parse_pair("--at", text, ",") for text in at or []), rotate=rotate, mirror=mirror,
     )  # fmt: skip
     check_outputs(outputs, force, list_inputs(models, settings))
     place = prepare_device(threads, device)
     names = label_models(models)
     loaded = [load_model(path).move_to(place) for path in models]
     print_slowness(place, [model.config for model in loaded])
+    if rotate % 90 and any(model.config.filter.is_symmetric for model in loaded):
+        terminal.print_note(f"--rotate {rotate:g}: {SLANTED}")
     settings = plan_pace(loaded, settings, given)
     playbacks = [Playback(model, settings, name) for model, name in zip(loaded, names, strict=True)]
     if outputs:

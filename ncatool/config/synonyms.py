@@ -81,7 +81,7 @@ _OTHER_NAMES = {
     "--picture": "figure png image sheet plot",
     "--animation": "gif video movie anim",
     # fetch
-    "--mirror": "url base-url host",
+    "--mirror": "url base-url host flip hflip fliplr flop reflect reflection",
     "--retries": "retry max-retries tries attempts",
     "--show": "samples preview grid n",
     "--pick": "sample index",

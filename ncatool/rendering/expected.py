@@ -1,4 +1,4 @@
-"""The picture that a state should show: the target at each seed, possibly rotated."""
+"""The picture that a state should show: the target at each seed, possibly mirrored and rotated."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ ExpectedImage = Float[np.ndarray, "height width 4"]
 
 
 def draw_expected(
-    model: ModelData, grid: tuple[int, int], seeds: Sequence[tuple[int, int]], degrees: float = 0
+    model: ModelData, grid: tuple[int, int], seeds: Sequence[tuple[int, int]], degrees: float = 0, mirror: bool = False
 ) -> ExpectedImage:
-    """Return the target around each seed of the grid, rotated counter-clockwise; later seeds cover earlier ones.
+    """Return the target around each seed of the grid; later seeds cover earlier ones.
 
-    Where the grid wraps, so does the target; otherwise it is cut at the edge.
+    It is mirrored left to right where asked for, then rotated counter-clockwise, both about its middle cell. Where the
+    grid wraps, so does the target; otherwise it is cut at the edge.
     """
     picture, centre = model.target.premultiply(), middle_cell(*model.target.shape)
+    if mirror:
+        picture, centre = picture[:, ::-1], (centre[0], picture.shape[1] - 1 - centre[1])
     if degrees:
         picture, centre = _rotate(picture, centre, degrees)
     canvas = np.zeros((*grid, 4), np.float32)

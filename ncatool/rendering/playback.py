@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from ncatool.config.names import View
+from ncatool.config.names import Boundary, View
 from ncatool.engine.advance import advance
 from ncatool.errors import UsageError
 from ncatool.evaluation.variation import measure_variation
 from ncatool.nca.damage import draw_circle
 from ncatool.nca.model_file import ModelData
-from ncatool.nca.seed import place_seed
+from ncatool.nca.orientation import turn_model
+from ncatool.nca.seed import fits_grid, list_cells, place_seed
 from ncatool.nca.state import middle_cell
-from ncatool.nca.types import Mask, State
-from ncatool.nca.weights import rotate_weights
+from ncatool.nca.types import Mask, Seed, State
 from ncatool.rendering.damage_script import DamageEvent, make_mask
 from ncatool.rendering.expected import ExpectedImage, draw_expected
 from ncatool.rendering.timeline import Moment, RenderSettings, plan_moments
@@ -35,18 +34,15 @@ class Frame(NamedTuple):
 class Playback:
     """The rollout of one model, or several of them: states at a step, which can be advanced, damaged and captured.
 
-    Raises UsageError for a seed cell or damage outside the grid, and for a rotation with a symmetric filter.
+    Raises UsageError for a seed or damage outside the grid, and where nothing in the model has a direction to turn.
     """
 
     def __init__(self, model: ModelData, settings: RenderSettings, name: str = "") -> None:
-        self.model, self.name = model, name
-        if settings.rotate:
-            weights = rotate_weights(model.weights, model.config, settings.rotate)
-            self.model = dataclasses.replace(model, weights=weights)
+        self.model, self.name = turn_model(model, settings.rotate, settings.mirror), name
         self.grid = settings.grid or model.target.shape
         self.seeds = settings.at or (middle_cell(*self.grid),)
-        _check_seeds(self.seeds, self.grid)
-        self.expected = draw_expected(model, self.grid, self.seeds, settings.rotate)
+        _check_seeds(self.model, self.seeds, self.grid)
+        self.expected = draw_expected(model, self.grid, self.seeds, settings.rotate, settings.mirror)
         """The picture that the state should show."""
         self._picture_box = self._locate_target() if self.grid == model.target.shape else _select_all(self.grid)
         self._shown_box = _locate_visible(self.expected) if settings.trim else _select_all(self.grid)
@@ -119,13 +115,29 @@ def play_frames(playbacks: Sequence[Playback], settings: RenderSettings) -> Iter
         yield Frame(moment, [playback.capture() for playback in playbacks])
 
 
-def _check_seeds(seeds: Sequence[tuple[int, int]], grid: tuple[int, int]) -> None:
+def _check_seeds(model: ModelData, seeds: Sequence[tuple[int, int]], grid: tuple[int, int]) -> None:
+    """Raise UsageError for a seed whose middle, or any cell where the grid does not wrap, lies outside the grid."""
     for y, x in seeds:
         if not (0 <= y < grid[0] and 0 <= x < grid[1]):
             raise UsageError(
                 f"a seed at row {y}, column {x} lies outside the grid of {grid[0]}x{grid[1]} cells",
                 f"rows go from 0 to {grid[0] - 1}, columns from 0 to {grid[1] - 1}",
             )
+        if model.config.boundary is not Boundary.WRAP and not fits_grid(model.seed, *grid, (y, x)):
+            raise UsageError(
+                f"a seed at row {y}, column {x} reaches beyond the edge of the grid of {grid[0]}x{grid[1]} cells",
+                _list_places(model.seed, grid),
+            )
+
+
+def _list_places(seed: Seed, grid: tuple[int, int]) -> str:
+    """Return in words where on a grid all cells of a seed have room."""
+    rows, columns = zip(*list_cells(seed), strict=True)
+    top, bottom = -min(rows), grid[0] - 1 - max(rows)
+    left, right = -min(columns), grid[1] - 1 - max(columns)
+    if top > bottom or left > right:
+        return "give a larger --grid"
+    return f"the cells of this seed have room from row {top} to {bottom} and from column {left} to {right}"
 
 
 def _select_all(grid: tuple[int, int]) -> tuple[slice, slice]:

@@ -57,9 +57,11 @@ class RenderSettings:
     grid: tuple[int, int] | None = None
     """Height and width in cells; None: those of the target with its padding."""
     at: tuple[tuple[int, int], ...] = ()
-    """Row and column of each seed cell; empty: one in the middle."""
+    """Row and column of the middle of each seed; empty: one in the middle of the grid."""
     rotate: float = 0
-    """Degrees, counter-clockwise, by which the weights, and thus the picture, are rotated."""
+    """Degrees, counter-clockwise, by which the picture is turned, by the weights or the seed."""
+    mirror: bool = False
+    """Exchange left and right of the picture, before it is turned."""
 
     def __post_init__(self) -> None:
         check_range("fps", self.fps, 0.1, 50)

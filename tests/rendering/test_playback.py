@@ -1,17 +1,16 @@
 """What grows where: steps, damage, grids, seeds, directions."""
 
+import dataclasses
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from ncatool.config.names import Boundary, Damage, Filter
-from ncatool.config.schema import ModelConfig
+from ncatool.config.names import Boundary, Damage, Filter, SeedCells
+from ncatool.data.target import Target
 from ncatool.errors import UsageError
-from ncatool.nca.rule import step
 from ncatool.nca.seed import make_seed, place_seed
-from ncatool.nca.weights import draw_weights, rotate_weights
 from ncatool.rendering.damage_script import DamageEvent
 from ncatool.rendering.playback import Playback, play_frames
 from ncatool.rendering.timeline import RenderSettings, plan_moments
@@ -141,29 +140,89 @@ def test_trim_cuts_to_what_the_target_shows():
     assert scene.expected.shape[:2] == scene.before.shape[:2] == scene.cells.shape[:2]
 
 
-@pytest.mark.parametrize("filter_", [Filter.SOBEL, Filter.SCHARR])
-def test_cells_turned_by_a_right_angle_grow_the_turned_picture(filter_, generator):
-    """Turning everything that happens equals turning the cells: for a right angle exactly, up to rounding."""
-    config = ModelConfig(channels=5, hidden=9, filter=filter_)
-    weights = draw_weights(config, generator)
-    weights = weights._replace(output_weight=torch.randn(5, 9, generator=generator) * 0.3)
-    turned_weights = rotate_weights(weights, config, 90)
-    state = torch.rand(1, 11, 11, 5, generator=generator)
-    turned = torch.rot90(state, 1, (1, 2))
-    for _ in range(8):
-        fire = torch.rand(1, 11, 11, generator=generator) < 0.5
-        state = step(state, weights, config, fire)
-        turned = step(turned, turned_weights, config, torch.rot90(fire, 1, (1, 2)))
-    assert state.abs().max() > 0.1
-    torch.testing.assert_close(turned, torch.rot90(state, 1, (1, 2)), rtol=1e-4, atol=1e-5)
-
-
 def test_what_is_wanted_turns_the_same_way():
     straight, turned, slanted = (Playback(lively(), RenderSettings(rotate=degrees)).expected for degrees in (0, 90, 30))
     np.testing.assert_allclose(turned, np.rot90(straight), atol=1e-6)
     assert slanted[..., 3].sum() == pytest.approx(straight[..., 3].sum(), rel=0.1)
 
 
+def test_what_is_wanted_is_mirrored_before_it_is_turned():
+    straight, mirrored, both = (
+        Playback(lively(), RenderSettings(**how)).expected
+        for how in ({}, {"mirror": True}, {"mirror": True, "rotate": 90})
+    )
+    assert not np.array_equal(mirrored, straight)
+    assert np.array_equal(mirrored, straight[:, ::-1])
+    np.testing.assert_allclose(both, np.rot90(mirrored), atol=1e-6)
+
+
+def test_an_even_picture_is_mirrored_about_its_middle_cell():
+    """Column 6 of 12 is the middle: 5 and 7 change places, and 0 has no partner."""
+    model = lively()
+    pixels = np.random.default_rng(1).integers(1, 256, (12, 12, 4), np.uint8)
+    model = dataclasses.replace(model, target=Target(pixels, 0, {}))
+    straight, mirrored = (Playback(model, RenderSettings(mirror=mirror)).expected for mirror in (False, True))
+    assert np.array_equal(mirrored[:, 1:], straight[:, :0:-1])
+    assert not mirrored[:, 0].any()
+
+
+def three_celled(**settings):
+    """All its cells fire in each step, so that symmetry holds without a look at fire masks."""
+    model = lively(filter=Filter.GAUSSIAN, fire_rate=1.0, **settings)
+    return dataclasses.replace(model, own_seed=make_seed(6, SeedCells.THREE))
+
+
+def grown(**how):
+    settings = RenderSettings(steps=9, **how)
+    playback = Playback(three_celled(), settings)
+    list(play_frames([playback], settings))
+    return playback.state
+
+
+def test_three_cells_turn_and_mirror_what_grows():
+    """The middle of 13 x 13 cells is a cell."""
+    state, slanted = grown(), grown(rotate=60)
+    assert (state != 0).float().mean() > 0.3
+    pairs = [
+        (grown(rotate=180), torch.rot90(state, 2, (1, 2))),
+        (grown(mirror=True), state.flip(2)),
+        (grown(mirror=True, rotate=90), torch.rot90(state.flip(2), 1, (1, 2))),
+        (grown(rotate=150), torch.rot90(slanted, 1, (1, 2))),
+        (grown(mirror=True, rotate=-60), slanted.flip(2)),
+    ]
+    for found, expected in pairs:
+        assert (found - state).abs().max() > 0.3
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_three_cells_have_their_middle_where_they_are_placed():
+    found = grown(grid=(30, 40), at=((8, 9), (20, 30)))
+    for y, x in ((8, 9), (20, 30)):
+        torch.testing.assert_close(found[:, y - 6 : y + 7, x - 6 : x + 7], grown(), rtol=1e-4, atol=1e-5)
+    start = Playback(three_celled(), RenderSettings(at=((2, 10),), rotate=180)).state
+    assert start[0, ..., 3].nonzero().tolist() == [[1, 8], [1, 12], [4, 10]]
+
+
+@pytest.mark.parametrize(
+    ("how", "where", "hint"),
+    [
+        ({"at": ((1, 6),)}, "row 1, column 6", "from row 2 to 11 and from column 2 to 10"),
+        ({"at": ((12, 6),)}, "row 12, column 6", "from row 2 to 11"),
+        ({"at": ((6, 1),)}, "row 6, column 1", "from column 2 to 10"),
+        ({"at": ((6, 6), (6, 11))}, "row 6, column 11", "from column 2 to 10"),
+        ({"at": ((11, 6),), "rotate": 180}, "row 11, column 6", "from row 1 to 10"),
+        ({"grid": (3, 20)}, "row 1, column 10", "give a larger --grid"),
+    ],
+)
+def test_a_seed_that_reaches_beyond_the_edge(how, where, hint):
+    with pytest.raises(UsageError, match=f"a seed at {where} reaches beyond the edge of the grid of") as caught:
+        Playback(three_celled(), RenderSettings(**how))
+    assert hint in caught.value.hint
+    wrapped = Playback(three_celled(boundary=Boundary.WRAP), RenderSettings(**how))
+    assert (wrapped.state[0, ..., 3] == 1).sum() == 3 * len(how.get("at", [0]))
+
+
 def test_symmetric_filters_have_no_direction():
-    with pytest.raises(UsageError, match="mean filter is symmetric"):
-        Playback(lively(filter=Filter.MEAN), RenderSettings(rotate=45))
+    for how in ({"rotate": 45}, {"mirror": True}):
+        with pytest.raises(UsageError, match="mean filter is symmetric"):
+            Playback(lively(filter=Filter.MEAN), RenderSettings(**how))

@@ -1,5 +1,6 @@
 """Outputs, opened again by Pillow, PyAV and a browser."""
 
+import dataclasses
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from PIL import Image
 from ncatool.config.names import Damage, View
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluation.errors import measure_errors
+from ncatool.nca.model_file import save_model
 from ncatool.nca.picture import WHITE, compose, enlarge, parse_background
 from ncatool.rendering import render as rendering
 from ncatool.rendering.colour_bar import measure_colour_bar
@@ -32,7 +34,7 @@ from ncatool.rendering.timeline import RenderSettings, plan_moments
 from ncatool.rendering.views import LOGARITHMIC, SIGNED
 from ncatool.rendering.writer import find_changed_box
 from tests.conftest import ncatool, run_in_process
-from tests.rendering.test_playback import lively
+from tests.rendering.test_playback import lively, three_celled
 
 HURT = (DamageEvent(30, Damage.LEFT),)
 STILL = [".gif", ".webp", ".apng"]
@@ -454,6 +456,46 @@ main()
 def model_file(tmp_path):
     shutil.copy(Path(__file__).parents[1] / "golden" / "phantom.safetensors", tmp_path / "m.safetensors")
     return "m.safetensors"
+
+
+def render_words(*words):
+    done = run_in_process("render", *words, "--steps", 4, "--json")
+    return json.loads(done.stdout) if done.returncode == 0 else None, done.stderr.splitlines()
+
+
+def test_a_seed_of_three_cells_is_placed_turned_and_mirrored():
+    model = three_celled()
+    save_model(Path("three.safetensors"), model)
+    save_model(Path("one.safetensors"), dataclasses.replace(model, own_seed=None))
+    for words in ((), ("--mirror",), ("--mirror", "--rotate", "60"), ("--rotate", "180", "--at", "4,6")):
+        found, said = render_words("three.safetensors", "a.png", "--force", *words)
+        how = {"mirror": "--mirror" in words, "at": ((4, 6),) if "--at" in words else ()}
+        settings = RenderSettings(
+            steps=4, rotate=int(words[words.index("--rotate") + 1]) if len(words) > 1 else 0, **how
+        )
+        playback = Playback(model, settings)
+        playback.advance_to(4)
+        assert found["mse"] == measure_errors(playback.state, playback.expected)["mse"]
+        assert any("right angles only" in line for line in said) == ("60" in words)
+    for words, what, hint in (
+        (
+            ("three.safetensors", "b.png", "--at", "6,0"),
+            "a seed at row 6, column 0 reaches beyond",
+            "from column 2 to 10",
+        ),
+        (
+            ("one.safetensors", "b.png", "--mirror"),
+            "the gaussian filter is symmetric, and the seed is one",
+            "--mirror out",
+        ),
+        (("one.safetensors", "b.png", "--rotate", "9"), "the gaussian filter is symmetric, and the", "--rotate out"),
+    ):
+        found, (*_, error, advice) = render_words(*words)
+        assert found is None
+        assert error.startswith(f"error: {what}")
+        assert advice.startswith("hint: ")
+        assert hint in advice
+        assert not Path("b.png").exists()
 
 
 @pytest.mark.parametrize("output", ["a.gif", "a.webp", "a.apng", "a.mp4", "a.webm", "a.png", "frames/"])
