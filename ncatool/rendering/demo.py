@@ -25,8 +25,8 @@ DEMO_MODEL = Path(__file__).parent / "demo.safetensors"
 
 KEYS = "q stop   d damage   space pause"
 ABOUT = (
-    "A white blood cell grows from a single cell of a grid. All {cells} cells run the same network of {weights:,} "
-    "weights, and each sees only its eight neighbours. None of them has the picture."
+    "A white blood cell grows from {seed} of a grid. All {cells} cells run the same network of {weights:,} weights, "
+    "and each sees only its eight neighbours. None of them has the picture."
 )
 FRAME_SECONDS = 0.04
 """Seconds between two frames."""
@@ -122,6 +122,15 @@ def list_frames(demo: Demo) -> Iterator[tuple[Phase, float]]:
         demo.quality.append(demo.measure_psnr())
 
 
+def describe_cells(model: ArrayModel) -> str:
+    """Return in words what a model grows from, and how many cells and weights it has."""
+    height, width = model.target.shape
+    sown = int(model.seed.any(axis=-1).sum())
+    weights = sum(array.size for array in model.weights.values())
+    seed = "a single cell" if sown == 1 else f"{sown} cells"
+    return ABOUT.format(seed=seed, cells=height * width, weights=weights)
+
+
 def show_demo(demo: Demo) -> None:
     """Show the demonstration on stderr until it ends or q is pressed."""
     from rich.console import Console
@@ -151,16 +160,14 @@ def _draw(demo: Demo, phase: Phase, width: int, height: int) -> RenderableType:
     from rich.text import Text
 
     picture = compose(demo.state[..., :4], BLACK)
-    cells = picture.shape[:2]
-    beside = width >= cells[1] + _TEXT_WIDTH
+    beside = width >= picture.shape[1] + _TEXT_WIDTH
     room = (width - _TEXT_WIDTH if beside else width, height - (2 if beside else 5))
     shown = draw_half_blocks(fit_picture(picture, *room, _MAX_SCALE), *room)
     status = Text(f"step {demo.step:<4} {demo.measure_psnr():5.1f} dB\n{phase.text}", "bold")
     keys = Text(KEYS, "dim")
     if not beside:
         return Group(shown, status, keys)
-    weights = sum(array.size for array in demo.model.weights.values())
-    about = Text(ABOUT.format(cells=cells[0] * cells[1], weights=weights))
+    about = Text(describe_cells(demo.model))
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(width=_TEXT_WIDTH - 2)

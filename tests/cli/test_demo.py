@@ -1,15 +1,18 @@
 """`ncatool demo`: what it shows and writes, and that it needs no torch for the terminal."""
 
+import dataclasses
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from ncatool.nca.model_file import load_model
-from ncatool.rendering.demo import DEMO_MODEL, PHASES
+from ncatool.nca.numpy_rule import read_arrays
+from ncatool.rendering.demo import DEMO_MODEL, PHASES, Demo, describe_cells
 from tests.conftest import run_in_process
 from tests.terminal import Terminal
 
@@ -35,6 +38,19 @@ def test_on_a_terminal(columns):
         terminal.press("q")
         assert terminal.read_all() == 0
         assert "ncatool train photo.png" in " ".join(terminal.text.split())
+
+
+def test_what_is_told_of_a_model():
+    model = read_arrays(DEMO_MODEL)
+    assert "from a single cell of a grid. All 784 cells" in describe_cells(model)
+    seed = np.zeros((5, 5, model.config.channels), np.float32)
+    seed[[0, 3, 3], [2, 0, 4], 3:] = 1
+    three = dataclasses.replace(model, seed=seed)
+    assert "from 3 cells of a grid" in describe_cells(three)
+    demo = Demo(three)
+    assert np.argwhere(demo.state[..., 3]).tolist() == [[12, 14], [15, 12], [15, 16]]
+    demo.advance(3)
+    assert (demo.state[..., 3] > 0).sum() > 3
 
 
 def read_files():

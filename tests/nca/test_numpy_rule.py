@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ncatool.config.names import Boundary, Filter
+from ncatool.config.names import Boundary, Filter, SeedCells
 from ncatool.config.schema import ModelConfig, TargetConfig
 from ncatool.data.readers import load_target
 from ncatool.nca.model_file import ModelData, save_model
@@ -35,3 +35,17 @@ def test_the_same_states(name, boundary, generator, tmp_path):
             step_array(before[0].numpy(), model, fire[0].numpy()), expected, rtol=1e-5, atol=1e-5
         )
         assert expected.any()
+
+
+@pytest.mark.parametrize(("size", "padding"), [(7, 2), (3, 0)])
+def test_a_seed_of_three_cells(size, padding, generator, tmp_path):
+    """The cells are those of the dense rule, on a grid that is smaller than the seed, too."""
+    config = ModelConfig(channels=6, hidden=9, filter=Filter.MEAN)
+    weights = Weights(*(torch.randn(shape, generator=generator) for shape in ((9, 18), (9,), (6, 9))))
+    seed = make_seed(6, SeedCells.THREE)
+    dense = ModelData(weights, config, load_target(TargetConfig(size=size, padding=padding)), own_seed=seed)
+    save_model(tmp_path / "m.safetensors", dense)
+    model = read_arrays(tmp_path / "m.safetensors")
+    assert np.array_equal(make_seed_array(model), dense.place_seeds(1)[0].numpy())
+    assert (make_seed_array(model)[..., 3] == 1).sum() == 3
+    assert "seed" not in model.weights

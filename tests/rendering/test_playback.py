@@ -199,8 +199,16 @@ def test_three_cells_have_their_middle_where_they_are_placed():
     found = grown(grid=(30, 40), at=((8, 9), (20, 30)))
     for y, x in ((8, 9), (20, 30)):
         torch.testing.assert_close(found[:, y - 6 : y + 7, x - 6 : x + 7], grown(), rtol=1e-4, atol=1e-5)
-    start = Playback(three_celled(), RenderSettings(at=((2, 10),), rotate=180)).state
-    assert start[0, ..., 3].nonzero().tolist() == [[1, 8], [1, 12], [4, 10]]
+
+
+def test_a_restart_brings_the_turned_seed_back_where_it_was_placed():
+    """As key r does in the terminal."""
+    playback = Playback(three_celled(), RenderSettings(at=((2, 10),), rotate=180))
+    for _ in range(2):
+        assert playback.state[0, ..., 3].nonzero().tolist() == [[1, 8], [1, 12], [4, 10]]
+        playback.advance_to(5)
+        assert (playback.state[0, ..., 3] > 0).sum() > 20
+        playback.restart()
 
 
 @pytest.mark.parametrize(
