@@ -23,6 +23,9 @@ from torch import Tensor
 from ncatool.config.names import Boundary
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.model_file import ModelData
+from ncatool.nca.seed import is_plain, list_cells
+from ncatool.nca.seed_summary import describe_places
+from ncatool.nca.types import Seed
 
 MAX_TEXT_LENGTH = 200
 """Characters shown of a value that comes from a file."""
@@ -84,6 +87,7 @@ def render_gallery(models: Sequence[PageModel]) -> str:
         models=[
             {**text, "facts": describe_facts(one.model, one.record)} for one, text in zip(models, shown, strict=True)
         ],
+        origin=_describe_origin([one.model for one in models]),
         shortcuts={**SHORTCUTS, **({"N": "next model"} if len(models) > 1 else {})},
         version=metadata.version("ncatool"),
         data=Markup(to_script_json(data)),
@@ -92,6 +96,14 @@ def render_gallery(models: Sequence[PageModel]) -> str:
         style=Markup(style),
         style_hash=_hash_source(style),
     )
+
+
+def _describe_origin(models: Sequence[ModelData]) -> str:
+    """Return what the pictures of a page grow from."""
+    counts = [len(list_cells(model.seed)) for model in models]
+    if max(counts) == 1:
+        return "one cell"
+    return "a few cells" if min(counts) > 1 else "one cell or a few"
 
 
 def _describe_model(model: ModelData, record: Mapping[str, Any], name: str) -> dict[str, str]:
@@ -116,15 +128,21 @@ def describe_target(model: ModelData, record: Mapping[str, Any]) -> str:
 def describe_sight(model: ModelData) -> str:
     """Return in a few sentences what a cell sees of itself and its neighbours."""
     config = model.config
-    filter_, transposed = filter_pair(config.filter)
-    is_symmetric = bool((filter_ == transposed).all())
-    twice = "which is symmetric and gives no sense of direction" if is_symmetric else "and through its transpose"
+    twice = _describe_direction(model) if config.filter.is_symmetric else "and through its transpose"
     edge = "the grid wraps around" if config.boundary is Boundary.WRAP else "beyond the edge there is nothing"
     return (
         f"What a cell sees: its own {config.channels} channels, and those of its 3 × 3 neighbourhood through the "
         f"{config.filter} filter, {twice}; {edge}. From these {3 * config.channels} numbers {config.hidden} hidden "
         f"units compute its change, which happens at {config.fire_rate:.0%} of the steps, by chance."
     )
+
+
+def _describe_direction(model: ModelData) -> str:
+    """Return what a symmetric filter lacks, and what else gives the cells their direction."""
+    count = len(list_cells(model.seed))
+    if count == 1:
+        return "which is symmetric and gives no sense of direction"
+    return f"which is symmetric: what gives the sense of direction are the {count} cells of the seed"
 
 
 def _read_asset(name: str) -> str:
@@ -171,7 +189,15 @@ def make_page_data(model: ModelData, name: str) -> dict[str, Any]:
         "outputWeight": _encode_tensor(weights.output_weight),
         "outputBias": _encode_tensor(weights.output_bias),
         "target": base64.b64encode(np.ascontiguousarray(target.pixels).tobytes()).decode(),
+        **_pack_seed(model.seed),
     }
+
+
+def _pack_seed(seed: Seed) -> dict[str, Any]:
+    """Return places and channels of a seed's cells; nothing for the plain one cell, which the script makes itself."""
+    if is_plain(seed):
+        return {}
+    return {"seedCells": {"places": list_cells(seed), "values": _encode_tensor(seed[seed.any(dim=-1)])}}
 
 
 def clean_text(value: object) -> str:
@@ -199,6 +225,7 @@ def describe_facts(model: ModelData, record: Mapping[str, Any]) -> dict[str, str
         "fire rate": config.fire_rate,
         "alive above": config.threshold,
         "boundary": config.boundary.value,
+        **({} if is_plain(model.seed) else {"seed": describe_places(list_cells(model.seed))}),
         "grid": f"{height} × {width} cells" + (f", {padding} of padding on each side" if padding else ""),
         **_select_facts({**model.target.origin, **_get_table(record, "target")}, "target ", _TARGET_FIELDS),
         **_select_facts(_get_table(record, "train"), "training ", _TRAIN_FIELDS),

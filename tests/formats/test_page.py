@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ncatool.config.names import Boundary, Filter
+from ncatool.config.names import Boundary, Filter, SeedCells
 from ncatool.config.schema import ModelConfig
 from ncatool.data.target import Target
 from ncatool.errors import NcatoolError
@@ -28,7 +28,7 @@ SLOW = 30.0
 """Seconds that a busy machine may take for what is watched."""
 
 
-def random_model(height=11, width=11, padding=2, bias=False, scale=0.1, **config):
+def random_model(height=11, width=11, padding=2, bias=False, scale=0.1, cells=SeedCells.ONE, **config):
     """A model that keeps many cells alive: what it grows does not matter."""
     settings = ModelConfig(**({"channels": 12, "hidden": 64} | config))
     generator = torch.Generator().manual_seed(5)
@@ -39,7 +39,8 @@ def random_model(height=11, width=11, padding=2, bias=False, scale=0.1, **config
     if bias:
         weights = weights._replace(output_bias=torch.linspace(-0.01, 0.02, settings.channels))
     pixels = np.random.default_rng(3).integers(0, 256, (height, width, 4), np.uint8)
-    return ModelData(weights, settings, Target(pixels, padding, {"source": "noise"}))
+    seed = make_seed(settings.channels, cells) if cells is SeedCells.THREE else None
+    return ModelData(weights, settings, Target(pixels, padding, {"source": "noise"}), own_seed=seed)
 
 
 MODELS = {
@@ -53,6 +54,10 @@ MODELS = {
     "odd": lambda: random_model(channels=6, hidden=7, threshold=0.0, fire_rate=0.8),
     "least": lambda: random_model(height=1, width=2, padding=0, channels=4, hidden=3, boundary=Boundary.WRAP),
     "many": lambda: random_model(height=6, width=6, channels=64, hidden=256, scale=0.05),
+    "three": lambda: random_model(filter=Filter.GAUSSIAN, cells=SeedCells.THREE),
+    "three-odd": lambda: random_model(
+        height=3, width=8, padding=0, channels=6, hidden=7, cells=SeedCells.THREE, boundary=Boundary.WRAP
+    ),
 }
 """Whatever a model can be."""
 
@@ -335,9 +340,9 @@ def test_the_canvas_fits_dark_mode_and_the_picture_stays_as_it_is(visit, path):
     assert is_over(page, "white"), "it follows the page"
 
 
-def click_cell(page, y, x):
+def click_cell(page, y, x, side=28):
     box = page.locator("#cells").bounding_box()
-    page.mouse.click(box["x"] + (x + 0.5) / 28 * box["width"], box["y"] + (y + 0.5) / 28 * box["height"])
+    page.mouse.click(box["x"] + (x + 0.5) / side * box["width"], box["y"] + (y + 0.5) / side * box["height"])
 
 
 def test_seeds_are_planted_where_visitors_click(visit, path):
@@ -375,6 +380,73 @@ def test_seeds_are_planted_by_keyboard_and_in_a_picture_that_lives(visit, path):
     assert page.is_checked("#erases")
     page.keyboard.press("Space")
     assert not cells(page)[13, 9].any()
+
+
+def three_celled_page(boundary):
+    """The page of a model of 15 x 15 cells, and the model."""
+    model = random_model(filter=Filter.MEAN, cells=SeedCells.THREE, boundary=boundary)
+    pages.write(model, {}, "three", Path("three.html"))
+    return Path("three.html").absolute(), model
+
+
+def square_cells(page):
+    return decoded(page.evaluate("ncatool.base64(ncatool.state)")).reshape(15, 15, 12)
+
+
+@pytest.mark.parametrize("backend", ["plain", "webgl"])
+@pytest.mark.parametrize("boundary", Boundary)
+def test_a_seed_of_three_cells_is_restarted_from_and_planted_whole(visit, boundary, backend):
+    path, model = three_celled_page(boundary)
+    page = visit(path)
+    assert "grows from a few cells" in page.inner_text(".quiet >> nth=0")
+    page.click("#pause")
+    page.evaluate(USE, backend)
+    grow(page, 5)
+    page.click("#restart")
+    assert np.array_equal(square_cells(page), model.place_seeds(1)[0].numpy())
+    page.check("#plants")
+    page.click("#clear")
+    inwards = {(0, 4): (2, 4), (14, 14): (13, 12), (7, 0): (7, 2), (7, 8): (7, 8)}
+    for clicked, moved in inwards.items():
+        page.click("#clear")
+        click_cell(page, *clicked, side=15)
+        place = clicked if boundary is Boundary.WRAP else moved
+        assert np.array_equal(square_cells(page), place_seed(model.seed, 1, 15, 15, [place])[0].numpy())
+        assert page.inner_text("#said") == f"Planted a seed at row {place[0]}, column {place[1]}."
+    grow(page, 4)
+    before = square_cells(page)
+    click_cell(page, 5, 6, side=15)
+    sown = place_seed(model.seed, 1, 15, 15, [(5, 6)])[0].numpy()
+    expected = np.where(sown.any(-1, keepdims=True), sown, before)
+    assert np.array_equal(square_cells(page), expected), "between the cells of the seed all stays"
+    assert np.array_equal(expected[7, 8], before[7, 8])
+
+
+def test_the_ring_shows_where_a_seed_of_three_cells_goes(visit):
+    """In the upper left corner it stays where the seed has room, around all of its cells."""
+    path, _ = three_celled_page(Boundary.ZERO)
+    page = visit(path)
+    page.click("#pause")
+    page.check("#plants")
+    page.click("#clear")
+    box = page.locator("#cells").bounding_box()
+    page.mouse.move(box["x"] + 2, box["y"] + 2)
+    width = page.evaluate("ncatool.player.canvas.width") / 15
+    darkest = "([x, y]) => Math.min(...ncatool.player.context.getImageData(x - 2, y - 2, 5, 5).data)"
+    middle, radius = 2.5 * width, (5**0.5 + 0.5) * width
+    assert page.evaluate(darkest, [middle + 0.6 * radius, middle + 0.8 * radius]) < 100
+    assert page.evaluate(darkest, [middle + 0.5 * radius, middle + 0.7 * radius]) == 255
+
+
+def test_pages_of_plain_models_hold_no_seed():
+    plain, three = pages.make_page_data(random_model(), "m"), pages.make_page_data(MODELS["three"](), "m")
+    assert set(three) - set(plain) == {"seedCells"}
+    assert three["seedCells"]["places"] == [(-2, 0), (1, -2), (1, 2)]
+    kept = ModelData(**{**vars(random_model()), "own_seed": make_seed(12)})
+    assert pages.make_page_data(kept, "m") == plain
+    assert "grows from one cell. Erase" in pages.render_page(random_model(), {}, "m")
+    both = [pages.PageModel(model, {}, "m") for model in (random_model(), MODELS["three"]())]
+    assert "grows from one cell or a few. Erase" in pages.render_gallery(both)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -536,7 +608,7 @@ def test_a_page_that_does_not_work_is_an_error(browser, path):
         run_page(model, Path("broken.html"), fire_masks(model, 1))
 
 
-GALLERY = ("phantom", "sobel-wrap", "gaussian-zero", "wide", "least")
+GALLERY = ("phantom", "sobel-wrap", "gaussian-zero", "wide", "least", "three", "three-odd")
 
 
 @pytest.fixture(scope="module")
@@ -572,7 +644,9 @@ def test_a_gallery_shows_the_model_that_is_chosen(visit, gallery):
         assert page.locator(".facts:visible").count() == 1
         assert f"name\t{name}" in page.inner_text(".facts:visible")
         assert f"own {model.config.channels} channels" in page.inner_text("#sight")
-        assert ("symmetric" in page.inner_text("#sight")) == (name == "gaussian-zero")
+        assert ("symmetric" in page.inner_text("#sight")) == (name in ("gaussian-zero", "three"))
+        assert ("the 3 cells of the seed" in page.inner_text("#sight")) == (name == "three")
+        assert ("seed\t3 cells, 2 to 2.2 from" in page.inner_text(".facts:visible")) == name.startswith("three")
         assert ("wraps" in page.inner_text("#sight")) == (model.config.boundary is Boundary.WRAP)
         wait(page, "document.querySelector('#backend').textContent !== '–'")
         state = decoded(page.evaluate("ncatool.base64(ncatool.state)"))

@@ -16,6 +16,18 @@ function base64(array) {
   return btoa(text);
 }
 
+// The cells of a seed: rows and columns from its middle, and their channels. A page gives them where they are more than
+// the plain one cell, whose alpha and hidden channels are 1.
+function unpackSeed(given, channels) {
+  if (!given) return [{ row: 0, column: 0, values: new Float32Array(channels).fill(1, 3) }];
+  const values = floats(given.values);
+  return given.places.map(([row, column], i) => ({ row, column, values: values.subarray(i * channels, (i + 1) * channels) }));
+}
+
+function modulo(value, size) {
+  return ((value % size) + size) % size;
+}
+
 // The weights in the layout that both engines use: blocks of four hidden units, each with all its lanes in a row.
 class Model {
   constructor(given) {
@@ -30,6 +42,7 @@ class Model {
     this.bias.set(floats(given.hiddenBias));
     this.offset = new Float32Array(this.lanes);
     if (given.outputBias) this.offset.set(floats(given.outputBias));
+    this.seedCells = unpackSeed(given.seedCells, channels);
     this.first = this.packFirst(floats(given.hiddenWeight));
     this.second = this.packSecond(floats(given.outputWeight));
   }
@@ -64,9 +77,31 @@ class Model {
 
   seed() {
     const state = this.empty();
-    const middle = (this.height >> 1) * this.width + (this.width >> 1);
-    state.fill(1, middle * this.lanes + 3, middle * this.lanes + this.channels);
+    this.sow(state, this.width >> 1, this.height >> 1);
     return state;
+  }
+
+  // Writes the seed into a state, around a cell. What lies beyond an edge comes in at the opposite one.
+  sow(state, x, y) {
+    const { width, height, lanes } = this;
+    for (const { row, column, values } of this.seedCells) {
+      state.set(values, (modulo(y + row, height) * width + modulo(x + column, width)) * lanes);
+    }
+  }
+
+  // The cell nearest to (x, y) around which the whole seed has room: on a grid that wraps it is this one.
+  room(x, y) {
+    if (this.wrap) return { x, y };
+    const fit = (at, offsets, side) => Math.max(-Math.min(...offsets), Math.min(side - 1 - Math.max(...offsets), at));
+    return {
+      x: fit(x, this.seedCells.map(({ column }) => column), this.width),
+      y: fit(y, this.seedCells.map(({ row }) => row), this.height),
+    };
+  }
+
+  // The distance of the seed's outermost cell from its middle.
+  get reach() {
+    return Math.max(...this.seedCells.map(({ row, column }) => Math.hypot(row, column)));
   }
 
   // [cell][channel], without the lanes of padding.

@@ -140,11 +140,12 @@ class Player {
     });
   }
 
-  plant(x, y) {
-    const { width, channels, lanes } = this.model;
-    const cell = y * width + x;
+  // Near an edge the seed moves inwards, so that it is whole.
+  plant(column, row) {
+    const { model } = this;
+    const { x, y } = model.room(column, row);
     this.ended = false;
-    this.edit((state) => state.fill(0, cell * lanes, cell * lanes + 3).fill(1, cell * lanes + 3, cell * lanes + channels));
+    this.edit((state) => model.sow(state, x, y));
     tell(`Planted a seed at row ${y}, column ${x}.`);
   }
 
@@ -238,13 +239,14 @@ class Player {
     }
   }
 
-  // The brush: dark on light on dark, so that it shows on every picture.
+  // What a click would change: dark on light on dark, so that it shows on every picture.
   ring({ x, y, scale }) {
-    const { context, cursor } = this;
-    const radius = ((this.planting ? 0 : Number($("brush").value)) + 0.5) * scale;
+    const { context, cursor, model, planting } = this;
+    const middle = planting ? model.room(cursor.x, cursor.y) : cursor;
+    const radius = ((planting ? model.reach : Number($("brush").value)) + 0.5) * scale;
     for (const [style, line] of [["#fff", 4], ["#000", 1.5]]) {
       context.beginPath();
-      context.arc(x + (cursor.x + 0.5) * scale, y + (cursor.y + 0.5) * scale, radius, 0, 7);
+      context.arc(x + (middle.x + 0.5) * scale, y + (middle.y + 0.5) * scale, radius, 0, 7);
       context.strokeStyle = style;
       context.lineWidth = line;
       context.stroke();
