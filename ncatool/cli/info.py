@@ -13,6 +13,7 @@ from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.complete import complete_models
 from ncatool.cli.help import list_examples
+from ncatool.nca.seed_summary import describe_places
 
 if TYPE_CHECKING:
     from ncatool.evaluation.model_info import ModelInfo
@@ -47,7 +48,8 @@ def info(
 
 def _to_json(one: ModelInfo) -> dict[str, Any]:
     parts = {"target": one.target, "rule": one.rule, "training": one.training, "quality": one.quality}
-    return {"path": str(one.path), "kind": one.kind, **parts, "version": one.version}
+    seed = {"seed": {"cells": len(one.seed), "places": [[*place] for place in one.seed]}} if one.seed else {}
+    return {"path": str(one.path), "kind": one.kind, **parts, **seed, "version": one.version}
 
 
 def _print(one: ModelInfo) -> None:
@@ -55,6 +57,7 @@ def _print(one: ModelInfo) -> None:
         one.kind: str(one.path),
         "grows": _describe_target(one.target),
         "rule": _describe_rule(one.rule),
+        **({"seed": describe_places(one.seed)} if one.seed else {}),
         "trained": _describe_training(one.training),
         "quality": _describe_quality(one),
         "version": _describe_version(one.version),

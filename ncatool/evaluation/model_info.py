@@ -17,6 +17,7 @@ from ncatool.evaluation.protocol import GROWTH_STEP, PERSISTENCE_STEP
 from ncatool.files.toml import read_toml
 from ncatool.nca.model_header import ModelHeader, read_header, require_model
 from ncatool.nca.model_name import EARLIER_CHECKPOINT_SUFFIX, MODEL_SUFFIX, find_model, find_record
+from ncatool.nca.seed_summary import Place, read_places
 
 CHECKPOINT_ENDINGS = (".checkpoint", EARLIER_CHECKPOINT_SUFFIX)
 _TRAINING = ("loss", "regime", "batch_size", "learning_rate", "optimiser", "seed", "initial")
@@ -43,6 +44,8 @@ class ModelInfo:
     """How good it is, by the names of `compare --json`; empty where it has not been measured."""
     version: Table = field(default_factory=dict)
     """What wrote the file: `format`, and where they are known, `ncatool` and `torch`."""
+    seed: tuple[Place, ...] = ()
+    """Row and column from the middle of each cell of the seed; empty where it is the plain one cell."""
 
 
 def read_info(name: str) -> ModelInfo:
@@ -68,7 +71,7 @@ def _read_model(path: Path) -> ModelInfo:
     measured = _read_measures(path) or _select_result(_get(tables, "result"))
     return ModelInfo(
         path, "model", _describe_target(tables, header.shape), _describe_rule(path, tables, header.tensors), training,
-        measured, _describe_version(tables, _get(tables, "environment")),
+        measured, _describe_version(tables, _get(tables, "environment")), _read_seed(path, header),
     )  # fmt: skip
 
 
@@ -82,7 +85,7 @@ def _read_checkpoint(path: Path) -> ModelInfo:
     weights = {name.removeprefix("weights."): shape for name, shape in header.tensors.items() if "weights." in name[:8]}
     return ModelInfo(
         path, "checkpoint", _describe_target(tables, header.shape), _describe_rule(path, tables, weights),
-        _describe_training(tables), {}, _describe_version(header.tables, last),
+        _describe_training(tables), {}, _describe_version(header.tables, last), _read_seed(path, header),
     )  # fmt: skip
 
 
@@ -97,6 +100,7 @@ def _read_record(path: Path) -> ModelInfo:
     return ModelInfo(
         path, "record", _describe_target(tables, shape), _describe_rule(path, tables, header.tensors if header else {}),
         _describe_training(tables), measured, _describe_version(tables, _get(tables, "environment")),
+        _read_seed(model, header),
     )  # fmt: skip
 
 
@@ -105,6 +109,11 @@ def _require_header(path: Path) -> ModelHeader:
     if header is None or header.tables.get("format") is None:
         raise NcatoolError(f"{path} is damaged, or no file of ncatool", "give a file that ncatool has written, whole")
     return header
+
+
+def _read_seed(path: Path, header: ModelHeader | None) -> tuple[Place, ...]:
+    """Return the places of the seed's cells; numpy is only loaded for a file that holds a seed."""
+    return tuple(read_places(path)) if header is not None and "seed" in header.tensors else ()
 
 
 def _read_tables(path: Path) -> Table:

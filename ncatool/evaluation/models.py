@@ -18,6 +18,7 @@ from ncatool.evaluation.quartiles import Quartiles
 from ncatool.nca.loss import compute_psnr
 from ncatool.nca.model_file import ModelData, load_model, read_record
 from ncatool.nca.model_name import label_models
+from ncatool.nca.seed import list_cells
 
 HALVES = (Damage.LEFT, Damage.RIGHT, Damage.TOP, Damage.BOTTOM)
 
@@ -57,10 +58,11 @@ class Candidate:
     @property
     def notes(self) -> list[str]:
         """Remarks that the numbers need."""
-        if self.model.has_direction:
+        name, count = self.model.config.filter, len(list_cells(self.model.seed))
+        if not name.is_symmetric:
             return []
-        name = self.model.config.filter
-        return [f"{name} is symmetric: both filtered channels are the same, and cells have no sense of direction"]
+        direction = f"a seed of {count} cells gives the" if self.model.has_direction else "cells have no"
+        return [f"{name} is symmetric: both filtered channels are the same, and {direction} sense of direction"]
 
 
 def _convert_to_psnr(mse: Quartiles) -> Quartiles:

@@ -88,11 +88,16 @@ def measure_quality(model: ModelData, train: TrainConfig) -> Quality:
 
 
 def describe_quality(
-    course: Mapping[int, float], blank: float, regime: Regime, has_direction: bool, healed: float | None = None
+    course: Mapping[int, float],
+    blank: float,
+    regime: Regime,
+    has_direction: bool = True,
+    healed: float | None = None,
 ) -> Quality:
     """Describe a model by its median MSE at each step.
 
-    `blank` is the MSE of cells that show nothing, `healed` that of states 200 steps after a circle of them was erased.
+    `blank` is the MSE of cells that show nothing, `healed` that of states 200 steps after a circle of them was erased;
+    `has_direction` is that of the model.
     """
     best, last = min(course.values()), max(course)
     step = next((step for step, mse in course.items() if mse <= LEVEL_FACTOR * best), last)
@@ -146,7 +151,7 @@ def _advise(outcome: Outcome, regime: Regime, has_direction: bool) -> str:
     if outcome is Outcome.GROWN:
         return ""
     if outcome in (Outcome.BLURRED, Outcome.UNGROWN) and not has_direction:
-        return "train with --seed-cells three, which give the symmetric filter a direction"
+        return "--seed-cells three gives cells a sense of direction, which this filter does not; or train longer"
     if outcome in (Outcome.BLURRED, Outcome.UNGROWN):
         return "train longer"
     if outcome is Outcome.BLANK:

@@ -139,10 +139,9 @@ def describe_sight(model: ModelData) -> str:
 
 def _describe_direction(model: ModelData) -> str:
     """Return what a symmetric filter lacks, and what else gives the cells their direction."""
-    count = len(list_cells(model.seed))
-    if count == 1:
+    if not model.has_direction:
         return "which is symmetric and gives no sense of direction"
-    return f"which is symmetric: what gives the sense of direction are the {count} cells of the seed"
+    return f"which is symmetric: the {len(list_cells(model.seed))} cells of the seed give the sense of direction"
 
 
 def _read_asset(name: str) -> str:

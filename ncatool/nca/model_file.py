@@ -21,7 +21,7 @@ from ncatool.errors import NcatoolError, shorten
 from ncatool.files.atomic import write_bytes
 from ncatool.files.toml import read_toml
 from ncatool.nca.model_name import find_record
-from ncatool.nca.seed import is_plain, make_seed, place_seed
+from ncatool.nca.seed import is_plain, list_cells, make_seed, place_seed
 from ncatool.nca.tensor_file import (
     WHOLE_FILE_HINT,
     check_checksum,
@@ -61,8 +61,8 @@ class ModelData:
 
     @property
     def has_direction(self) -> bool:
-        """Whether cells can tell one side from another: by their filter, or by a seed of several cells."""
-        return not self.config.filter.is_symmetric or not is_plain(self.seed)
+        """Whether something tells cells one direction from another: the filter, or a seed of several cells."""
+        return not self.config.filter.is_symmetric or len(list_cells(self.seed)) > 1
 
     @property
     def device(self) -> torch.device:
@@ -91,19 +91,6 @@ def weights_to_tensors(weights: Weights) -> dict[str, Tensor]:
 def tensors_to_weights(tensors: Mapping[str, Tensor]) -> Weights:
     """Return weights from tensors named as in a file; the opposite of `weights_to_tensors`."""
     return Weights(**{_TENSOR_FIELDS[name]: tensor for name, tensor in tensors.items()})
-
-
-def pack_arrays(model: ModelData) -> dict[str, np.ndarray]:
-    """Return a model's weights and seed as arrays, by the names that they have in a file, for another process."""
-    tensors = {**weights_to_tensors(model.weights), "seed": model.seed}
-    return {name: tensor.numpy() for name, tensor in tensors.items()}
-
-
-def unpack_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Weights, Seed]:
-    """Return weights and seed from the arrays that `pack_arrays` made."""
-    tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
-    seed = tensors.pop("seed")
-    return tensors_to_weights(tensors), seed
 
 
 def hash_weights(weights: Weights) -> str:

@@ -13,7 +13,7 @@ import torch
 
 from ncatool.errors import UsageError
 from ncatool.nca.model_file import ModelData
-from ncatool.nca.seed import list_cells, turn_seed
+from ncatool.nca.seed import turn_seed
 from ncatool.nca.weights import Weights
 
 
@@ -24,19 +24,18 @@ def turn_model(model: ModelData, degrees: float, mirror: bool = False) -> ModelD
     """
     if not degrees and not mirror:
         return model
-    seed = None if model.own_seed is None else turn_seed(model.own_seed, degrees, mirror)
-    if not model.config.filter.is_symmetric:
-        weights = turn_weights(model.weights, degrees, mirror)
-        return dataclasses.replace(model, weights=weights, own_seed=seed)
-    _require_direction(model, "--rotate" if degrees else "--mirror")
-    return dataclasses.replace(model, own_seed=seed)
-
-
-def _require_direction(model: ModelData, flag: str) -> None:
-    """Raise UsageError for a model with a symmetric filter where its seed gives no direction either."""
-    if len(list_cells(model.seed)) == 1:
-        what = f"the {model.config.filter} filter is symmetric, and the seed is one cell: nothing has a direction"
-        raise UsageError(what, f"leave {flag} out, or train a model with a direction: ncatool train --seed-cells three")
+    if not model.has_direction:
+        flag = "--rotate" if degrees else "--mirror"
+        raise UsageError(
+            f"the {model.config.filter} filter is symmetric, and the seed is one cell: nothing has a direction",
+            f"leave {flag} out, or train a model with a direction: ncatool train --seed-cells three",
+        )
+    symmetric = model.config.filter.is_symmetric
+    return dataclasses.replace(
+        model,
+        weights=model.weights if symmetric else turn_weights(model.weights, degrees, mirror),
+        own_seed=None if model.own_seed is None else turn_seed(model.own_seed, degrees, mirror),
+    )
 
 
 def turn_weights(weights: Weights, degrees: float, mirror: bool = False) -> Weights:

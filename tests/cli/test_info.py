@@ -1,5 +1,6 @@
 """`ncatool info`: models, checkpoints and records tell of themselves."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -9,9 +10,13 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save
 
-from ncatool.nca.model_file import load_model
+from ncatool.nca.model_file import load_model, save_model
 from tests.conftest import GOLDEN, SMALL, run_in_process
+from tests.nca.test_model_file import make_model
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +94,48 @@ def test_the_text_says_all_in_six_lines(run):
     for part in ("12×12 cells", "250 parameters", "l1 loss", "regenerating (with damage)", " s on cpu", "step 96"):
         assert part in done.stdout
     assert f"ncatool {version('ncatool')}" in done.stdout
+
+
+def test_the_seed_has_a_line_where_it_is_more_than_one_cell():
+    words = ["train", *SMALL, "--target", "phantom", "--filter", "mean", "--out", "m.safetensors", "-q"]
+    assert run_in_process(*words).returncode == 0
+    for name in ("m", "m.checkpoint", "m.toml"):
+        assert read(name)["seed"] == {"cells": 3, "places": [[-2, 0], [1, -2], [1, 2]]}
+        lines = run_in_process("info", name).stdout.splitlines()
+        assert lines[3] == "seed        3 cells, 2 to 2.2 from the middle"
+    Path("m.safetensors").unlink()
+    assert "seed" not in read("m.toml")
+
+
+def test_a_plain_seed_has_no_line(run):
+    for name in ("phantom", "phantom.checkpoint", "phantom.toml"):
+        assert "seed" not in read(name)
+        assert "\nseed" not in run_in_process("info", name).stdout
+
+
+@pytest.mark.parametrize(
+    ("filled", "words"),
+    [
+        ({(1, 1): 0.5}, "1 cell, other than the plain one"),
+        ({(0, 1): 1.0}, "1 cell, 1 from the middle"),
+        ({(1, 0): 1.0, (1, 2): 1.0}, "2 cells, 1 from the middle"),
+        ({(1, 1): 1.0, (2, 2): 1.0}, "2 cells, 0 to 1.4 from the middle"),
+    ],
+)
+def test_any_seed_in_words(filled, words):
+    seed = torch.zeros(3, 3, 5)
+    for place, value in filled.items():
+        seed[place] = value
+    save_model(Path("m.safetensors"), dataclasses.replace(make_model(), own_seed=seed))
+    assert f"seed        {words}\n" in run_in_process("info", "m").stdout
+
+
+@pytest.mark.parametrize("seed", [torch.ones(3, 5), torch.ones(1, 1, 5, dtype=torch.bfloat16), torch.zeros(1, 1, 5)])
+def test_a_seed_that_is_none_says_nothing(seed):
+    tensors = load_file(GOLDEN)
+    with safe_open(GOLDEN, "pt") as file:
+        Path("m.safetensors").write_bytes(save({**tensors, "seed": seed}, file.metadata()))
+    assert "seed" not in read("m")
 
 
 def test_several_at_once(run):

@@ -26,7 +26,7 @@ from ncatool.files.toml import write_toml
 from ncatool.nca.model_file import save_model
 from ncatool.nca.model_name import find_models
 from tests.conftest import SMALL, ncatool, run_in_process
-from tests.rendering.test_playback import lively
+from tests.rendering.test_playback import lively, three_celled
 
 HOSTILE = "<script>window.hacked=1</script>"
 CPU = torch.device("cpu")
@@ -80,6 +80,13 @@ def test_what_cannot_be_loaded_is_told_and_the_rest_is_grouped(runs):
     assert about["b"]["damage"] == "yes"
     assert contenders[1].notes == []
     assert "mean is symmetric" in contenders[0].notes[0]
+    assert contenders[0].notes[0].endswith("cells have no sense of direction")
+
+
+def test_a_seed_of_three_cells_gives_the_direction():
+    save_model(Path("three.safetensors"), three_celled())
+    (found,), _ = load_candidates([Path("three.safetensors")], CPU)
+    assert found.notes[0].endswith("a seed of 3 cells gives the sense of direction")
 
 
 def test_models_of_one_name_are_told_apart():

@@ -1,16 +1,22 @@
 """The quality of a model in words: each kind of outcome, and models that have it."""
 
+import dataclasses
 import math
 
 import pytest
 import torch
 
-from ncatool.config.names import Filter, Regime
+from ncatool.config.names import Regime
 from ncatool.config.schema import TrainConfig
+from ncatool.engine.advance import measure_mse
+from ncatool.evaluation.protocol import Protocol
 from ncatool.evaluation.quality import COURSE_STEPS, MAX_ROLLOUTS, choose_rollouts, describe_quality, measure_quality
+from ncatool.evaluation.trajectory import run_trajectory
+from ncatool.nca.loss import compute_error, compute_mse, compute_psnr
 from ncatool.nca.model_file import load_model
-from ncatool.nca.weights import Weights
+from ncatool.nca.weights import Weights, draw_weights
 from tests.conftest import GOLDEN
+from tests.rendering.test_playback import three_celled
 
 BLANK = 0.4
 
@@ -66,8 +72,8 @@ LONGER = "train longer"
             {"s96": 4e-3, "s500": 4e-3},
             {"has_direction": False},
             "blurred",
-            "grows to a blur of 22 dB by step 88, holds to 500: train with --seed-cells three, which give the symmetric "
-            "filter a direction",
+            "grows to a blur of 22 dB by step 88, holds to 500: --seed-cells three gives cells a sense of direction, "
+            "which this filter does not; or train longer",
         ),
         ({"s96": 0.05, "s500": 0.06}, {}, "not grown", f"has not grown yet, 13 dB at best: {LONGER}"),
         (
@@ -93,15 +99,13 @@ LONGER = "train longer"
     ],
 )
 def test_each_outcome_has_its_words(points, settings, outcome, words):
-    quality = describe_quality(
-        course(**points), BLANK, **{"regime": Regime.PERSISTENT, "has_direction": True, **settings}
-    )
+    quality = describe_quality(course(**points), BLANK, **{"regime": Regime.PERSISTENT, **settings})
     assert (quality.outcome, str(quality)) == (outcome, words)
 
 
 @pytest.mark.parametrize("value", [math.inf, 1e300])
 def test_numbers_beyond_all_others(value):
-    quality = describe_quality(dict.fromkeys(COURSE_STEPS, value), BLANK, Regime.PERSISTENT, True)
+    quality = describe_quality(dict.fromkeys(COURSE_STEPS, value), BLANK, Regime.PERSISTENT)
     assert quality.outcome == "exploded"
     assert quality.words.startswith("explodes (")
     assert not {"nan", "inf"} & set(quality.words.split())
@@ -123,6 +127,20 @@ def test_models_that_fail(bias, outcome):
     model = load_model(GOLDEN)
     weights = Weights(*model.weights[:2], torch.zeros_like(model.weights.output_weight), torch.full((16,), bias))
     assert measure_quality(type(model)(weights, model.config, model.target), TRAIN).outcome == outcome
+
+
+def test_rollouts_start_from_the_whole_seed():
+    """No cell ever changes, so that the seed is all that is measured, at each step."""
+    model = dataclasses.replace(three_celled(), weights=draw_weights(three_celled().config, torch.Generator()))
+    target = torch.from_numpy(model.target.premultiply())
+    for one, count in ((model, 3), (dataclasses.replace(model, own_seed=None), 1)):
+        start = one.place_seeds(1)
+        assert (start[..., 3] == 1).sum() == count
+        mse = compute_mse(compute_error(start, target)).item()
+        assert measure_quality(one, TRAIN).final_psnr == pytest.approx(compute_psnr(mse), abs=0.01)
+        trajectory, _ = run_trajectory(one, Protocol(rollouts=2, steps=200), 0, 2)
+        assert trajectory.mse == pytest.approx(mse)
+        assert measure_mse(one, [0, 9], 2, torch.Generator()).numpy() == pytest.approx(mse)
 
 
 def test_the_measure_stays_short_beside_the_training():

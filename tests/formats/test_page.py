@@ -645,7 +645,7 @@ def test_a_gallery_shows_the_model_that_is_chosen(visit, gallery):
         assert f"name\t{name}" in page.inner_text(".facts:visible")
         assert f"own {model.config.channels} channels" in page.inner_text("#sight")
         assert ("symmetric" in page.inner_text("#sight")) == (name in ("gaussian-zero", "three"))
-        assert ("the 3 cells of the seed" in page.inner_text("#sight")) == (name == "three")
+        assert ("the 3 cells of the seed give" in page.inner_text("#sight")) == (name == "three")
         assert ("seed\t3 cells, 2 to 2.2 from" in page.inner_text(".facts:visible")) == name.startswith("three")
         assert ("wraps" in page.inner_text("#sight")) == (model.config.boundary is Boundary.WRAP)
         wait(page, "document.querySelector('#backend').textContent !== '–'")
