@@ -20,7 +20,8 @@ from ncatool.nca.weights import Weights
 def turn_model(model: ModelData, degrees: float, mirror: bool = False) -> ModelData:
     """Return a model that grows the picture turned counter-clockwise, after it is mirrored left to right where asked.
 
-    Both are about the cell in the middle. Raises UsageError for a symmetric filter with a seed of one cell.
+    Both are about the cell in the middle. With a symmetric filter right angles are exact, others near: the turned seed
+    is rounded to the grid. Raises UsageError where that filter comes with a seed of one cell.
     """
     if not degrees and not mirror:
         return model
