@@ -93,6 +93,19 @@ def tensors_to_weights(tensors: Mapping[str, Tensor]) -> Weights:
     return Weights(**{_TENSOR_FIELDS[name]: tensor for name, tensor in tensors.items()})
 
 
+def pack_arrays(model: ModelData) -> dict[str, np.ndarray]:
+    """Return a model's weights and seed as arrays, by the names that they have in a file, for another process."""
+    tensors = {**weights_to_tensors(model.weights), "seed": model.seed}
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def unpack_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Weights, Seed]:
+    """Return weights and seed from the arrays that `pack_arrays` made."""
+    tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+    seed = tensors.pop("seed")
+    return tensors_to_weights(tensors), seed
+
+
 def hash_weights(weights: Weights) -> str:
     """Return the SHA-256 of names, shapes and values of weights, as hexadecimal digits."""
     digest = hashlib.sha256()
