@@ -142,8 +142,8 @@ def adopt_model(
 ) -> RunConfig:
     """Return the settings of a run with the rule and the seed of the model that training starts from.
 
-    `start_train` is that model's table `[train]`, empty where it is not known. Raises UsageError where one of the
-    `given` settings, by their flat names, asks for another rule or seed.
+    Defaults that depend on them follow. `start_train` is that model's table `[train]`, empty where it is not known.
+    Raises UsageError where one of the `given` settings, by their flat names, asks for another rule or seed.
     """
     rule = dataclasses.asdict(start)
     cells = SeedCells(complete_training(start_train)["seed_cells"])
@@ -155,7 +155,8 @@ def adopt_model(
                 f"{name} is {asked}, but {config.train.initial} has {value}",
                 f"leave {name} out, or train afresh, without --from",
             )
-    return dataclasses.replace(config, model=start, train=dataclasses.replace(config.train, **seed))
+    named = {*given, "regime"} if "damage" in given else given
+    return build_config({**{key: one for key, one in flatten_config(config).items() if key in named}, **rule, **seed})
 
 
 def _get_table(tables: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
