@@ -40,6 +40,12 @@ from ncatool.training.schedule import SCHEDULES, WARM_UP
 REPLACEMENT_INTERVAL = 8
 """States drawn from the pool for each one that the seed replaces."""
 
+EARLY_REPLACEMENT_INTERVAL, EARLY_SHARE = 4, 0.5
+"""The same where the filter is symmetric, and the share of the iterations in which it holds.
+
+The first that such a model has to learn is to grow its three cells into a sense of direction.
+"""
+
 
 MIN_POOLS_IN_MEMORY = 32
 """Pools for which a quarter of a GPU's memory must have room, for the pool to be kept there."""
@@ -219,6 +225,9 @@ class Trainer:
             self._update_weights(attempt.rate)
         events = self.guard.handle(check, self.iteration)
         self._write_back(attempt.entries, end, check.rejected)
+        if not check.usable and attempt.entries is not None:
+            # The states that the failing weights have left behind would make the restored ones fail, too.
+            self.pool.states.copy_(self._make_seeds(1))
         self.iteration += 1
         self.last_state = end[:1]
         kept = self.last_state if check.rejected.all() else end[~check.rejected] if check.rejected.any() else end
@@ -251,7 +260,9 @@ class Trainer:
         With more, states that have not healed yet are the worst of their batch and never get the time to heal.
         """
         size, done = self.config.train.batch_size, self.iteration
-        return (done + 1) * size // REPLACEMENT_INTERVAL - done * size // REPLACEMENT_INTERVAL
+        early = self.in_basis and done < EARLY_SHARE * self.config.train.iterations
+        interval = EARLY_REPLACEMENT_INTERVAL if early else REPLACEMENT_INTERVAL
+        return (done + 1) * size // interval - done * size // interval
 
     def _damage_best(self, states: State, losses: PerSample) -> None:
         """Erase a circle of each of the best states that has grown, in place; a damaged seed would only die."""

@@ -34,6 +34,8 @@ CONSTANTS = {
     "momentum": (muon, "MOMENTUM"),
     "middle_weight": (basis, "_MIDDLE_WEIGHT"),
     "replacement": (trainer, "REPLACEMENT_INTERVAL"),
+    "early_replacement": (trainer, "EARLY_REPLACEMENT_INTERVAL"),
+    "early_share": (trainer, "EARLY_SHARE"),
     "warm_up": (trainer, "WARM_UP"),
 }
 """Parts of the recipe that have no flag, and the constants that they are."""
