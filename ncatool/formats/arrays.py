@@ -14,19 +14,22 @@ from ncatool.data.target import Target
 from ncatool.formats.common import describe_model
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.model_file import ModelData, weights_to_tensors
-from ncatool.nca.numpy_rule import ArrayModel, make_seed_array, step_array
+from ncatool.nca.numpy_rule import ArrayModel, make_plain_seed, make_seed_array, step_array
+from ncatool.nca.seed import is_plain
 from ncatool.nca.types import Fire, State
 
 
 def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) -> None:
-    """Write the weights under the names of a model file, `kernels`, `seed`, `target` and `settings`.
+    """Write the weights under the names of a model file, `kernels`, `target` and `settings`.
 
-    `kernels` [2, 3, 3] are the filter and its transpose, `seed` [rows, columns, channels] are the cells that growth
-    starts from, `target` is uint8 RGBA [height, width, 4], and `settings` is JSON text.
+    `kernels` [2, 3, 3] are the filter and its transpose, `target` is uint8 RGBA [height, width, 4], and `settings` is
+    JSON text. Where the seed is more than the plain one cell, `seed` [rows, columns, channels] are the cells that
+    growth starts from, laid so that its cell [rows // 2, columns // 2] is the grid's middle.
     """
     arrays: dict[str, Any] = {key: tensor.detach().numpy() for key, tensor in weights_to_tensors(model.weights).items()}
     arrays["kernels"] = filter_pair(model.config.filter).numpy()
-    arrays["seed"] = model.seed.numpy()
+    if not is_plain(model.seed):
+        arrays["seed"] = model.seed.numpy()
     arrays["target"] = model.target.pixels
     arrays["settings"] = np.array(json.dumps(describe_model(model, record, name)))
     with path.open("wb") as file:
@@ -37,7 +40,8 @@ def run(model: ModelData, path: Path, fire: Fire) -> State:
     """Return the state that NumPy computes from the seed with the weights in the file."""
     with np.load(path, allow_pickle=False) as arrays:
         weights = {name: arrays[name] for name in weights_to_tensors(model.weights)}
-        read = ArrayModel(model.config, weights, Target(arrays["target"], model.target.padding), arrays["seed"])
+        seed = arrays["seed"] if "seed" in arrays else make_plain_seed(model.config.channels)
+        read = ArrayModel(model.config, weights, Target(arrays["target"], model.target.padding), seed)
     state = make_seed_array(read)
     with np.errstate(all="ignore"):  # a model may explode, which the check says
         for mask in fire[:, 0].numpy():

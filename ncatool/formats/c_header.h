@@ -1,4 +1,4 @@
-/* A neural cellular automaton that grows a picture from one cell, exported by ncatool.
+/* A neural cellular automaton that grows a picture from @GROWN_FROM@, exported by ncatool.
  *
 @DESCRIPTION@
  *
@@ -98,12 +98,5 @@ static inline void @PREFIX@_step(const float *state, float *next, const unsigned
         if (!alive[i / @PREFIX@_CHANNELS]) next[i] = 0.0f;
 }
 
-/* Set the state to the seed: one cell with alpha and hidden channels 1, all else 0. */
-static inline void @PREFIX@_seed(float *state)
-{
-    int i, first = @PREFIX@_find_cell(@ROW@, @COLUMN@) * @PREFIX@_CHANNELS;
-    for (i = 0; i < @PREFIX@_SIZE; i++) state[i] = 0.0f;
-    for (i = 3; i < @PREFIX@_CHANNELS; i++) state[first + i] = 1.0f;
-}
-
+@SEED@
 #endif

@@ -20,10 +20,36 @@ from ncatool.errors import NcatoolError
 from ncatool.formats.common import describe_model, make_seed_state
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.model_file import ModelData
+from ncatool.nca.seed import is_plain
 from ncatool.nca.state import middle_cell
 from ncatool.nca.types import Fire, State
 
 _TEMPLATE = Path(__file__).with_name("c_header.h")
+
+_PLAIN_SEED = """\
+/* Set the state to the seed: one cell with alpha and hidden channels 1, all else 0. */
+static inline void @PREFIX@_seed(float *state)
+{
+    int i, first = @PREFIX@_find_cell(@ROW@, @COLUMN@) * @PREFIX@_CHANNELS;
+    for (i = 0; i < @PREFIX@_SIZE; i++) state[i] = 0.0f;
+    for (i = 3; i < @PREFIX@_CHANNELS; i++) state[first + i] = 1.0f;
+}
+"""
+_OTHER_SEED = """\
+/* Channels of each cell of the seed, and the indices of these cells. */
+@SEED_VALUES@
+static const int @PREFIX@_seed_cells[@SEED_CELLS@] = {@SEED_INDICES@};
+
+/* Set the state to the seed: its cells have their channels, all else is 0. */
+static inline void @PREFIX@_seed(float *state)
+{
+    int i, j;
+    for (i = 0; i < @PREFIX@_SIZE; i++) state[i] = 0.0f;
+    for (j = 0; j < @SEED_CELLS@; j++)
+        for (i = 0; i < @PREFIX@_CHANNELS; i++)
+            state[@PREFIX@_seed_cells[j] * @PREFIX@_CHANNELS + i] = @PREFIX@_seed_values[j * @PREFIX@_CHANNELS + i];
+}
+"""
 
 
 def make_identifier(name: str) -> str:
@@ -70,8 +96,12 @@ def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) ->
     prefix, config = make_identifier(name), model.config
     height, width = model.target.shape
     row, column = middle_cell(height, width)
+    cells = make_seed_state(model).flatten(0, 2)
+    indices = cells.any(dim=1).nonzero().flatten()
     description = describe_model(model, record, name)
+    description.pop("seed", None)  # an array of the header holds it
     replacements = {
+        "GROWN_FROM": "one cell" if len(indices) == 1 else f"{len(indices)} cells",
         "DESCRIPTION": "\n".join(f" * {key}: {_format_comment(value)}" for key, value in description.items()),
         "PREFIX": prefix,
         "GUARD": f"{prefix.upper()}_H",
@@ -85,8 +115,12 @@ def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) ->
         "THRESHOLD": f"{float(np.float32(config.threshold)):.9e}f",
         "FIRE_RATE": f"{float(np.float32(config.fire_rate)):.9e}f",
         "ARRAYS": _format_arrays(model, prefix),
+        "SEED_CELLS": len(indices),
+        "SEED_INDICES": ", ".join(map(str, indices.tolist())),
+        "SEED_VALUES": _format_array(f"{prefix}_seed_values", cells[indices].flatten().tolist()),
     }
-    template = _TEMPLATE.read_text(encoding="utf-8")
+    seed = _PLAIN_SEED if is_plain(model.seed) else _OTHER_SEED
+    template = _TEMPLATE.read_text(encoding="utf-8").replace("@SEED@", seed)
     text = re.sub(r"@([A-Z_0-9]+)@", lambda match: str(replacements[match[1]]), template)
     path.write_text(text, encoding="ascii")
 
@@ -105,6 +139,7 @@ def run(model: ModelData, path: Path, fire: Fire) -> State | None:
             '#include "model.h"\n'
             "void exported_step(const float *state, float *next, const unsigned char *fire, unsigned char *alive)\n"
             f"{{\n    {prefix[1]}_step(state, next, fire, alive);\n}}\n"
+            f"void exported_seed(float *state)\n{{\n    {prefix[1]}_seed(state);\n}}\n"
         )
         if not build.build_shared_library(source, library):
             raise NcatoolError("the .h does not compile", "please report this with the model file")
@@ -112,7 +147,8 @@ def run(model: ModelData, path: Path, fire: Fire) -> State | None:
 
 
 def _run_library(library: ctypes.CDLL, model: ModelData, fire: Fire) -> State:
-    state = make_seed_state(model)
+    state = torch.empty(1, *model.target.shape, model.config.channels)
+    library.exported_seed(ctypes.c_void_p(state.data_ptr()))
     alive = torch.zeros(model.target.shape, dtype=torch.uint8)
     for mask in fire.to(torch.uint8).contiguous():
         following = torch.empty_like(state)

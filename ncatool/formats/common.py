@@ -12,19 +12,34 @@ import torch
 
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.rule import step
-from ncatool.nca.types import Fire, State
+from ncatool.nca.seed import is_plain, list_cells
+from ncatool.nca.state import middle_cell
+from ncatool.nca.types import Fire, Seed, State
 
 
 def describe_model(model: ModelData, record: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return name, version, model and target as JSON values; training and result where the record has them."""
+    """Return name, version, model and target as JSON values; training and result where the record has them.
+
+    Where the seed is more than the plain one cell, `seed` lists its cells; see `describe_seed`.
+    """
     tables = {key: _to_json(record[key]) for key in ("train", "result") if isinstance(record.get(key), dict)}
     return {
         "name": name,
         "ncatool": version("ncatool"),
         "model": dataclasses.asdict(model.config),
         "target": _to_json(model.target.describe()),
+        **({} if is_plain(model.seed) else {"seed": describe_seed(model.seed)}),
         **tables,
     }
+
+
+def describe_seed(seed: Seed) -> list[dict[str, Any]]:
+    """Return each cell of a seed: its row and column from the cell [height // 2, width // 2], and its channels."""
+    y, x = middle_cell(*seed.shape[:2])
+    return [
+        {"row": row, "column": column, "channels": seed[y + row, x + column].tolist()}
+        for row, column in list_cells(seed)
+    ]
 
 
 def _to_json(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from ncatool.engine.advance import measure_mse
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.formats.common import run_dense
 from ncatool.nca.model_file import ModelData
+from ncatool.nca.seed import is_plain, list_cells
 from ncatool.nca.types import Fire, State
 from ncatool.nca.weights import Weights
 
@@ -42,13 +43,18 @@ Matrix = Float[np.ndarray, "_outputs _inputs"]
 Vector = Float[np.ndarray, "_outputs"]
 
 
-def check_supported(config: ModelConfig) -> None:
+def check_supported(model: ModelData) -> None:
     """Raise UsageError for a model that the format cannot store."""
+    config = model.config
     if config.filter is not Filter.SOBEL:
         raise UsageError(f"the article's player supports only sobel, but this model has {config.filter}", _HINT)
     for name, count in (("channels", config.channels), ("hidden units", config.hidden)):
         if count % 4:
             raise UsageError(f"the article's format packs four {name} together, but this model has {count}", _HINT)
+    if not is_plain(model.seed):
+        count = len(list_cells(model.seed))
+        cells = "one of its own" if count == 1 else f"{count} cells"
+        raise UsageError(f"the article's player grows from one plain cell, but this model from {cells}", _HINT)
 
 
 def find_player_differences(config: ModelConfig) -> list[str]:
@@ -97,7 +103,7 @@ def _list_layers(weights: Weights) -> list[tuple[Matrix, Vector]]:
 
 def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) -> None:
     """Write the two layers; the format has no fields for the record and the name."""
-    check_supported(model.config)
+    check_supported(model)
     path.write_text(json.dumps([_encode_layer(weight, bias) for weight, bias in _list_layers(model.weights)]))
 
 

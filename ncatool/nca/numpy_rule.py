@@ -46,10 +46,11 @@ def read_arrays(path: Path) -> ArrayModel:
     target = Target(arrays.pop("target"), tables["target"]["padding"])
     config = read_table(ModelConfig, tables["model"], str(path))
     seed = arrays.pop("seed", None)
-    return ArrayModel(config, arrays, target, _make_plain_seed(config.channels) if seed is None else seed)
+    return ArrayModel(config, arrays, target, make_plain_seed(config.channels) if seed is None else seed)
 
 
-def _make_plain_seed(channels: int) -> Float[np.ndarray, "1 1 channel"]:
+def make_plain_seed(channels: int) -> Float[np.ndarray, "1 1 channel"]:
+    """Return the seed of a model file without one: one cell with alpha and hidden channels 1; see `nca.seed`."""
     seed = np.ones((1, 1, channels), np.float32)
     seed[..., :ALPHA] = 0
     return seed

@@ -42,7 +42,7 @@ def main():
         model = lively(channels, hidden, filter_, boundary)
         for form in ExportFormat:
             try:
-                check_supported(model.config) if form is ExportFormat.JSON else None
+                check_supported(model) if form is ExportFormat.JSON else None
             except UsageError:
                 continue
             with tempfile.TemporaryDirectory() as folder:

@@ -24,6 +24,7 @@ from ncatool.formats import importing
 from ncatool.nca.damage import DAMAGE_SHAPES
 from ncatool.nca.model_file import load_model
 from ncatool.nca.rule import perceive, step
+from ncatool.nca.seed import make_seed, place_seed
 from tests.conftest import DATA, GOLDEN, PUBLISHED, run_in_process
 
 
