@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,13 +18,14 @@ from ncatool.cli.complete import complete_foreign_models, complete_import
 from ncatool.cli.ending import Ending, suggest_watching
 from ncatool.cli.help import list_examples
 from ncatool.cli.training import prepare_device, print_slowness
-from ncatool.config.names import Boundary, Device, Filter, Order
-from ncatool.config.schema import ModelConfig, TargetConfig
+from ncatool.config.names import Boundary, Device, Filter, Order, SeedCells
+from ncatool.config.schema import ModelConfig, TargetConfig, TrainConfig
 from ncatool.errors import NcatoolError, UsageError
 
 if TYPE_CHECKING:
     from ncatool.data.target import Target
     from ncatool.formats.importing import ForeignModel
+    from ncatool.nca.types import Seed
 
 ARTICLE_SIDE = 72
 """Cells of the article's grid: 40 and a padding of 16 on each side."""
@@ -54,6 +56,8 @@ def import_model(
     boundary: o.ImportBoundary = None,
     fire_rate: o.FireRate = ModelConfig.fire_rate,
     threshold: o.Threshold = ModelConfig.threshold,
+    seed_cells: o.ImportSeedCells = SeedCells.ONE,
+    seed_radius: o.ImportSeedRadius = None,
     target: o.ImportTarget = None,
     size: o.ImportSize = None,
     padding: o.Padding = TargetConfig.padding,
@@ -73,8 +77,9 @@ def import_model(
         raise UsageError(f"no such file: {file}", "give the seed project's .pt, the article's .json, or a state dict")
     if target is not None:
         target = resolve_source(target)
+    seed = _describe_seed(seed_cells, seed_radius)
     announce_conversion(file, out, force)
-    request = ImportRequest(filter, order, boundary, fire_rate, threshold, size, padding)
+    request = ImportRequest(filter, order, boundary, fire_rate, threshold, size, padding, seed)
     wanted = None
     if target is None and (colormap, alpha) != (TargetConfig.colormap, TargetConfig.alpha):
         terminal.print_note("without --target, --colormap and --alpha say nothing")
@@ -96,6 +101,18 @@ class ImportRequest:
     threshold: float
     size: int | None
     padding: int
+    seed: Mapping[str, Any]
+    """The seed's settings, as the table `[train]` has them; empty for the plain one cell."""
+
+
+def _describe_seed(cells: SeedCells, radius: float | None) -> dict[str, Any]:
+    """Return what the table `[train]` says of the seed; UsageError for a radius that is out of range or of one cell."""
+    if cells is SeedCells.ONE:
+        if radius is not None:
+            raise UsageError(f"seed-radius is {radius}, but one seed cell has none", "give --seed-cells three, too")
+        return {}
+    train = TrainConfig(seed_cells=cells, seed_radius=TrainConfig.seed_radius if radius is None else radius)
+    return {"seed_cells": train.seed_cells.value, "seed_radius": train.seed_radius}
 
 
 def _import_file(
@@ -103,7 +120,7 @@ def _import_file(
 ) -> None:
     from ncatool.data.readers import load_target
     from ncatool.formats import importing
-    from ncatool.nca.model_file import save_model
+    from ncatool.nca.model_file import list_tables, save_model
     from ncatool.training.run_files import RunFiles, write_record
 
     files = RunFiles(out)
@@ -111,13 +128,15 @@ def _import_file(
     config = _make_config(file, foreign, request)
     print_slowness(prepare_device(0, Device.CPU), [config])
     target = load_target(wanted, root) if wanted is not None else None
-    order = request.order or _guess_order(foreign, config, target)
     size = request.size or (ARTICLE_SIDE if _is_article(file) else TargetConfig.size)
     TargetConfig(size=size, padding=request.padding)  # refuses a grid that is too large
+    side = size + 2 * request.padding
+    seed = importing.make_fitting_seed(config.channels, request.seed, (side, side) if target is None else target.shape)
+    order = request.order or _guess_order(foreign, config, target, seed)
     files.check(force, [file, *([Path(wanted.source)] if wanted is not None else [])])
-    model = importing.convert_model(foreign, config, order, target, size + 2 * request.padding)
-    origin = importing.describe_origin(file, foreign, order)
-    tables = {"model": dataclasses.asdict(config), "target": model.target.describe(), "origin": origin}
+    model = importing.convert_model(foreign, config, order, target, side, seed)
+    model = dataclasses.replace(model, train=request.seed)
+    tables = {**list_tables(model), "origin": importing.describe_origin(file, foreign, order)}
     with files.lock(terminal.print_note):
         files.check(force)  # another process may have written them meanwhile
         save_model(files.model, model)
@@ -129,7 +148,8 @@ def _import_file(
         terminal.print_note(f"no --target: its target is what it has grown in {importing.GROWTH_STEPS} steps")
     ending = Ending([files.model, files.record], "", suggest_watching([out]))
     more = ending.describe() if terminal.settings.as_json else {}
-    result = {"wrote": str(out), **dataclasses.asdict(config), "order": order.value, "from": foreign.kind, **more}
+    rule = {**dataclasses.asdict(config), "seed_cells": SeedCells.ONE.value, **request.seed}
+    result = {"wrote": str(out), **rule, "order": order.value, "from": foreign.kind, **more}
     terminal.print_result(result)
     ending.print()
 
@@ -150,7 +170,7 @@ def _make_config(file: Path, foreign: ForeignModel, request: ImportRequest) -> M
     )
 
 
-def _guess_order(foreign: ForeignModel, config: ModelConfig, target: Target | None) -> Order:
+def _guess_order(foreign: ForeignModel, config: ModelConfig, target: Target | None, seed: Seed | None) -> Order:
     """Return the order with which the network grows the target, or the assumed one, and print a note of it."""
     from ncatool.formats.input_order import choose_order, measure_orders
 
@@ -159,11 +179,12 @@ def _guess_order(foreign: ForeignModel, config: ModelConfig, target: Target | No
             f"--order {foreign.order} is assumed, as for {foreign.kind}; --target PICTURE decides it, or give --order"
         )
         return foreign.order
-    errors = measure_orders(foreign.weights, config, target)
+    errors = measure_orders(foreign.weights, config, target, seed)
     order, grows = choose_order(errors, foreign.order, target)
     found = ", ".join(f"{name} {error:.2g}" if error < 1e3 else f"{name} explodes" for name, error in errors.items())
-    reason = "grows the target" if grows else "is assumed: no order grows the target; check --size, --padding, --filter"
-    terminal.print_note(f"--order {order} {reason} (MSE of {found})")
+    checked = ["--size", "--padding", "--filter", *(["--seed-cells"] if config.filter.is_symmetric else [])]
+    assumed = f"is assumed: no order grows the target; check {', '.join(checked)}"
+    terminal.print_note(f"--order {order} {'grows the target' if grows else assumed} (MSE of {found})")
     return order
 
 

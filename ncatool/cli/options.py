@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -20,8 +20,10 @@ from ncatool.config.names import (
     Filter,
     Metric,
     Order,
+    SeedCells,
     View,
 )
+from ncatool.config.schema import TrainConfig
 from ncatool.files.toml import read_toml
 
 TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE, DOWNLOAD, SAMPLES, MEASURES_PANEL = (
@@ -282,6 +284,16 @@ ImportBoundary = Annotated[
         show_default="the article's: wrap, else zero",
     ),
 ]  # fmt: skip
+ImportSeedCells = Annotated[
+    Literal[SeedCells.ONE, SeedCells.THREE],  # none of these files says it, so nothing can be chosen automatically
+    make_option(RULE, "seed-cells", "Cells that it grows from; three: as `ncatool train` lays them out."),
+]
+ImportSeedRadius = Annotated[
+    float | None,
+    make_option(
+        RULE, "seed-radius", "Distance of three seed cells from the middle.", show_default=f"{TrainConfig.seed_radius}"
+    ),
+]
 ImportTarget = Annotated[
     str | None,
     typer.Option(

@@ -147,9 +147,12 @@ def _describe_rule(path: Path, tables: Mapping[str, Any], tensors: Mapping[str, 
 
 
 def _describe_training(tables: Mapping[str, Any]) -> Table:
-    """Return how it was trained; the iterations that were done are only known from a record or a checkpoint."""
+    """Return how it was trained; the iterations that were done are only known from a record or a checkpoint.
+
+    It is empty where nobody knows: of an imported model, the table `[train]` holds no more than the seed.
+    """
     train, result = _get(tables, "train"), _get(tables, "result")
-    if not train:
+    if not set(train) - {"seed_cells", "seed_radius"}:
         return {}
     done = {"iterations": result.get("iterations"), "planned": train.get("iterations")}
     kept = {name: train[name] for name in _TRAINING if name in train and train[name] != ""}

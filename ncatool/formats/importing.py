@@ -5,6 +5,7 @@ It reads the seed project's files, chenmingxiang110's, the article's, and state 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import warnings
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncatool.config.names import Boundary, Filter, Order
+from ncatool.config.names import Boundary, Filter, Order, SeedCells
 from ncatool.config.schema import ModelConfig
 from ncatool.data.target import Target
 from ncatool.engine.advance import advance
@@ -27,6 +28,8 @@ from ncatool.formats.input_order import reorder_inputs
 from ncatool.formats.torch_file import MAX_TENSORS, MAX_VALUES, check_size, copy_values, describe, is_plain
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.picture import Background, compose
+from ncatool.nca.seed import fits_grid, make_seed
+from ncatool.nca.types import Seed
 from ncatool.nca.weights import Weights
 
 GROWTH_STEPS = 200
@@ -178,9 +181,9 @@ def guess_filter(path: Path) -> Filter | None:
 
 
 def convert_model(
-    foreign: ForeignModel, config: ModelConfig, order: Order, target: Target | None, side: int
+    foreign: ForeignModel, config: ModelConfig, order: Order, target: Target | None, side: int, seed: Seed | None = None
 ) -> ModelData:
-    """Return the model with its inputs reordered.
+    """Return the model with its inputs reordered; it grows from the seed, or else from the plain one cell.
 
     Without a target, the target is what the model grows in 200 steps on a grid of `side` x `side` cells.
     Raises NcatoolError where a weight is not finite, and UsageError where nothing grows.
@@ -191,17 +194,35 @@ def convert_model(
             raise NcatoolError(
                 f"{name.replace('_', ' ')} holds values that are not finite", "give another copy of the file"
             )
-    return ModelData(weights, config, _grow_target(weights, config, side) if target is None else target)
+    grid = Target(np.zeros((side, side, 4), np.uint8), 0)
+    model = ModelData(weights, config, target or grid, own_seed=seed)
+    return model if target is not None else dataclasses.replace(model, target=_grow_target(model))
 
 
-def _grow_target(weights: Weights, config: ModelConfig, side: int) -> Target:
-    model = ModelData(weights, config, Target(np.zeros((side, side, 4), np.uint8), 0))
+def make_fitting_seed(channels: int, train: Mapping[str, Any], grid: tuple[int, int]) -> Seed | None:
+    """Return the seed that a table `[train]` describes, or None where it describes none.
+
+    Raises UsageError for a seed that does not fit the grid.
+    """
+    if not train:
+        return None
+    seed = make_seed(channels, SeedCells(train["seed_cells"]), train["seed_radius"])
+    if not fits_grid(seed, *grid):
+        raise UsageError(
+            f"the seed's cells do not fit a grid of {grid[0]}x{grid[1]} cells",
+            "give a smaller --seed-radius, or a larger --size or --padding",
+        )
+    return seed
+
+
+def _grow_target(model: ModelData) -> Target:
+    """Return the picture that a model grows on the grid of its target."""
     state = advance(model, model.place_seeds(1), GROWTH_STEPS, torch.Generator().manual_seed(0))
     pixels = compose(state[0, ..., :4].numpy(), Background(transparent=True))
     if not pixels[..., 3].any():
         raise UsageError(
             f"nothing grows in {GROWTH_STEPS} steps",
-            "check --filter, --order and --boundary, or give the picture by --target",
+            "check --filter, --order, --boundary and --seed-cells, or give the picture by --target",
         )
     return Target(pixels, 0, {"source": f"grown in {GROWTH_STEPS} steps"})
 

@@ -11,6 +11,7 @@ from ncatool.config.schema import ModelConfig
 from ncatool.data.target import Target
 from ncatool.engine.advance import measure_mse
 from ncatool.nca.model_file import ModelData
+from ncatool.nca.types import Seed
 from ncatool.nca.weights import Weights
 
 MEASURED_STEPS = (96, 200)
@@ -35,11 +36,16 @@ def reorder_inputs(weights: Weights, order: Order) -> Weights:
     return weights._replace(hidden_weight=blocks.reshape(hidden, inputs).contiguous())
 
 
-def measure_orders(weights: Weights, config: ModelConfig, target: Target) -> dict[Order, float]:
-    """Return the lowest median MSE that each order of a network's inputs leads to; infinite if it explodes."""
+def measure_orders(
+    weights: Weights, config: ModelConfig, target: Target, seed: Seed | None = None
+) -> dict[Order, float]:
+    """Return the lowest median MSE that each order of a network's inputs leads to; infinite if it explodes.
+
+    Without a seed, it grows from the plain one cell.
+    """
     errors = {}
     for order in Order:
-        model = ModelData(reorder_inputs(weights, order), config, target)
+        model = ModelData(reorder_inputs(weights, order), config, target, own_seed=seed)
         measured = measure_mse(model, MEASURED_STEPS, _ROLLOUTS, torch.Generator().manual_seed(0))
         medians = measured.nan_to_num(nan=math.inf, posinf=math.inf).median(dim=1).values
         errors[order] = medians.min().item()

@@ -125,10 +125,10 @@ def save_model(path: Path, model: ModelData) -> None:
     tensors = {**weights_to_tensors(model.weights), "target": target_to_tensor(model.target)}
     if not is_plain(model.seed):
         tensors["seed"] = model.seed
-    write_bytes(path, pack_tensors(tensors, {**_list_tables(model), "environment": {"ncatool": version("ncatool")}}))
+    write_bytes(path, pack_tensors(tensors, {**list_tables(model), "environment": {"ncatool": version("ncatool")}}))
 
 
-def _list_tables(model: ModelData) -> dict[str, Any]:
+def list_tables(model: ModelData) -> dict[str, Any]:
     """Return what a model says of itself: the tables of its header, by name."""
     tables = {"model": dataclasses.asdict(model.config), "target": model.target.describe(), "train": model.train}
     return {name: dict(table) for name, table in tables.items() if table}
@@ -214,7 +214,7 @@ def load_model(path: Path) -> ModelData:
 def read_record(path: Path, model: ModelData) -> dict[str, Any]:
     """Return the tables of the record beside a model file; where there is none, those of the model's header."""
     record = find_record(path)
-    return read_toml(record) if record.exists() else _list_tables(model)
+    return read_toml(record) if record.exists() else list_tables(model)
 
 
 def _check_record(path: Path, record: Path, header: dict[str, Any]) -> None:
