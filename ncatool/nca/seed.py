@@ -29,9 +29,10 @@ def make_seed(channels: int, cells: SeedCells = SeedCells.ONE, radius: float = 2
         return seed
     reach = round(radius)
     seed = torch.zeros(2 * reach + 1, 2 * reach + 1, channels)
-    for colour in range(3):
-        angle = 2 * math.pi * colour / 3
-        y, x = reach - round(radius * math.cos(angle)), reach + round(radius * math.sin(angle))
+    # By halves: with cosines of 120° and 240°, rounding errors would move one of the lower two where the radius is odd.
+    below, beside = round(radius / 2), round(radius * math.sqrt(3) / 2)
+    for colour, (row, column) in enumerate([(-reach, 0), (below, beside), (below, -beside)]):
+        y, x = reach + row, reach + column
         seed[y, x, [colour, ALPHA]] = 1
         seed[y, x, ALPHA + 1 :] = -1
         seed[y, x, ALPHA + 1 + colour :: 3] = 1
