@@ -15,7 +15,7 @@ from ncatool.config.tables import read_table
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.evaluation.protocol import GROWTH_STEP, PERSISTENCE_STEP
 from ncatool.files.toml import read_toml
-from ncatool.nca.model_header import ModelHeader, read_header, require_model
+from ncatool.nca.model_header import SEED_SETTINGS, ModelHeader, read_header, require_model
 from ncatool.nca.model_name import EARLIER_CHECKPOINT_SUFFIX, MODEL_SUFFIX, find_model, find_record
 from ncatool.nca.seed_summary import Place, read_places
 
@@ -152,7 +152,7 @@ def _describe_training(tables: Mapping[str, Any]) -> Table:
     It is empty where nobody knows: of an imported model, the table `[train]` holds no more than the seed.
     """
     train, result = _get(tables, "train"), _get(tables, "result")
-    if not set(train) - {"seed_cells", "seed_radius"}:
+    if not set(train) - set(SEED_SETTINGS):
         return {}
     done = {"iterations": result.get("iterations"), "planned": train.get("iterations")}
     kept = {name: train[name] for name in _TRAINING if name in train and train[name] != ""}

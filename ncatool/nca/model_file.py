@@ -14,14 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ncatool.config.schema import MAX_SIDE, ModelConfig
+from ncatool.config.names import Boundary
+from ncatool.config.schema import MAX_SIDE, ModelConfig, TrainConfig
 from ncatool.config.tables import is_record_value, read_table
 from ncatool.data.target import Target
-from ncatool.errors import NcatoolError, shorten
+from ncatool.errors import NcatoolError, UsageError, shorten
 from ncatool.files.atomic import write_bytes
 from ncatool.files.toml import read_toml
+from ncatool.nca.model_header import SEED_SETTINGS
 from ncatool.nca.model_name import find_record
-from ncatool.nca.seed import is_plain, list_cells, make_seed, place_seed
+from ncatool.nca.seed import fits_grid, is_plain, list_cells, make_seed, place_seed
 from ncatool.nca.tensor_file import (
     WHOLE_FILE_HINT,
     check_checksum,
@@ -188,11 +190,33 @@ def read_seed(path: Path, file: Any, channels: int) -> Seed | None:
     if "seed" not in file.keys():  # noqa: SIM118
         return None
     shape = tuple(file.get_slice("seed").get_shape())
-    fits = len(shape) == 3 and min(shape) > 0 and max(shape[:2]) <= MAX_SIDE
-    seed = read_tensor(path, file, "seed", (*shape[:2], channels) if fits else (1, 1, channels))
+    if len(shape) != 3 or min(shape) == 0 or max(shape[:2]) > MAX_SIDE or shape[2] != channels:
+        expected = f"[rows, columns, {channels}] of at most {MAX_SIDE} rows and columns"
+        raise NcatoolError(f"{path}: seed should be {expected}, but is {list(shape)}", WHOLE_FILE_HINT)
+    seed = read_tensor(path, file, "seed", shape)
     if not seed.any():
-        raise NcatoolError(f"{path}: its seed is empty, so nothing can grow", WHOLE_FILE_HINT)
+        raise NcatoolError(f"{path}: its seed has no cell that is not 0, so nothing can grow", WHOLE_FILE_HINT)
     return seed
+
+
+def _check_seed(path: Path, model: ModelData) -> None:
+    """Raise NcatoolError for a seed beyond the edge of a grid that does not wrap, or for wrong settings of a seed.
+
+    Training that starts from the model adopts these, which its header's table `[train]` holds.
+    """
+    height, width = model.target.shape
+    if model.config.boundary is Boundary.ZERO and not fits_grid(model.seed, height, width):
+        rows, columns = model.seed.shape[:2]
+        what = f"its seed of {rows}x{columns} cells lies beyond the edge of its grid of {height}x{width}"
+        raise NcatoolError(f"{path}: {what}", WHOLE_FILE_HINT)
+    try:
+        read_table(TrainConfig, _select_seed_settings(model), str(path))
+    except UsageError as error:
+        raise NcatoolError(error.what, WHOLE_FILE_HINT) from None
+
+
+def _select_seed_settings(model: ModelData) -> dict[str, Any]:
+    return {name: model.train[name] for name in SEED_SETTINGS if name in model.train}
 
 
 def load_model(path: Path) -> ModelData:
@@ -206,8 +230,9 @@ def load_model(path: Path) -> ModelData:
         train = read_header_table(path, file, "train", required=False)
         weights, seed = read_weights(path, file, config), read_seed(path, file, config.channels)
         model = ModelData(weights, config, read_target(path, file), train, seed)
+        _check_seed(path, model)
         check_checksum(path, file)
-    _check_record(path, find_record(path), dataclasses.asdict(config))
+    _check_record(path, find_record(path), model)
     return model
 
 
@@ -217,12 +242,19 @@ def read_record(path: Path, model: ModelData) -> dict[str, Any]:
     return read_toml(record) if record.exists() else list_tables(model)
 
 
-def _check_record(path: Path, record: Path, header: dict[str, Any]) -> None:
+def _check_record(path: Path, record: Path, model: ModelData) -> None:
+    """Raise NcatoolError where a record says something else of the rule or the seed than the model's header."""
     if not record.exists():
         return
-    table = read_toml(record).get("model", {})
+    tables = read_toml(record)
+    for title, header in (("model", dataclasses.asdict(model.config)), ("train", _select_seed_settings(model))):
+        if header:
+            _check_table(path, record, title, tables.get(title, {}), header)
+
+
+def _check_table(path: Path, record: Path, title: str, table: Any, header: Mapping[str, Any]) -> None:
     if not isinstance(table, dict):
-        raise NcatoolError(f"{record} says model = {shorten(table)}, which is no table", "fix or remove that file")
+        raise NcatoolError(f"{record} says {title} = {shorten(table)}, which is no table", "fix or remove that file")
     for name, value in header.items():
         if name in table and table[name] != value:
             raise NcatoolError(

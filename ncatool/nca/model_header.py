@@ -10,6 +10,8 @@ from typing import Any
 
 from ncatool.nca.model_name import describe_missing, describe_other_file
 
+SEED_SETTINGS = ("seed_cells", "seed_radius")
+"""What the table `train` says of the seed; in that of an imported model nothing else is known."""
 _MAX_HEADER_BYTES = 2**20
 
 

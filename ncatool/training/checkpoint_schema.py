@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ncatool.config.names import Filter
 from ncatool.config.schema import MAX_SIDE, ModelConfig, RunConfig, TargetConfig, TrainConfig
 from ncatool.config.tables import complete_training, is_record_value, read_table
 from ncatool.data.target import Target
@@ -115,6 +116,13 @@ def _get_bool(trainer: Mapping[str, Any], name: str, where: str) -> bool:
     return bool(value)
 
 
+def _read_basis(trainer: Mapping[str, Any], filter_: Filter, where: str) -> bool:
+    """Return whether the hidden weight is in the basis, which only symmetric filters have."""
+    basis = _get_bool(trainer, "basis", where)
+    _require(not basis or filter_.is_symmetric, where, f"basis is true, but {filter_} is not symmetric")
+    return basis
+
+
 def _read_seed_size(trainer: Mapping[str, Any], where: str) -> list[int]:
     """Return rows and columns of the seed; earlier versions had none but the plain one cell, and did not keep it."""
     size = _get_list(trainer, "seed", where)
@@ -130,7 +138,7 @@ def _read_numbers(facts: Mapping[str, Any], config: RunConfig, where: str) -> di
     return {
         "iteration": iteration,
         "bias": _get_bool(trainer, "bias", where),
-        "basis": _get_bool(trainer, "basis", where),
+        "basis": _read_basis(trainer, config.model.filter, where),
         "seed": _read_seed_size(trainer, where),
         "fire_bytes": _get_number({"fire_bytes": GENERATOR_BYTES, **trainer}, "fire_bytes", int, 1, 2**16, where),
         "guard": _read_guard(_get_table(trainer, "guard", where), iteration, where),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from ncatool.config.names import Optimiser, Regime
 from ncatool.config.schema import RunConfig
 from ncatool.data.target import Target
 from ncatool.errors import NcatoolError
+from ncatool.nca.seed import fits_grid
 from ncatool.nca.tensor_file import WHOLE_FILE_HINT
 from ncatool.training.checkpoint import ExpectedTensors
 from ncatool.training.checkpoint_schema import GENERATOR_BYTES
@@ -71,7 +72,15 @@ def check_tensors(tensors: Mapping[str, Tensor], iteration: int, where: str) -> 
             _require(right, where, f"{name} is {float(tensor):g}, not a step from 1 to {iteration}")
         elif name.endswith(".exp_avg_sq"):
             _require(not (tensor < 0).any(), where, f"{name} holds negative values, though it is a mean of squares")
+    if "seed" in tensors:
+        _check_seed(tensors["seed"], tensors["pool"].shape[1:3], where)
     _check_rows(tensors["rows"], iteration, where)
+
+
+def _check_seed(seed: Tensor, grid: Sequence[int], where: str) -> None:
+    height, width = grid
+    _require(bool(seed.any()), where, "seed has no cell that is not 0, so nothing can grow")
+    _require(fits_grid(seed, height, width), where, f"seed lies beyond the edge of a grid of {height}x{width} cells")
 
 
 def _check_rows(rows: Tensor, iteration: int, where: str) -> None:

@@ -1,5 +1,6 @@
 """Model files: round trips, what is refused, and that none is ever half-written."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save
 
-from ncatool.config.names import Boundary, Filter
+from ncatool.config.names import Boundary, Filter, SeedCells
 from ncatool.config.schema import ModelConfig, TargetConfig
 from ncatool.data import readers as targets
 from ncatool.errors import ExitCode, NcatoolError
 from ncatool.nca.model_file import ModelData, load_model, save_model
+from ncatool.nca.seed import make_seed, place_seed
 from ncatool.nca.weights import Weights, draw_weights
 from ncatool.training.run_files import RunFiles
 
@@ -125,6 +127,29 @@ def edit_header(metadata, table, **values):
         (lambda t, m: edit_header(m, "model", fire_rate="x"), "fire_rate is 'x'"),
         (lambda t, m: edit_header(m, "model", colour=1), "unknown setting 'colour'"),
         (lambda t, m: edit_header(m, "target", padding=-1), "padding is -1"),
+        (lambda t, m: t.update({"seed": torch.ones(5)}), r"seed should be \[rows, columns, 5\].*, but is \[5\]"),
+        (lambda t, m: t.update({"seed": torch.ones(1, 3, 3, 5)}), r"seed should be .* but is \[1, 3, 3, 5\]"),
+        (lambda t, m: t.update({"seed": torch.ones(3, 3, 6)}), r"seed should be .* but is \[3, 3, 6\]"),
+        (lambda t, m: t.update({"seed": torch.ones(0, 3, 5)}), r"seed should be .* but is \[0, 3, 5\]"),
+        (
+            lambda t, m: t.update({"seed": torch.ones(1, 1025, 5)}),
+            r"at most 1024 rows and columns, but is \[1, 1025, 5\]",
+        ),
+        (
+            lambda t, m: t.update({"seed": torch.ones(3, 3, 5).double()}),
+            r"seed should be F32 .* but is F64 \[3, 3, 5\]",
+        ),
+        (lambda t, m: t.update({"seed": torch.full((3, 3, 5), torch.nan)}), "seed holds values that are not finite"),
+        (lambda t, m: t.update({"seed": torch.full((3, 3, 5), -torch.inf)}), "seed holds values that are not finite"),
+        (
+            lambda t, m: t.update({"seed": torch.zeros(3, 3, 5)}),
+            "its seed has no cell that is not 0, so nothing can grow",
+        ),
+        (
+            lambda t, m: t.update({"seed": torch.ones(15, 1, 5)}),
+            "its seed of 15x1 cells lies beyond the edge of .* 13x13",
+        ),
+        (lambda t, m: t.update({"seed": torch.ones(3, 3, 5)}), "has changed since it was written"),
     ],
 )
 def test_model_files_with_wrong_content(change, message):
@@ -177,6 +202,83 @@ def test_sidecar_that_disagrees():
         load_model(path)
     sidecar.write_text("model = 3\n")
     with pytest.raises(NcatoolError, match="model"):
+        load_model(path)
+
+
+def make_isotropic_model(radius=2.0, **settings_):
+    seed = make_seed(5, SeedCells.THREE, radius)
+    return dataclasses.replace(
+        make_model(**settings_), own_seed=seed, train={"seed_cells": "three", "seed_radius": radius}
+    )
+
+
+def test_a_seed_of_three_cells_comes_back():
+    path = Path("m.safetensors")
+    save_model(path, make_isotropic_model())
+    with safe_open(path, "pt") as file:
+        entry = file.get_slice("seed")
+        assert (entry.get_dtype(), entry.get_shape()) == ("F32", [5, 5, 5])
+    loaded = load_model(path)
+    assert torch.equal(loaded.own_seed, make_seed(5, SeedCells.THREE))
+    assert torch.equal(loaded.place_seeds(2), place_seed(loaded.own_seed, 2, 13, 13))
+
+
+def test_the_plain_seed_is_not_in_the_file():
+    for name, seed in (("a", None), ("b", make_seed(5))):
+        save_model(Path(f"{name}.safetensors"), dataclasses.replace(make_model(), own_seed=seed))
+    assert Path("a.safetensors").read_bytes() == Path("b.safetensors").read_bytes()
+    assert load_model(Path("a.safetensors")).own_seed is None
+    assert torch.equal(load_model(Path("a.safetensors")).seed, make_seed(5))
+
+
+def test_a_seed_may_be_larger_than_a_grid_that_wraps():
+    """What lies beyond an edge comes in at the opposite one; where nothing does, there is no such place."""
+    path = Path("m.safetensors")
+    save_model(path, make_isotropic_model(radius=8, boundary=Boundary.WRAP))
+    assert len(load_model(path).place_seeds(1).any(dim=-1).nonzero()) == 3
+    save_model(path, make_isotropic_model(radius=8))
+    with pytest.raises(
+        NcatoolError, match="its seed of 17x17 cells lies beyond the edge of its grid of 13x13"
+    ) as caught:
+        load_model(path)
+    assert caught.value.code == ExitCode.FAILED
+
+
+@pytest.mark.parametrize(
+    ("settings_", "what"),
+    [
+        ({"seed_cells": "four"}, "seed_cells is 'four'"),
+        ({"seed_cells": ["three"]}, r"seed_cells is \['three'\]"),
+        ({"seed_cells": 3}, "seed_cells is 3"),
+        ({"seed_radius": "2"}, "seed_radius is '2'"),
+        ({"seed_radius": 0.5}, "seed-radius is 0.5, but goes from 1 to 64"),
+        ({"seed_radius": float("nan")}, "seed-radius is nan"),
+        ({"seed_radius": 2**62}, "seed-radius is 4"),
+    ],
+)
+def test_wrong_settings_of_a_seed_in_the_header(settings_, what):
+    path = Path("m.safetensors")
+    save_model(path, dataclasses.replace(make_isotropic_model(), train=settings_))
+    with pytest.raises(NcatoolError, match=rf"m\.safetensors: {what}") as caught:
+        load_model(path)
+    assert caught.value.code == ExitCode.FAILED
+    assert "\n" not in caught.value.what
+
+
+def test_a_sidecar_that_disagrees_on_the_seed():
+    path = Path("m.safetensors")
+    save_model(path, make_isotropic_model())
+    sidecar = path.with_suffix(".toml")
+    sidecar.write_text('[train]\nseed_cells = "three"\nseed_radius = 2.0\nloss = "l1"\n')
+    assert load_model(path).train["seed_radius"] == 2
+    sidecar.write_text("[train]\nseed_radius = 3.0\n")
+    with pytest.raises(NcatoolError, match=r"seed_radius = 3\.0, but the header of m\.safetensors says 2\.0"):
+        load_model(path)
+    sidecar.write_text('[train]\nseed_cells = "one"\n')
+    with pytest.raises(NcatoolError, match=r"seed_cells = 'one', but the header of m\.safetensors says 'three'"):
+        load_model(path)
+    sidecar.write_text("train = 3\n")
+    with pytest.raises(NcatoolError, match="train = 3, which is no table"):
         load_model(path)
 
 
