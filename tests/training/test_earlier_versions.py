@@ -1,5 +1,6 @@
 """Runs that earlier versions left, under the names that their files had, are resumed, rendered and compared."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -81,3 +82,21 @@ def test_runs_of_an_earlier_sweep_are_finished():
     assert done.returncode == 0, done.stderr
     assert {path: path.read_bytes() for path in before} == before
     assert not list(Path("sweep").glob("*.curve.png")), "none is trained again"
+
+
+def test_a_sweep_from_before_there_were_seeds_and_optimisers_is_finished():
+    """Records of earlier versions lack these settings, which then had one value."""
+    sweep = ["sweep", *SMALL, "--target", "phantom", "--filter", "sobel,mean", "--optimiser", "adam"]
+    options = [*sweep, "--seed-cells", "one", "--jobs", 1, "--no-compare", "--no-checkpoint"]
+    assert run_in_process(*options).returncode == 0
+    for name in ("sobel", "mean", "sweep"):
+        path = Path(f"sweep/{name}.toml")
+        text, count = re.subn(r"(optimiser|seed_cells|seed_radius) = .*\n", "", path.read_text())
+        assert count == 3
+        path.write_text(text)
+    before = {path: path.read_bytes() for path in Path("sweep").iterdir() if path.stem != "sweep"}
+    done = run_in_process(*options)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    done = run_in_process(*options, "--seed-radius", 3)
+    assert "stale: sobel (seed_radius 2.0, now 3.0)" in done.stderr
