@@ -111,7 +111,7 @@ def _describe_seed(cells: SeedCells, radius: float | None) -> dict[str, Any]:
         if radius is not None:
             raise UsageError(f"seed-radius is {radius}, but one seed cell has none", "give --seed-cells three, too")
         return {}
-    train = TrainConfig(seed_cells=cells, seed_radius=TrainConfig.seed_radius if radius is None else radius)
+    train = TrainConfig(seed_cells=cells, seed_radius=o.IMPORTED_SEED_RADIUS if radius is None else radius)
     return {"seed_cells": train.seed_cells.value, "seed_radius": train.seed_radius}
 
 

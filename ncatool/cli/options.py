@@ -23,7 +23,6 @@ from ncatool.config.names import (
     SeedCells,
     View,
 )
-from ncatool.config.schema import TrainConfig
 from ncatool.files.toml import read_toml
 
 TARGET, TRAINING, RULE, OUTPUT, RUN, PICTURE, DOWNLOAD, SAMPLES, MEASURES_PANEL = (
@@ -288,10 +287,12 @@ ImportSeedCells = Annotated[
     Literal[SeedCells.ONE, SeedCells.THREE],  # none of these files says it, so nothing can be chosen automatically
     make_option(RULE, "seed-cells", "Cells that it grows from; three: as `ncatool train` lays them out."),
 ]
+IMPORTED_SEED_RADIUS = 2.0
+"""Default of `import`; that of `train` depends on the picture, which other programs do not know."""
 ImportSeedRadius = Annotated[
     float | None,
     make_option(
-        RULE, "seed-radius", "Distance of three seed cells from the middle.", show_default=f"{TrainConfig.seed_radius}"
+        RULE, "seed-radius", "Distance of three seed cells from the middle.", show_default=f"{IMPORTED_SEED_RADIUS}"
     ),
 ]
 ImportTarget = Annotated[

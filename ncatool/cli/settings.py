@@ -75,7 +75,13 @@ SeedCellsOption = Annotated[
     make_option(RULE, "seed-cells", "Cells that growth starts from; auto: three for symmetric filters, else one."),
 ]
 
-SeedRadius = Annotated[float, make_option(RULE, "seed-radius", "Distance of three seed cells from the middle.")]
+SeedRadius = Annotated[
+    float,
+    make_option(
+        RULE, "seed-radius", "Distance of three seed cells from the middle.",
+        show_default="a third of the picture's shorter side",
+    ),
+]  # fmt: skip
 
 ScheduleOption = Annotated[
     Schedule, make_option(TRAINING, "schedule", "How the learning rate falls after a short warm-up.")

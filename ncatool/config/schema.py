@@ -134,8 +134,8 @@ class TrainConfig:
     """Error up to which the hinge loss is 0."""
     seed_cells: SeedCells = SeedCells.AUTO
     """Cells that growth starts from; under `auto` one, or three where the filter is symmetric."""
-    seed_radius: float = 2.0
-    """Distance of three cells from the middle, in cells."""
+    seed_radius: float = 0.0
+    """Distance of three cells from the middle, in cells; 0: a third of the picture's shorter side."""
     min_steps: int = 45
     """Fewest steps of a rollout."""
     max_steps: int = 76
@@ -163,7 +163,8 @@ class TrainConfig:
         check_range("pool-size", self.pool_size, 1, 65536)
         check_range("damaged", self.damaged, 0, 4096)
         check_range("margin", self.margin, 0, 1)
-        check_range("seed-radius", self.seed_radius, 1, MAX_SEED_RADIUS)
+        if self.seed_radius != 0:
+            check_range("seed-radius", self.seed_radius, 1, MAX_SEED_RADIUS)
         check_range("steps", self.min_steps, 1, 10**4)
         check_range("steps", self.max_steps, self.min_steps, 10**4)
         check_range("seed", self.seed, 0, 2**63 - 1)

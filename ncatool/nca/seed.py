@@ -39,6 +39,15 @@ def make_seed(channels: int, cells: SeedCells = SeedCells.ONE, radius: float = 2
     return seed
 
 
+def choose_radius(height: int, width: int) -> float:
+    """Return the distance of three cells from the middle for a picture of this size, in cells.
+
+    Cells tell where they are from the three, so they should lie apart: with a third of the shorter side gaussian and
+    laplacian grew the phantom ten times nearer than with two cells, see tests/benchmarks/recipe.md.
+    """
+    return max(1, round(min(height, width) / 3))
+
+
 def is_plain(seed: Seed) -> bool:
     """Return whether a seed is the plain one cell, which files do not have to hold."""
     return torch.equal(seed, make_seed(seed.shape[-1]))

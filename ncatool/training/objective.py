@@ -17,6 +17,21 @@ FINAL_LOSS_POWER = {Regime.GROWING: 0.5, Regime.PERSISTENT: 0.5, Regime.REGENERA
 """Power of the samples' losses at the end of a run, see `combine_losses`; at 0.5 damage heals badly."""
 
 
+OVERFLOW_WEIGHT = 0.1
+"""Weight of `measure_overflow` in the value that training minimises."""
+
+OVERFLOW_LIMIT = 5.0
+"""Largest magnitude of a channel that costs nothing: half of what counts as exploded."""
+
+
+def measure_overflow(state: State) -> Float[Tensor, ""]:
+    """Return by how much channels are beyond the limit, mean over a batch: a penalty that keeps states from exploding.
+
+    Source: the notebooks of Mordvintsev et al., "Growing Isotropic Neural Cellular Automata", 2022, with a limit of 2.
+    """
+    return (state - state.clamp(-OVERFLOW_LIMIT, OVERFLOW_LIMIT)).abs().mean()
+
+
 def compute_losses(error: Error, train: TrainConfig) -> PerSample:
     """Return the training loss of each sample."""
     return LOSSES[train.loss](error, train.margin)

@@ -26,14 +26,21 @@ from ncatool.errors import NcatoolError, UsageError, shorten
 from ncatool.nca.damage import draw_circle, pad_mask
 from ncatool.nca.loss import PerSample, compute_error, compute_mse
 from ncatool.nca.model_file import ModelData, weights_to_tensors
-from ncatool.nca.seed import fits_grid, make_seed, place_seed
+from ncatool.nca.seed import choose_radius, fits_grid, make_seed, place_seed
 from ncatool.nca.tensor_file import select_prefix
 from ncatool.nca.types import Fire, Seed, State
 from ncatool.nca.weights import Weights, draw_weights
 from ncatool.training.basis import draw_basis, fold_basis, unfold_basis
 from ncatool.training.guard import BatchCheck, Guard, check_batch
 from ncatool.training.muon import OPTIMISERS
-from ncatool.training.objective import FINAL_LOSS_POWER, combine_losses, compute_losses, replace_dead_losses
+from ncatool.training.objective import (
+    FINAL_LOSS_POWER,
+    OVERFLOW_WEIGHT,
+    combine_losses,
+    compute_losses,
+    measure_overflow,
+    replace_dead_losses,
+)
 from ncatool.training.pool import Pool
 from ncatool.training.schedule import SCHEDULES, WARM_UP
 
@@ -136,7 +143,8 @@ class Trainer:
     def _prepare_seed(self, given: Seed | None) -> Seed:
         train, model, (height, width) = self.config.train, self.config.model, self.target.shape
         cells = choose_seed_cells(train.seed_cells, model.filter)
-        seed = make_seed(model.channels, cells, train.seed_radius) if given is None else given
+        radius = train.seed_radius or choose_radius(*self.target.pixels.shape[:2])
+        seed = make_seed(model.channels, cells, radius) if given is None else given
         if not fits_grid(seed, height, width):
             raise UsageError(
                 f"the seed's cells do not fit a grid of {height}x{width} cells",
@@ -212,7 +220,8 @@ class Trainer:
             living = replace_dead_losses(
                 losses, check.rejected, attempt.start, attempt.fire, self.weights, self.target_values, self.config
             )
-            objective = combine_losses(living, self.iteration / train.iterations, FINAL_LOSS_POWER[train.regime])
+            progress, power = self.iteration / train.iterations, FINAL_LOSS_POWER[train.regime]
+            objective = combine_losses(living, progress, power) + OVERFLOW_WEIGHT * measure_overflow(end)
         return Assessment(end.detach(), losses.detach(), check, objective)
 
     def end_iteration(self, attempt: Attempt, assessment: Assessment) -> Report:

@@ -26,8 +26,7 @@ from ncatool.evaluation.trajectory import measure_damage
 from ncatool.nca.loss import compute_error, compute_mse
 from ncatool.nca.seed import make_seed
 from ncatool.nca.state import ALPHA
-from ncatool.training import basis, muon, trainer
-from ncatool.training.objective import FINAL_LOSS_POWER
+from ncatool.training import basis, muon, objective, trainer
 
 CONSTANTS = {
     "adam_share": (muon, "ADAM_SHARE"),
@@ -36,6 +35,8 @@ CONSTANTS = {
     "replacement": (trainer, "REPLACEMENT_INTERVAL"),
     "early_replacement": (trainer, "EARLY_REPLACEMENT_INTERVAL"),
     "early_share": (trainer, "EARLY_SHARE"),
+    "overflow": (trainer, "OVERFLOW_WEIGHT"),
+    "limit": (objective, "OVERFLOW_LIMIT"),
     "warm_up": (trainer, "WARM_UP"),
 }
 """Parts of the recipe that have no flag, and the constants that they are."""
@@ -69,7 +70,7 @@ def prepare(settings, parts, target, seed):
         if name in parts:
             setattr(module, constant, type(getattr(module, constant))(parts[name]))
     if "power" in parts:
-        FINAL_LOSS_POWER[config.train.regime] = float(parts["power"])
+        objective.FINAL_LOSS_POWER[config.train.regime] = float(parts["power"])
     cells = None
     if parts.get("seed_hidden") == "ones":
         cells = make_seed(config.model.channels, config.train.seed_cells, config.train.seed_radius)

@@ -99,4 +99,4 @@ def test_a_sweep_from_before_there_were_seeds_and_optimisers_is_finished():
     assert done.returncode == 0, done.stderr
     assert {path: path.read_bytes() for path in before} == before
     done = run_in_process(*options, "--seed-radius", 3)
-    assert "stale: sobel (seed_radius 2.0, now 3.0)" in done.stderr
+    assert "stale: sobel (seed_radius 0.0, now 3.0)" in done.stderr
