@@ -52,7 +52,7 @@ class App(typer.Typer):
 app = App(
     name="ncatool",
     cls=Group,
-    help="Grow images from one cell: train neural cellular automata, watch them, measure them.",
+    help="Grow images from a seed: train neural cellular automata, watch them, measure them.",
     epilog=list_examples("train phantom", "render phantom phantom.gif", "export phantom phantom.html"),
     rich_markup_mode="rich",
     no_args_is_help=True,

@@ -58,7 +58,7 @@ def train(
     traceback: o.Traceback = False,
     **settings: Any,
 ) -> None:
-    """Train a model that grows a picture from one cell.
+    """Train a model that grows a picture from a seed.
 
     Writes NAME.safetensors (the model), NAME.toml (the record), NAME.csv and NAME.curve.png (the curve)
     and NAME.checkpoint. Ctrl-C saves all of them; `ncatool resume` goes on.

@@ -23,6 +23,8 @@ def read_places(path: Path) -> list[Place]:
         with safe_open(path, "np") as file:
             seed = file.get_tensor("seed")
         rows, columns, channels = seed.shape
+        if seed.dtype != "float32":
+            return []
     except (SafetensorError, OSError, TypeError, ValueError):
         return []
     places = [(int(y) - rows // 2, int(x) - columns // 2) for y, x in zip(*seed.any(axis=-1).nonzero(), strict=True)]

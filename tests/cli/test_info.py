@@ -97,7 +97,7 @@ def test_the_text_says_all_in_six_lines(run):
 
 
 def test_the_seed_has_a_line_where_it_is_more_than_one_cell():
-    words = ["train", *SMALL, "--target", "phantom", "--filter", "mean", "--out", "m.safetensors", "-q"]
+    words = ["train", *SMALL, "--target", "phantom", "--filter", "mean", "--seed-radius", 2, "--out", "m.safetensors"]
     assert run_in_process(*words).returncode == 0
     for name in ("m", "m.checkpoint", "m.toml"):
         assert read(name)["seed"] == {"cells": 3, "places": [[-2, 0], [1, -2], [1, 2]]}

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from ncatool.config.names import Device, Loss, Regime, Schedule
+from ncatool.config.names import Device, Filter, Loss, Regime, Schedule
 from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
 from ncatool.data import readers as targets
 from ncatool.engine import rollout
@@ -21,7 +21,7 @@ from ncatool.nca.rule import step
 from ncatool.nca.state import has_living_cells
 from ncatool.nca.weights import draw_weights
 from ncatool.training import trainer as training
-from ncatool.training.objective import combine_losses, replace_dead_losses
+from ncatool.training.objective import combine_losses, measure_overflow, replace_dead_losses
 from ncatool.training.schedule import SCHEDULES, WARM_UP
 from ncatool.training.trainer import Trainer
 from tests.conftest import small_run
@@ -166,6 +166,15 @@ def test_the_seed_replaces_one_state_in_eight(size):
     assert max(counts) - min(counts) <= 1
 
 
+def test_it_replaces_more_in_the_first_half_where_the_filter_is_symmetric():
+    config = small_run(batch_size=2, iterations=80)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, filter=Filter.MEAN))
+    trainer, counts = Trainer(config, targets.load_target(config.target)), []
+    for trainer.iteration in range(80):
+        counts.append(trainer._count_replaced())
+    assert (sum(counts[:40]), sum(counts[40:])) == (40 * 2 / 4, 40 * 2 / 8)
+
+
 def test_the_seed_replaces_dead_states_in_the_pool(monkeypatch):
     trainer = make(batch_size=2, pool_size=2)
     unchanged = training.rollout
@@ -208,6 +217,25 @@ def test_recovers_from_an_explosion(value):
     assert len(events) == 1
     assert "restored" in events[0]
     assert torch.isfinite(trainer.pool.states).all()
+
+
+def test_the_pool_restarts_with_restored_weights():
+    """States that failing weights have left behind would make the restored ones fail, too."""
+    trainer = make(batch_size=2, pool_size=8, iterations=10)
+    next(trainer.train())
+    trainer.pool.states.fill_(90)
+    with torch.no_grad():
+        trainer.weights.output_weight.fill_(1e9)
+    assert next(trainer.train()).restored
+    assert torch.equal(trainer.pool.states, trainer._make_seeds(8))
+
+
+def test_overflow_by_hand():
+    state = torch.tensor([[[[0.0, -5.0, 7.0, -6.0]]]], requires_grad=True)
+    overflow = measure_overflow(state)
+    overflow.backward()
+    assert overflow.item() == pytest.approx((2 + 1) / 4)
+    assert state.grad.flatten().tolist() == pytest.approx([0, 0, 1 / 4, -1 / 4])
 
 
 def test_stops_when_restoring_does_not_help(monkeypatch):
