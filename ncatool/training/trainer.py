@@ -23,7 +23,6 @@ from ncatool.data.target import Target
 from ncatool.engine.device import memory_limit, resolve_device
 from ncatool.engine.rollout import draw_fire_masks, rollout
 from ncatool.errors import NcatoolError, UsageError, shorten
-from ncatool.nca.damage import draw_circle, pad_mask
 from ncatool.nca.loss import PerSample, compute_error, compute_mse
 from ncatool.nca.model_file import ModelData, weights_to_tensors
 from ncatool.nca.seed import choose_radius, fits_grid, make_seed, place_seed
@@ -31,6 +30,7 @@ from ncatool.nca.tensor_file import select_prefix
 from ncatool.nca.types import Fire, Seed, State
 from ncatool.nca.weights import Weights, draw_weights
 from ncatool.training.basis import draw_basis, fold_basis, unfold_basis
+from ncatool.training.batch import EARLY_SHARE, count_replaced, damage_last
 from ncatool.training.guard import BatchCheck, Guard, check_batch
 from ncatool.training.muon import OPTIMISERS
 from ncatool.training.objective import (
@@ -43,16 +43,6 @@ from ncatool.training.objective import (
 )
 from ncatool.training.pool import Pool
 from ncatool.training.schedule import SCHEDULES, WARM_UP
-
-REPLACEMENT_INTERVAL = 8
-"""States drawn from the pool for each one that the seed replaces."""
-
-EARLY_REPLACEMENT_INTERVAL, EARLY_SHARE = 4, 0.5
-"""The same where the filter is symmetric, and the share of the iterations in which it holds.
-
-The first that such a model has to learn is to grow its three cells into a sense of direction.
-"""
-
 
 MIN_POOLS_IN_MEMORY = 32
 """Pools for which a quarter of a GPU's memory must have room, for the pool to be kept there."""
@@ -255,32 +245,20 @@ class Trainer:
         entries, states = self.pool.draw(train.batch_size, self.draw_generator)
         states = states.to(self.device)
         losses = self._compute_losses(states)
-        replaced = self._count_replaced()
+        replaced = self.count_replaced()
         order = losses.argsort(descending=True)
         entries, states, losses = entries[order.cpu()], states[order], losses[order]
         states[:replaced] = self._make_seeds(1)
         if train.regime is Regime.REGENERATING:
-            self._damage_best(states, losses)
+            grown = losses < self._compute_losses(self._make_seeds(1)) / 2  # a damaged seed would only die
+            damage_last(states, grown, train.damaged, self.target, self.draw_generator)
         return entries, states
 
-    def _count_replaced(self) -> int:
-        """Return how many states of this batch the seed replaces: on average one in eight, as in the article.
-
-        With more, states that have not healed yet are the worst of their batch and never get the time to heal.
-        """
-        size, done = self.config.train.batch_size, self.iteration
-        early = self.in_basis and done < EARLY_SHARE * self.config.train.iterations
-        interval = EARLY_REPLACEMENT_INTERVAL if early else REPLACEMENT_INTERVAL
-        return (done + 1) * size // interval - done * size // interval
-
-    def _damage_best(self, states: State, losses: PerSample) -> None:
-        """Erase a circle of each of the best states that has grown, in place; a damaged seed would only die."""
-        visible = torch.from_numpy(self.target.visible)
-        grown = (losses < self._compute_losses(self._make_seeds(1)) / 2).tolist()
-        for i in range(len(states) - self.config.train.damaged, len(states)):
-            circle = draw_circle(visible, self.draw_generator)
-            if grown[i]:
-                states[i, pad_mask(circle, self.target.padding).to(self.device)] = 0
+    def count_replaced(self) -> int:
+        """Return how many states of the next batch the seed replaces."""
+        train = self.config.train
+        early = self.in_basis and self.iteration < EARLY_SHARE * train.iterations
+        return count_replaced(train.batch_size, self.iteration, early)
 
     def _update_weights(self, rate: float) -> None:
         """Divide each gradient by its norm, and take an optimiser step."""

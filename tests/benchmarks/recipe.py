@@ -26,14 +26,14 @@ from ncatool.evaluation.trajectory import measure_damage
 from ncatool.nca.loss import compute_error, compute_mse
 from ncatool.nca.seed import make_seed
 from ncatool.nca.state import ALPHA
-from ncatool.training import basis, muon, objective, trainer
+from ncatool.training import basis, batch, muon, objective, trainer
 
 CONSTANTS = {
     "adam_share": (muon, "ADAM_SHARE"),
     "momentum": (muon, "MOMENTUM"),
     "middle_weight": (basis, "_MIDDLE_WEIGHT"),
-    "replacement": (trainer, "REPLACEMENT_INTERVAL"),
-    "early_replacement": (trainer, "EARLY_REPLACEMENT_INTERVAL"),
+    "replacement": (batch, "REPLACEMENT_INTERVAL"),
+    "early_replacement": (batch, "EARLY_REPLACEMENT_INTERVAL"),
     "early_share": (trainer, "EARLY_SHARE"),
     "overflow": (trainer, "OVERFLOW_WEIGHT"),
     "limit": (objective, "OVERFLOW_LIMIT"),

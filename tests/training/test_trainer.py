@@ -161,7 +161,7 @@ def test_the_seed_replaces_one_state_in_eight(size):
     trainer = make(batch_size=size, pool_size=20)
     counts = []
     for trainer.iteration in range(80):
-        counts.append(trainer._count_replaced())
+        counts.append(trainer.count_replaced())
     assert sum(counts) == 80 * size / 8
     assert max(counts) - min(counts) <= 1
 
@@ -171,7 +171,7 @@ def test_it_replaces_more_in_the_first_half_where_the_filter_is_symmetric():
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, filter=Filter.MEAN))
     trainer, counts = Trainer(config, targets.load_target(config.target)), []
     for trainer.iteration in range(80):
-        counts.append(trainer._count_replaced())
+        counts.append(trainer.count_replaced())
     assert (sum(counts[:40]), sum(counts[40:])) == (40 * 2 / 4, 40 * 2 / 8)
 
 

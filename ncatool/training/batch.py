@@ -1,0 +1,41 @@
+"""The states that a batch starts from: how many of the pool's the seed replaces, and which are damaged."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from ncatool.data.target import Target
+from ncatool.nca.damage import draw_circle, pad_mask
+from ncatool.nca.types import State
+
+REPLACEMENT_INTERVAL = 8
+"""States drawn from the pool for each one that the seed replaces."""
+
+EARLY_REPLACEMENT_INTERVAL, EARLY_SHARE = 4, 0.5
+"""The same where the filter is symmetric, and the share of the iterations in which it holds.
+
+The first that such a model has to learn is to grow its three cells into a sense of direction.
+"""
+
+
+def count_replaced(size: int, done: int, early: bool) -> int:
+    """Return how many states of a batch the seed replaces, after `done` batches: on average one in eight.
+
+    As in the article. With more, states that have not healed yet are the worst of their batch and never get the time
+    to heal. `early` is whether the other interval holds.
+    """
+    interval = EARLY_REPLACEMENT_INTERVAL if early else REPLACEMENT_INTERVAL
+    return (done + 1) * size // interval - done * size // interval
+
+
+def damage_last(
+    states: State, grown: Bool[Tensor, "batch"], count: int, target: Target, generator: torch.Generator
+) -> None:
+    """Erase a circle of each of the last `count` states that has grown, in place."""
+    visible, has_grown = torch.from_numpy(target.visible), grown.tolist()
+    for i in range(len(states) - count, len(states)):
+        circle = draw_circle(visible, generator)
+        if has_grown[i]:
+            states[i, pad_mask(circle, target.padding).to(states.device)] = 0
