@@ -13,11 +13,8 @@ from ncatool.nca.types import State
 REPLACEMENT_INTERVAL = 8
 """States drawn from the pool for each one that the seed replaces."""
 
-EARLY_REPLACEMENT_INTERVAL, EARLY_SHARE = 4, 0.5
-"""The same where the filter is symmetric, and the share of the iterations in which it holds.
-
-The first that such a model has to learn is to grow its three cells into a sense of direction.
-"""
+EARLY_REPLACEMENT_INTERVAL = 4
+"""The same early in the training of a symmetric filter."""
 
 
 def count_replaced(size: int, done: int, early: bool) -> int:

@@ -2,7 +2,9 @@
 
 The recipe is that of Mordvintsev et al. (Distill 2020): a pool whose worst states by loss are replaced by the
 seed before the rollout, damage of the best states before the rollout, and each gradient divided by
-its norm; with a short warm-up, a falling learning rate, and samples that weigh more evenly.
+its norm; with a short warm-up, a falling learning rate, and samples that weigh more evenly. A model whose filter is
+symmetric has first to learn how to grow a sense of direction from its seed: in the early half of its iterations that is
+all it learns, under L2 and without damage, with more fresh seeds.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ncatool.config.flat import choose_seed_cells
-from ncatool.config.names import Regime
+from ncatool.config.names import Loss, Regime
 from ncatool.config.schema import PLACE_SETTINGS, RunConfig
 from ncatool.data.target import Target
 from ncatool.engine.device import memory_limit, resolve_device
@@ -30,7 +32,7 @@ from ncatool.nca.tensor_file import select_prefix
 from ncatool.nca.types import Fire, Seed, State
 from ncatool.nca.weights import Weights, draw_weights
 from ncatool.training.basis import draw_basis, fold_basis, unfold_basis
-from ncatool.training.batch import EARLY_SHARE, count_replaced, damage_last
+from ncatool.training.batch import count_replaced, damage_last
 from ncatool.training.guard import BatchCheck, Guard, check_batch
 from ncatool.training.muon import OPTIMISERS
 from ncatool.training.objective import (
@@ -43,6 +45,9 @@ from ncatool.training.objective import (
 )
 from ncatool.training.pool import Pool
 from ncatool.training.schedule import SCHEDULES, WARM_UP
+
+EARLY_SHARE = 0.5
+"""Share of the iterations in which a model whose filter is symmetric learns only to grow."""
 
 MIN_POOLS_IN_MEMORY = 32
 """Pools for which a quarter of a GPU's memory must have room, for the pool to be kept there."""
@@ -118,6 +123,7 @@ class Trainer:
         self.seed = self._prepare_seed(seed)
         self.pool = self._place_pool(place_seed(self.seed, pool_size, *target.shape))
         self.guard = Guard(parameters, self.optimiser)
+        self._early_config = _make_early_config(config)
         self.iteration = 0
         self.last_state: State = self._make_seeds(1)
 
@@ -190,6 +196,16 @@ class Trainer:
             assessment.objective.backward()
         return self.end_iteration(attempt, assessment)
 
+    @property
+    def is_early(self) -> bool:
+        """Whether the next iteration is in the early half of the training of a symmetric filter."""
+        return self.in_basis and self.iteration < EARLY_SHARE * self.config.train.iterations
+
+    @property
+    def current_config(self) -> RunConfig:
+        """The settings in force in the next iteration."""
+        return self._early_config if self.is_early else self.config
+
     def begin_iteration(self) -> Attempt:
         """Do the first part of an iteration, before the rollout: draw its states and fire masks."""
         train = self.config.train
@@ -202,17 +218,18 @@ class Trainer:
 
     def assess(self, attempt: Attempt, end: State) -> Assessment:
         """Do the second part, after the rollout: compute the value to minimise."""
-        train = self.config.train
-        losses = self._compute_losses(end)
-        check = check_batch(end.detach(), losses.detach(), self.config.model.threshold)
+        config, error = self.current_config, compute_error(end, self.target_values)
+        losses = compute_losses(error.detach(), self.config.train)
+        check = check_batch(end.detach(), losses, self.config.model.threshold)
         objective = None
         if check.usable:
+            minimised = compute_losses(error, config.train)
             living = replace_dead_losses(
-                losses, check.rejected, attempt.start, attempt.fire, self.weights, self.target_values, self.config
+                minimised, check.rejected, attempt.start, attempt.fire, self.weights, self.target_values, config
             )
-            progress, power = self.iteration / train.iterations, FINAL_LOSS_POWER[train.regime]
+            progress, power = self.iteration / config.train.iterations, FINAL_LOSS_POWER[config.train.regime]
             objective = combine_losses(living, progress, power) + OVERFLOW_WEIGHT * measure_overflow(end)
-        return Assessment(end.detach(), losses.detach(), check, objective)
+        return Assessment(end.detach(), losses, check, objective)
 
     def end_iteration(self, attempt: Attempt, assessment: Assessment) -> Report:
         """Do the last part, after the backward pass: take an optimiser step, check, write back to the pool.
@@ -239,13 +256,13 @@ class Trainer:
 
     def _draw_batch(self) -> tuple[Int[Tensor, "batch"] | None, State]:
         """Draw the states that rollouts start from: the worst are replaced by the seed, the best are damaged."""
-        train = self.config.train
+        train = self.current_config.train
         if train.regime is Regime.GROWING:
             return None, self._make_seeds(train.batch_size)
         entries, states = self.pool.draw(train.batch_size, self.draw_generator)
         states = states.to(self.device)
         losses = self._compute_losses(states)
-        replaced = self.count_replaced()
+        replaced = count_replaced(train.batch_size, self.iteration, self.is_early)
         order = losses.argsort(descending=True)
         entries, states, losses = entries[order.cpu()], states[order], losses[order]
         states[:replaced] = self._make_seeds(1)
@@ -253,12 +270,6 @@ class Trainer:
             grown = losses < self._compute_losses(self._make_seeds(1)) / 2  # a damaged seed would only die
             damage_last(states, grown, train.damaged, self.target, self.draw_generator)
         return entries, states
-
-    def count_replaced(self) -> int:
-        """Return how many states of the next batch the seed replaces."""
-        train = self.config.train
-        early = self.in_basis and self.iteration < EARLY_SHARE * train.iterations
-        return count_replaced(train.batch_size, self.iteration, early)
 
     def _update_weights(self, rate: float) -> None:
         """Divide each gradient by its norm, and take an optimiser step."""
@@ -314,6 +325,12 @@ class Trainer:
             _set_generator_state(self.fire_generator, tensors["generator.fire"])
         else:  # written on another kind of device, whose generator has a state of another size
             self.fire_generator.manual_seed(self.config.train.seed + 1 + self.iteration)
+
+
+def _make_early_config(config: RunConfig) -> RunConfig:
+    """Return the settings of the early half of the training of a symmetric filter: L2, without damage."""
+    regime = Regime.PERSISTENT if config.train.regime is Regime.REGENERATING else config.train.regime
+    return dataclasses.replace(config, train=dataclasses.replace(config.train, loss=Loss.L2, regime=regime))
 
 
 def _set_generator_state(generator: torch.Generator, state: Tensor) -> None:
