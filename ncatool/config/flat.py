@@ -52,12 +52,15 @@ def choose_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]
 
 
 def choose_iterations(side: int, regime: Regime, optimiser: Optimiser, filter_: Filter) -> int:
-    """Return the iterations for a picture of this longer side: with Adam 100 a cell, or 175 to learn to heal, too.
+    """Return the iterations for a picture of this longer side: with Muon 50 a cell, or 87.5 to learn to heal, too.
 
-    Muon takes half of them; a symmetric filter as many with either.
+    Adam takes twice as many. A symmetric filter takes three times as many, as cells first learn to find their places.
     """
-    iterations = side * (175 if regime is Regime.REGENERATING else 100)
-    return iterations // 2 if optimiser is Optimiser.MUON and not filter_.is_symmetric else iterations
+    heals = regime is Regime.REGENERATING
+    if filter_.is_symmetric:
+        return side * (250 if heals else 150)
+    iterations = side * (175 if heals else 100)
+    return iterations // 2 if optimiser is Optimiser.MUON else iterations
 
 
 _LEARNING_RATES = {Optimiser.MUON: 0.01, Optimiser.ADAM: 4e-3}

@@ -28,7 +28,7 @@ from ncatool.formats.input_order import reorder_inputs
 from ncatool.formats.torch_file import MAX_TENSORS, MAX_VALUES, check_size, copy_values, describe, is_plain
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.picture import Background, compose
-from ncatool.nca.seed import fits_grid, make_seed
+from ncatool.nca.seed import check_fit, make_seed
 from ncatool.nca.types import Seed
 from ncatool.nca.weights import Weights
 
@@ -207,11 +207,7 @@ def make_fitting_seed(channels: int, train: Mapping[str, Any], grid: tuple[int, 
     if not train:
         return None
     seed = make_seed(channels, SeedCells(train["seed_cells"]), train["seed_radius"])
-    if not fits_grid(seed, *grid):
-        raise UsageError(
-            f"the seed's cells do not fit a grid of {grid[0]}x{grid[1]} cells",
-            "give a smaller --seed-radius, or a larger --size or --padding",
-        )
+    check_fit(seed, *grid)
     return seed
 
 

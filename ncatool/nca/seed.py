@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from ncatool.config.names import SeedCells
+from ncatool.errors import UsageError
 from ncatool.nca.state import ALPHA, middle_cell
 from ncatool.nca.types import Seed, State
 
@@ -76,6 +77,15 @@ def fits_grid(seed: Seed, height: int, width: int, at: tuple[int, int] | None = 
     """Return whether all cells of a seed lie on a grid; by default its middle is that of the grid."""
     y, x = at or middle_cell(height, width)
     return all(0 <= y + row < height and 0 <= x + column < width for row, column in list_cells(seed))
+
+
+def check_fit(seed: Seed, height: int, width: int) -> None:
+    """Raise UsageError for a seed that does not fit into the middle of a grid."""
+    if not fits_grid(seed, height, width):
+        raise UsageError(
+            f"the seed's cells do not fit a grid of {height}x{width} cells",
+            "give a smaller --seed-radius, or a larger --size or --padding",
+        )
 
 
 def turn_seed(seed: Seed, degrees: float, mirror: bool = False) -> Seed:

@@ -24,10 +24,10 @@ from ncatool.config.schema import PLACE_SETTINGS, RunConfig
 from ncatool.data.target import Target
 from ncatool.engine.device import memory_limit, resolve_device
 from ncatool.engine.rollout import draw_fire_masks, rollout
-from ncatool.errors import NcatoolError, UsageError, shorten
+from ncatool.errors import NcatoolError, shorten
 from ncatool.nca.loss import PerSample, compute_error, compute_mse
 from ncatool.nca.model_file import ModelData, weights_to_tensors
-from ncatool.nca.seed import choose_radius, fits_grid, make_seed, place_seed
+from ncatool.nca.seed import check_fit, choose_radius, make_seed, place_seed
 from ncatool.nca.tensor_file import select_prefix
 from ncatool.nca.types import Fire, Seed, State
 from ncatool.nca.weights import Weights, draw_weights
@@ -137,15 +137,11 @@ class Trainer:
         return Weights(*moved)
 
     def _prepare_seed(self, given: Seed | None) -> Seed:
-        train, model, (height, width) = self.config.train, self.config.model, self.target.shape
+        train, model = self.config.train, self.config.model
         cells = choose_seed_cells(train.seed_cells, model.filter)
         radius = train.seed_radius or choose_radius(*self.target.pixels.shape[:2])
         seed = make_seed(model.channels, cells, radius) if given is None else given
-        if not fits_grid(seed, height, width):
-            raise UsageError(
-                f"the seed's cells do not fit a grid of {height}x{width} cells",
-                "give a smaller --seed-radius, or a larger --size or --padding",
-            )
+        check_fit(seed, *self.target.shape)
         return seed
 
     @property

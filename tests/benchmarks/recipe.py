@@ -106,7 +106,8 @@ def run(task):
         intact = state if step == 200 else intact if step > 200 else None
     found["shifted"] = count_shifted(state, wanted)
     if one.config.train.regime is Regime.REGENERATING:
-        found["recovery"] = min(measure_damage(model, intact, shape, seed).regeneration.median for shape in Damage)
+        found |= {f"recovery_{one}": measure_damage(model, intact, one, seed).regeneration.median for one in Damage}
+        found["recovery"] = min(found[f"recovery_{shape}"] for shape in Damage)
     return found
 
 
