@@ -20,8 +20,6 @@ MOMENTUM = 0.95
 NEWTON_SCHULZ_STEPS = 5
 _A, _B, _C = 3.4445, -4.7750, 2.0315
 """Coefficients of the polynomial that moves all singular values near 1, in five steps."""
-ADAM_SHARE = 0.2
-"""Learning rate of what is no matrix, as a share of that of the matrices."""
 
 
 class Muon:
@@ -47,7 +45,7 @@ class Muon:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Take one optimiser step with this learning rate."""
-        self._adam.step(ADAM_SHARE * rate)
+        self._adam.step(rate)
         for i, parameter in self._matrices.items():
             momentum = self._momenta.setdefault(i, torch.zeros_like(parameter, requires_grad=False))
             if parameter.grad is not None:

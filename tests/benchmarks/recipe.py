@@ -1,7 +1,7 @@
 """Variants of the recipe of training, side by side over targets and seeds: how its parts were chosen.
 
 A variant is a list of settings as `train` has them (`filter=mean learning_rate=0.01`) and of parts that have no flag
-(`adam_share=1`, see `CONSTANTS`; `basis=no`; `seed_hidden=ones`). Each is trained for each target and seed, one thread
+(`momentum=0.9`, see `CONSTANTS`; `basis=no`; `seed_hidden=ones`). Each is trained for each target and seed, one thread
 a run, and measured from the seed over 16 rollouts. What was found is in recipe.md beside this file.
 Run: python -m tests.benchmarks.recipe chest.png phantom lizard.png:40:16 --seeds 0,1 --variant "filter=mean" \
 --variant "filter=mean basis=no" [--jobs 2] [--log recipe.jsonl]
@@ -29,7 +29,6 @@ from ncatool.nca.state import ALPHA
 from ncatool.training import basis, batch, muon, objective, trainer
 
 CONSTANTS = {
-    "adam_share": (muon, "ADAM_SHARE"),
     "momentum": (muon, "MOMENTUM"),
     "middle_weight": (basis, "_MIDDLE_WEIGHT"),
     "replacement": (batch, "REPLACEMENT_INTERVAL"),

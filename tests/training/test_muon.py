@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ncatool.training.adam import Adam
-from ncatool.training.muon import ADAM_SHARE, MOMENTUM, Muon, orthogonalise
+from ncatool.training.muon import MOMENTUM, Muon, orthogonalise
 from tests.training.test_adam import draw_gradients, make_parameters, take_steps
 
 
@@ -26,7 +26,7 @@ def test_matrices_take_the_momentum_and_the_rest_adam():
     muon, adam = Muon(parameters), Adam(biases)
     gradients = draw_gradients(2)
     take_steps(parameters, muon.step, gradients)
-    take_steps(biases, lambda rate: adam.step(ADAM_SHARE * rate), [[batch[1]] for batch in gradients])
+    take_steps(biases, adam.step, [[batch[1]] for batch in gradients])
     assert torch.equal(parameters[1], biases[0])
     for i in (0, 2):
         expected, momentum = torch.ones_like(parameters[i]), torch.zeros_like(parameters[i])
