@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ncatool.config.names import Regime
+from ncatool.config.names import Loss, Regime
 from ncatool.config.schema import RunConfig, TrainConfig
 from ncatool.engine.rollout import count_living_steps, rollout
 from ncatool.nca.loss import LOSSES, Error, PerSample, compute_error
@@ -14,7 +14,7 @@ from ncatool.nca.types import Fire, State
 from ncatool.nca.weights import Weights
 
 FINAL_LOSS_POWER = {Regime.GROWING: 0.5, Regime.PERSISTENT: 0.5, Regime.REGENERATING: 0.8}
-"""Power of the samples' losses at the end of a run, see `combine_losses`; at 0.5 damage heals badly."""
+"""Power of the samples' squared errors at the end of a run, see `combine_losses`; at 0.5 damage heals badly."""
 
 
 OVERFLOW_WEIGHT = 0.1
@@ -35,6 +35,14 @@ def measure_overflow(state: State) -> Float[Tensor, ""]:
 def compute_losses(error: Error, train: TrainConfig) -> PerSample:
     """Return the training loss of each sample."""
     return LOSSES[train.loss](error, train.margin)
+
+
+def choose_final_power(train: TrainConfig) -> float:
+    """Return the power of the samples' losses at the end of a run; see `combine_losses`.
+
+    Only the gradient of a squared error grows with the error; those of the other losses weigh samples evenly as it is.
+    """
+    return FINAL_LOSS_POWER[train.regime] if train.loss is Loss.L2 else 1.0
 
 
 def combine_losses(losses: PerSample, progress: float, final_power: float) -> Float[Tensor, ""]:

@@ -36,8 +36,8 @@ from ncatool.training.batch import count_replaced, damage_last
 from ncatool.training.guard import BatchCheck, Guard, check_batch
 from ncatool.training.muon import OPTIMISERS
 from ncatool.training.objective import (
-    FINAL_LOSS_POWER,
     OVERFLOW_WEIGHT,
+    choose_final_power,
     combine_losses,
     compute_losses,
     measure_overflow,
@@ -223,7 +223,7 @@ class Trainer:
             living = replace_dead_losses(
                 minimised, check.rejected, attempt.start, attempt.fire, self.weights, self.target_values, config
             )
-            progress, power = self.iteration / config.train.iterations, FINAL_LOSS_POWER[config.train.regime]
+            progress, power = self.iteration / config.train.iterations, choose_final_power(config.train)
             objective = combine_losses(living, progress, power) + OVERFLOW_WEIGHT * measure_overflow(end)
         return Assessment(end.detach(), losses, check, objective)
 

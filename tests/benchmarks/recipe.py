@@ -69,7 +69,7 @@ def prepare(settings, parts, target, seed):
         if name in parts:
             setattr(module, constant, type(getattr(module, constant))(parts[name]))
     if "power" in parts:
-        objective.FINAL_LOSS_POWER[config.train.regime] = float(parts["power"])
+        trainer.choose_final_power = lambda train: float(parts["power"])
     cells = None
     if parts.get("seed_hidden") == "ones":
         cells = make_seed(config.model.channels, config.train.seed_cells, config.train.seed_radius)

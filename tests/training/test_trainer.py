@@ -22,7 +22,7 @@ from ncatool.nca.state import has_living_cells
 from ncatool.nca.weights import draw_weights
 from ncatool.training import trainer as training
 from ncatool.training.batch import count_replaced
-from ncatool.training.objective import combine_losses, measure_overflow, replace_dead_losses
+from ncatool.training.objective import choose_final_power, combine_losses, measure_overflow, replace_dead_losses
 from ncatool.training.schedule import SCHEDULES, WARM_UP
 from ncatool.training.trainer import Trainer
 from tests.conftest import small_run
@@ -273,6 +273,12 @@ def test_samples_weigh_evenly():
     assert objective.item() == pytest.approx((1 + 0.001**1.6) / 2, rel=0.01)
     assert values.grad.flatten().tolist() == pytest.approx([0.8, 0.8 * 0.001**0.6], rel=0.01)
     assert combine_losses(torch.tensor([1.0, 3.0]), 0.0, 0.5).item() == pytest.approx(2), "at first the mean"
+
+
+def test_only_squared_errors_need_a_power():
+    powers = {loss: choose_final_power(TrainConfig(loss=loss)) for loss in Loss}
+    assert powers == {Loss.L1: 1, Loss.L2: 0.5, Loss.MANHATTAN: 1, Loss.HINGE: 1}
+    assert choose_final_power(TrainConfig(regime=Regime.REGENERATING)) == 0.8
 
 
 def test_schedules_by_hand():
