@@ -66,7 +66,10 @@ OptimiserOption = Annotated[
 LearningRate = Annotated[
     float | None,
     make_option(
-        TRAINING, "learning-rate", "Peak learning rate.", show_default="0.01; symmetric filters 0.006; adam 0.004"
+        TRAINING,
+        "learning-rate",
+        "Peak learning rate.",
+        show_default="0.01; with padding or a symmetric filter 0.006; adam 0.004",
     ),
 ]
 

@@ -63,14 +63,11 @@ def choose_iterations(side: int, regime: Regime, optimiser: Optimiser, filter_: 
     return iterations // 2 if optimiser is Optimiser.MUON else iterations
 
 
-_LEARNING_RATES = {Optimiser.MUON: 0.01, Optimiser.ADAM: 4e-3}
-
-
-def choose_learning_rate(optimiser: Optimiser, filter_: Filter) -> float:
-    """Return the peak learning rate."""
-    if optimiser is Optimiser.MUON and filter_.is_symmetric:
-        return 6e-3
-    return _LEARNING_RATES[optimiser]
+def choose_learning_rate(optimiser: Optimiser, filter_: Filter, padding: int) -> float:
+    """Return the peak learning rate: lower where cells have to find their places, or leave space around them empty."""
+    if optimiser is Optimiser.ADAM:
+        return 4e-3
+    return 6e-3 if filter_.is_symmetric or padding else 1e-2
 
 
 def choose_seed_cells(cells: SeedCells, filter_: Filter) -> SeedCells:
@@ -114,7 +111,7 @@ def build_config(settings: Mapping[str, Any]) -> RunConfig:
     optimiser = named.get("optimiser", TrainConfig.optimiser)
     train = {
         "iterations": choose_iterations(target.size, regime, optimiser, model.filter),
-        "learning_rate": choose_learning_rate(optimiser, model.filter),
+        "learning_rate": choose_learning_rate(optimiser, model.filter, target.padding),
         **_select_fields(TrainConfig, named),
     }
     cells = choose_seed_cells(train.get("seed_cells", SeedCells.AUTO), model.filter)

@@ -2,7 +2,7 @@
 
 Trains with a schedule made for that quality, measures the model, and times dense iterations of the seed
 project's recipe (80 steps, batch 8) before, between and after.
-Run: python -m tests.benchmarks.time_to_quality chest.png [--iterations 400] [--learning-rate 8e-3] [--device cuda]
+Run: python -m tests.benchmarks.time_to_quality chest.png [--iterations 300] [--learning-rate 0.02] [--device cuda]
 [--precision bfloat16]
 """
 
@@ -41,8 +41,8 @@ def dense_seconds(device, rounds=5):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("target")
-    parser.add_argument("--iterations", default="400")
-    parser.add_argument("--learning-rate", default="8e-3")
+    parser.add_argument("--iterations", default="300")
+    parser.add_argument("--learning-rate", default="0.02")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="float32")
     arguments = parser.parse_args()

@@ -29,6 +29,15 @@ def test_adam_takes_more_iterations_at_a_lower_rate():
     assert build_config({"optimiser": Optimiser.ADAM, "iterations": 5}).train.iterations == 5
 
 
+def test_padding_and_symmetric_filters_take_a_lower_rate():
+    def choose(**settings):
+        return build_config(settings).train.learning_rate
+
+    assert (choose(), choose(padding=4), choose(filter=Filter.MEAN)) == (0.01, 0.006, 0.006)
+    assert choose(padding=4, learning_rate=0.02) == 0.02
+    assert choose(padding=4, optimiser=Optimiser.ADAM) == 4e-3
+
+
 def test_a_record_of_an_earlier_version_means_adam_and_one_cell():
     table = {"format": "ncatool-1", "model": {"filter": "gaussian"}, "train": {"iterations": 3}}
     found = flatten_record(table, "x")
