@@ -180,7 +180,7 @@ def test_precedence(monkeypatch):
     assert json.loads(done.stdout)["wrote"] == "named.safetensors"
     train = tomllib.loads(Path("named.toml").read_text())["train"]
     assert {name: train[name] for name in ("iterations", "seed", "batch_size", "learning_rate")} == {
-        "iterations": 1, "seed": 20, "batch_size": 3, "learning_rate": 0.01,
+        "iterations": 1, "seed": 20, "batch_size": 3, "learning_rate": 0.006,
     }  # fmt: skip
     assert "NCATOOL_SEED is not read: for ncatool train it is NCATOOL_TRAIN_SEED" in done.stderr
     assert "RENDER" not in done.stderr
