@@ -19,7 +19,7 @@ from ncatool.cli.ending import Ending, suggest_watching
 from ncatool.cli.help import list_examples
 from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import Boundary, Device, Filter, Order, SeedCells
-from ncatool.config.schema import ModelConfig, TargetConfig, TrainConfig
+from ncatool.config.schema import MAX_SEED_RADIUS, ModelConfig, TargetConfig, check_range
 from ncatool.errors import NcatoolError, UsageError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def import_model(
         raise UsageError(f"no such file: {file}", "give the seed project's .pt, the article's .json, or a state dict")
     if target is not None:
         target = resolve_source(target)
-    seed = _describe_seed(seed_cells, seed_radius)
+    seed = _make_seed_table(seed_cells, seed_radius)
     announce_conversion(file, out, force)
     request = ImportRequest(filter, order, boundary, fire_rate, threshold, size, padding, seed)
     wanted = None
@@ -105,14 +105,15 @@ class ImportRequest:
     """The seed's settings, as the table `[train]` has them; empty for the plain one cell."""
 
 
-def _describe_seed(cells: SeedCells, radius: float | None) -> dict[str, Any]:
+def _make_seed_table(cells: SeedCells, radius: float | None) -> dict[str, Any]:
     """Return what the table `[train]` says of the seed; UsageError for a radius that is out of range or of one cell."""
     if cells is SeedCells.ONE:
         if radius is not None:
             raise UsageError(f"seed-radius is {radius}, but one seed cell has none", "give --seed-cells three, too")
         return {}
-    train = TrainConfig(seed_cells=cells, seed_radius=o.IMPORTED_SEED_RADIUS if radius is None else radius)
-    return {"seed_cells": train.seed_cells.value, "seed_radius": train.seed_radius}
+    chosen = o.IMPORTED_SEED_RADIUS if radius is None else radius
+    check_range("seed-radius", chosen, 1, MAX_SEED_RADIUS)  # 0, as in training, would ask for the picture's size
+    return {"seed_cells": cells.value, "seed_radius": chosen}
 
 
 def _import_file(
@@ -131,7 +132,7 @@ def _import_file(
     size = request.size or (ARTICLE_SIDE if _is_article(file) else TargetConfig.size)
     TargetConfig(size=size, padding=request.padding)  # refuses a grid that is too large
     side = size + 2 * request.padding
-    seed = importing.make_fitting_seed(config.channels, request.seed, (side, side) if target is None else target.shape)
+    seed = importing.make_imported_seed(config.channels, request.seed, (side, side) if target is None else target.shape)
     order = request.order or _guess_order(foreign, config, target, seed)
     files.check(force, [file, *([Path(wanted.source)] if wanted is not None else [])])
     model = importing.convert_model(foreign, config, order, target, side, seed)

@@ -20,7 +20,7 @@ from ncatool.nca.types import Fire, Seed, State
 def describe_model(model: ModelData, record: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return name, version, model and target as JSON values; training and result where the record has them.
 
-    Where the seed is more than the plain one cell, `seed` lists its cells; see `describe_seed`.
+    Where the seed is more than the plain one cell, `seed` lists its cells; see `list_seed_cells`.
     """
     tables = {key: _to_json(record[key]) for key in ("train", "result") if isinstance(record.get(key), dict)}
     return {
@@ -28,12 +28,12 @@ def describe_model(model: ModelData, record: Mapping[str, Any], name: str) -> di
         "ncatool": version("ncatool"),
         "model": dataclasses.asdict(model.config),
         "target": _to_json(model.target.describe()),
-        **({} if is_plain(model.seed) else {"seed": describe_seed(model.seed)}),
+        **({} if is_plain(model.seed) else {"seed": list_seed_cells(model.seed)}),
         **tables,
     }
 
 
-def describe_seed(seed: Seed) -> list[dict[str, Any]]:
+def list_seed_cells(seed: Seed) -> list[dict[str, Any]]:
     """Return each cell of a seed: its row and column from the cell [height // 2, width // 2], and its channels."""
     y, x = middle_cell(*seed.shape[:2])
     return [

@@ -199,7 +199,7 @@ def convert_model(
     return model if target is not None else dataclasses.replace(model, target=_grow_target(model))
 
 
-def make_fitting_seed(channels: int, train: Mapping[str, Any], grid: tuple[int, int]) -> Seed | None:
+def make_imported_seed(channels: int, train: Mapping[str, Any], grid: tuple[int, int]) -> Seed | None:
     """Return the seed that a table `[train]` describes, or None where it describes none.
 
     Raises UsageError for a seed that does not fit the grid.

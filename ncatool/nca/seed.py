@@ -22,7 +22,7 @@ def make_seed(channels: int, cells: SeedCells = SeedCells.ONE, radius: float = 2
     """Return a seed of one cell, or of three on a circle around the middle: red above it, green and blue below.
 
     Alpha and hidden channels of the one cell are 1. Of three, each has alpha 1, every third hidden channel 1 and the
-    others -1, so that they differ in all channels. `radius` is in cells; places are rounded to the nearest cell.
+    others -1, so that they differ in all channels. `radius` is in cells, at least 1; places are rounded to cells.
     """
     if cells is SeedCells.ONE:
         seed = torch.zeros(1, 1, channels)

@@ -7,6 +7,8 @@ K, and c a factor that makes all symmetric stencils alike; stored is the same ma
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -23,6 +25,7 @@ BasisWeight = Float[Tensor, "hidden basis"]
 """Columns: all channels' A, then all channels' B."""
 
 
+@cache
 def _measure_stencil(filter_: Filter) -> tuple[float, float]:
     """Return the sum s of a stencil, and the factor c."""
     stencil = filter_pair(filter_)[0]

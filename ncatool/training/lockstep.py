@@ -30,7 +30,7 @@ def iterate_together(trainers: Sequence[Trainer]) -> list[Report | NcatoolError]
 
 def _make_task(trainer: Trainer, attempt: Attempt) -> RolloutTask:
     config = trainer.config
-    return RolloutTask(attempt.start, trainer.weights, config.model, attempt.fire, config.train.precision)
+    return RolloutTask(attempt.start, attempt.weights, config.model, attempt.fire, config.train.precision)
 
 
 def _end_iteration(trainer: Trainer, attempt: Attempt, assessment: Assessment) -> Report | NcatoolError:

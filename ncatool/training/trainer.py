@@ -71,11 +71,13 @@ class Report:
 
 
 class Attempt(NamedTuple):
-    """The states and fire masks of an iteration, before its rollout."""
+    """The states, weights and fire masks of an iteration, before its rollout."""
 
     entries: Int[Tensor, "batch"] | None
     """Entries of the pool from which the states come; None if there is no pool."""
     start: State
+    weights: Weights
+    """Those of the rule, through which gradients flow to those that the optimiser changes."""
     fire: Fire
     rate: float
     """The learning rate."""
@@ -121,6 +123,7 @@ class Trainer:
         self.optimiser = OPTIMISERS[train.optimiser](parameters)
         pool_size = 0 if train.regime is Regime.GROWING else train.pool_size
         self.seed = self._prepare_seed(seed)
+        self._seed_state = place_seed(self.seed, 1, *target.shape).to(self.device)
         self.pool = self._place_pool(place_seed(self.seed, pool_size, *target.shape))
         self.guard = Guard(parameters, self.optimiser)
         self._early_config = _make_early_config(config)
@@ -152,7 +155,7 @@ class Trainer:
         return self.trained._replace(hidden_weight=fold_basis(self.trained.hidden_weight, self.config.model.filter))
 
     def _make_seeds(self, count: int) -> State:
-        return place_seed(self.seed, count, *self.target.shape).to(self.device)
+        return self._seed_state.repeat(count, 1, 1, 1)
 
     def _place_pool(self, states: State) -> Pool:
         """Return a pool on the device if it leaves room for rollouts and other models there, else on the CPU."""
@@ -186,7 +189,7 @@ class Trainer:
 
     def _iterate(self) -> Report:
         attempt = self.begin_iteration()
-        end = rollout(attempt.start, self.weights, self.config.model, attempt.fire, self.config.train.precision)
+        end = rollout(attempt.start, attempt.weights, self.config.model, attempt.fire, self.config.train.precision)
         assessment = self.assess(attempt, end)
         if assessment.objective is not None:
             assessment.objective.backward()
@@ -210,22 +213,22 @@ class Trainer:
         steps = int(torch.randint(train.min_steps, train.max_steps + 1, (), generator=self.draw_generator))
         fire = draw_fire_masks(steps, start, self.config.model.fire_rate, self.fire_generator)
         self.optimiser.zero_grad()
-        return Attempt(entries, start, fire, rate)
+        return Attempt(entries, start, self.weights, fire, rate)
 
     def assess(self, attempt: Attempt, end: State) -> Assessment:
         """Do the second part, after the rollout: compute the value to minimise."""
         config, error = self.current_config, compute_error(end, self.target_values)
-        losses = compute_losses(error.detach(), self.config.train)
-        check = check_batch(end.detach(), losses, self.config.model.threshold)
+        losses = compute_losses(error, self.config.train)
+        check = check_batch(end.detach(), losses.detach(), self.config.model.threshold)
         objective = None
         if check.usable:
-            minimised = compute_losses(error, config.train)
+            minimised = compute_losses(error, config.train) if self.is_early else losses
             living = replace_dead_losses(
-                minimised, check.rejected, attempt.start, attempt.fire, self.weights, self.target_values, config
+                minimised, check.rejected, attempt.start, attempt.fire, attempt.weights, self.target_values, config
             )
             progress, power = self.iteration / config.train.iterations, choose_final_power(config.train)
             objective = combine_losses(living, progress, power) + OVERFLOW_WEIGHT * measure_overflow(end)
-        return Assessment(end.detach(), losses, check, objective)
+        return Assessment(end.detach(), losses.detach(), check, objective)
 
     def end_iteration(self, attempt: Attempt, assessment: Assessment) -> Report:
         """Do the last part, after the backward pass: take an optimiser step, check, write back to the pool.

@@ -24,7 +24,6 @@ from ncatool.engine.advance import advance
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.trajectory import measure_damage
 from ncatool.nca.loss import compute_error, compute_mse
-from ncatool.nca.seed import make_seed
 from ncatool.nca.state import ALPHA
 from ncatool.training import basis, batch, muon, objective, trainer
 
@@ -70,12 +69,12 @@ def prepare(settings, parts, target, seed):
             setattr(module, constant, type(getattr(module, constant))(parts[name]))
     if "power" in parts:
         trainer.choose_final_power = lambda train: float(parts["power"])
-    cells = None
+    cells, picture = None, load_target(config.target)
     if parts.get("seed_hidden") == "ones":
-        cells = make_seed(config.model.channels, config.train.seed_cells, config.train.seed_radius)
+        cells = trainer.Trainer(config, picture).seed.clone()
         cells[..., ALPHA + 1 :] = cells[..., ALPHA : ALPHA + 1]
     in_basis = False if parts.get("basis") == "no" else None
-    return trainer.Trainer(config, load_target(config.target), None, cells, in_basis)
+    return trainer.Trainer(config, picture, None, cells, in_basis)
 
 
 def count_shifted(state, wanted):
