@@ -55,7 +55,7 @@ Iterations = Annotated[
         "iterations",
         "Optimiser steps.",
         "-n",
-        show_default="50 for each cell of --size, 88 with damage; symmetric filters 150 and 250",
+        show_default="50 for each cell of --size, 88 with damage, adam twice; symmetric filters 150, 250",
     ),
 ]
 
