@@ -69,7 +69,7 @@ LearningRate = Annotated[
         TRAINING,
         "learning-rate",
         "Peak learning rate.",
-        show_default="0.01; with padding or a symmetric filter 0.006; adam 0.004",
+        show_default="0.01; with padding or a symmetric filter 0.006; adam, or that filter with damage, 0.004",
     ),
 ]
 

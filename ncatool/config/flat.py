@@ -63,9 +63,9 @@ def choose_iterations(side: int, regime: Regime, optimiser: Optimiser, filter_: 
     return iterations // 2 if optimiser is Optimiser.MUON else iterations
 
 
-def choose_learning_rate(optimiser: Optimiser, filter_: Filter, padding: int) -> float:
+def choose_learning_rate(optimiser: Optimiser, filter_: Filter, padding: int, regime: Regime) -> float:
     """Return the peak learning rate: lower where cells have to find their places, or leave space around them empty."""
-    if optimiser is Optimiser.ADAM:
+    if optimiser is Optimiser.ADAM or (filter_.is_symmetric and regime is Regime.REGENERATING):
         return 4e-3
     return 6e-3 if filter_.is_symmetric or padding else 1e-2
 
@@ -111,7 +111,7 @@ def build_config(settings: Mapping[str, Any]) -> RunConfig:
     optimiser = named.get("optimiser", TrainConfig.optimiser)
     train = {
         "iterations": choose_iterations(target.size, regime, optimiser, model.filter),
-        "learning_rate": choose_learning_rate(optimiser, model.filter, target.padding),
+        "learning_rate": choose_learning_rate(optimiser, model.filter, target.padding, regime),
         **_select_fields(TrainConfig, named),
     }
     cells = choose_seed_cells(train.get("seed_cells", SeedCells.AUTO), model.filter)

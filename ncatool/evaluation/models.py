@@ -15,12 +15,11 @@ from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures, measure_model
 from ncatool.evaluation.protocol import GROWTH_STEP, PERSISTENCE_STEP, Protocol, StepCallback
 from ncatool.evaluation.quartiles import Quartiles
+from ncatool.nca.damage import HALVES
 from ncatool.nca.loss import compute_psnr
 from ncatool.nca.model_file import ModelData, load_model, read_record
 from ncatool.nca.model_name import label_models
 from ncatool.nca.seed import list_cells
-
-HALVES = (Damage.LEFT, Damage.RIGHT, Damage.TOP, Damage.BOTTOM)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ncatool.data.target import Target
-from ncatool.nca.damage import draw_circle, pad_mask
+from ncatool.nca.damage import draw_damage, pad_mask
 from ncatool.nca.types import State
 
 REPLACEMENT_INTERVAL = 8
@@ -30,9 +30,9 @@ def count_replaced(size: int, done: int, early: bool) -> int:
 def damage_last(
     states: State, grown: Bool[Tensor, "batch"], count: int, target: Target, generator: torch.Generator
 ) -> None:
-    """Erase a circle of each of the last `count` states that has grown, in place."""
+    """Erase a circle or a half of each of the last `count` states that has grown, in place."""
     visible, has_grown = torch.from_numpy(target.visible), grown.tolist()
     for i in range(len(states) - count, len(states)):
-        circle = draw_circle(visible, generator)
+        erased = draw_damage(visible, generator)
         if has_grown[i]:
-            states[i, pad_mask(circle, target.padding).to(states.device)] = 0
+            states[i, pad_mask(erased, target.padding).to(states.device)] = 0

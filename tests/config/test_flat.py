@@ -34,6 +34,7 @@ def test_padding_and_symmetric_filters_take_a_lower_rate():
         return build_config(settings).train.learning_rate
 
     assert (choose(), choose(padding=4), choose(filter=Filter.MEAN)) == (0.01, 0.006, 0.006)
+    assert (choose(damage=True), choose(damage=True, filter=Filter.MEAN)) == (0.01, 0.004)
     assert choose(padding=4, learning_rate=0.02) == 0.02
     assert choose(padding=4, optimiser=Optimiser.ADAM) == 4e-3
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ncatool.config.names import Damage
-from ncatool.nca.damage import DAMAGE_SHAPES, circle_mask, draw_circle, pad_mask
+from ncatool.nca.damage import DAMAGE_SHAPES, HALVES, circle_mask, draw_circle, draw_damage, pad_mask
 from ncatool.nca.seed import make_seed, place_seed
 
 
@@ -47,6 +47,15 @@ def test_damage_lands_on_the_picture_at_every_padding(generator):
             inner = mask[padding : padding + 12, padding : padding + 9]
             assert inner.any()
             assert inner.sum() == mask.sum()
+
+
+def test_training_erases_halves_beside_circles(generator):
+    visible = torch.ones(12, 9, dtype=torch.bool)
+    halves = {shape: DAMAGE_SHAPES[shape](12, 9, 0) for shape in HALVES}
+    drawn = [draw_damage(visible, generator) for _ in range(2000)]
+    counts = [sum(torch.equal(one, half) for one in drawn) for half in halves.values()]
+    assert min(counts) > 40
+    assert 0.12 < sum(counts) / len(drawn) < 0.18
 
 
 def test_a_circle_is_drawn_even_if_no_cell_is_visible(generator):
