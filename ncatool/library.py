@@ -17,8 +17,8 @@ from ncatool.config.flat import adopt_model, build_config, check_settings
 from ncatool.config.names import Device
 from ncatool.data.default_name import name_model
 from ncatool.data.medmnist import choose_default_source
-from ncatool.data.readers import convert_picture, load_target
 from ncatool.data.target import Target
+from ncatool.data.targets import convert_picture, load_target
 from ncatool.engine.compiled import configure_process
 from ncatool.engine.device import resolve_device
 from ncatool.errors import UsageError

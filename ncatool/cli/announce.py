@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ncatool.cli import terminal
 from ncatool.config.names import Damage, Regime
 from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
+from ncatool.data.file_spec import locate_file
 from ncatool.data.medmnist import find_file
 from ncatool.data.sample_spec import parse_spec
 from ncatool.errors import NcatoolError
@@ -118,8 +119,9 @@ def announce_fetching(flags: Sequence[str], size: int, folder: Path, source: Pat
 def describe_target(target: TargetConfig) -> str:
     """Return a target's name and size; of a picture from a file only the longer side is known yet."""
     margin = f" + {target.padding} around" if target.padding else ""
-    if Path(target.source).suffix and Path(target.source).is_file():
-        return f"{_shorten(Path(target.source).name)} {target.size} cells{margin}"
+    found = locate_file(target.source)
+    if found is not None and (found.part or found.path.suffix or found.path.is_dir()):
+        return f"{_shorten(found.name)} {target.size} cells{margin}"
     return f"{_shorten(target.source)} {target.size}×{target.size}{margin}"
 
 
@@ -156,7 +158,7 @@ def _list_regime(train: TrainConfig) -> list[str]:
 
 def _is_here(target: TargetConfig, root: Path | None) -> bool:
     """Return whether a target seems to be on this machine."""
-    if target.source == "phantom" or Path(target.source).exists():
+    if target.source == "phantom" or locate_file(target.source) is not None:
         return True
     spec = parse_spec(target.source)
     return spec is not None and find_file(spec.dataset, root) is not None

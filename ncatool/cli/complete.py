@@ -36,6 +36,14 @@ def complete_targets(incomplete: str) -> list[str]:
     return [PHANTOM, *load_catalogue(), *(file for file in files if not file.endswith(".curve.png"))]
 
 
+def complete_masks(incomplete: str) -> list[str]:
+    """Return the rules of transparency, and files that may be masks."""
+    from ncatool.config.names import Alpha
+    from ncatool.data.sources import IMAGE_ENDINGS
+
+    return [*Alpha, *_list_files(incomplete, IMAGE_ENDINGS)]
+
+
 def complete_models(incomplete: str) -> list[str]:
     """Return model files."""
     return _list_files(incomplete, (".safetensors",))

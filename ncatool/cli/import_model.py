@@ -17,7 +17,7 @@ from ncatool.cli.app import app
 from ncatool.cli.complete import complete_foreign_models, complete_import
 from ncatool.cli.ending import Ending, suggest_watching
 from ncatool.cli.help import list_examples
-from ncatool.cli.training import prepare_device, print_slowness
+from ncatool.cli.training import prepare_device, print_reading, print_slowness
 from ncatool.config.names import Boundary, Device, Filter, Order, SeedCells
 from ncatool.config.schema import MAX_SEED_RADIUS, ModelConfig, TargetConfig, check_range
 from ncatool.errors import NcatoolError, UsageError
@@ -63,6 +63,8 @@ def import_model(
     padding: o.Padding = TargetConfig.padding,
     colormap: o.ColormapOption = TargetConfig.colormap,
     alpha: o.AlphaOption = TargetConfig.alpha,
+    window: o.WindowOption = TargetConfig.window,
+    crop: o.Crop = TargetConfig.crop,
     root: o.Root = None,
     force: o.Force = False,
     quiet: o.Quiet = False,
@@ -81,12 +83,11 @@ def import_model(
     announce_conversion(file, out, force)
     request = ImportRequest(filter, order, boundary, fire_rate, threshold, size, padding, seed)
     wanted = None
-    if target is None and (colormap, alpha) != (TargetConfig.colormap, TargetConfig.alpha):
-        terminal.print_note("without --target, --colormap and --alpha say nothing")
+    look = TargetConfig(colormap=colormap, alpha=alpha, window=window, crop=crop)
+    if target is None and look != TargetConfig():
+        terminal.print_note("without --target, --colormap, --alpha, --window and --crop say nothing")
     if target is not None:
-        wanted = TargetConfig(
-            source=target, size=size or TargetConfig.size, padding=padding, colormap=colormap, alpha=alpha
-        )
+        wanted = dataclasses.replace(look, source=target, size=size or TargetConfig.size, padding=padding)
     _import_file(file, out, request, wanted, root, force)
 
 
@@ -119,22 +120,24 @@ def _make_seed_table(cells: SeedCells, radius: float | None) -> dict[str, Any]:
 def _import_file(
     file: Path, out: Path, request: ImportRequest, wanted: TargetConfig | None, root: Path | None, force: bool
 ) -> None:
-    from ncatool.data.readers import load_target
+    from ncatool.data.targets import load_target
     from ncatool.formats import importing
     from ncatool.nca.model_file import list_tables, save_model
-    from ncatool.training.run_files import RunFiles, write_record
+    from ncatool.training.run_files import RunFiles, list_target_files, write_record
 
     files = RunFiles(out)
     foreign = importing.read_model(file)
     config = _make_config(file, foreign, request)
     print_slowness(prepare_device(0, Device.CPU), [config])
     target = load_target(wanted, root) if wanted is not None else None
+    if target is not None:
+        print_reading(target)
     size = request.size or (ARTICLE_SIDE if _is_article(file) else TargetConfig.size)
     TargetConfig(size=size, padding=request.padding)  # refuses a grid that is too large
     side = size + 2 * request.padding
     seed = importing.make_imported_seed(config.channels, request.seed, (side, side) if target is None else target.shape)
     order = request.order or _guess_order(foreign, config, target, seed)
-    files.check(force, [file, *([Path(wanted.source)] if wanted is not None else [])])
+    files.check(force, [file, *(list_target_files(wanted) if wanted is not None else [])])
     model = importing.convert_model(foreign, config, order, target, side, seed)
     model = dataclasses.replace(model, train=request.seed)
     tables = {**list_tables(model), "origin": importing.describe_origin(file, foreign, order)}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ncatool.cli.complete import complete_sets, complete_settings, complete_targets
+from ncatool.cli.complete import complete_masks, complete_sets, complete_settings, complete_targets
 from ncatool.cli.terminal import settings
 from ncatool.config.flat import flatten_record
 from ncatool.config.names import (
@@ -87,11 +87,29 @@ ColormapOption = Annotated[
     make_option(TARGET, "colormap", "Colours of a grey MedMNIST sample, from its darkest value to its brightest."),
 ]
 AlphaOption = Annotated[
-    Alpha,
+    str,
     make_option(
-        TARGET, "alpha", "Dark pixels: as they are; transparent as far as they are dark; transparent below a tenth."
+        TARGET, "alpha",
+        "What is transparent: nothing; pixels as far as they are dark; those below a tenth; what is outside a mask.",
+        metavar=f"[{'|'.join(Alpha)}|MASK]", autocompletion=complete_masks,
     ),
-]
+]  # fmt: skip
+WindowOption = Annotated[
+    str,
+    make_option(
+        TARGET, "window",
+        "Values that become black and white: those that the file proposes, else its lowest and highest; its lowest and "
+        "highest; LOW:HIGH, which is DICOM's centre - width / 2 and centre + width / 2; a usual window of CT.",
+        metavar="[auto|full|LOW:HIGH|lung|bone|brain|soft]",
+    ),
+]  # fmt: skip
+Crop = Annotated[
+    str,
+    make_option(
+        TARGET, "crop", "Part of the picture, in its own pixels from its top left corner.",
+        metavar="Y,X,HEIGHT,WIDTH", show_default="all of it",
+    ),
+]  # fmt: skip
 Root = Annotated[
     Path | None,
     typer.Option(

@@ -19,12 +19,14 @@ from ncatool.cli.options import (
     TRAINING,
     AlphaOption,
     ColormapOption,
+    Crop,
     DeviceOption,
     FireRate,
     Padding,
     Seed,
     Threads,
     Threshold,
+    WindowOption,
     make_option,
     name_parameter,
 )
@@ -41,7 +43,8 @@ PrecisionOption = Annotated[
 TargetSpec = Annotated[
     str | None,
     make_option(
-        TARGET, "target", "[b]phantom[/b], an image file, or a MedMNIST sample as FLAG\\[@SIZE]\\[:SPLIT\\[:INDEX]].",
+        TARGET, "target", "[b]phantom[/b], a file as FILE\\[:PLANE]\\[:INDEX], or a MedMNIST sample as "
+        "FLAG\\[@SIZE]\\[:SPLIT\\[:INDEX]].",
         "-t", show_default="chestmnist if fetched, else phantom", metavar="TARGET", autocompletion=complete_targets,
     ),
 ]  # fmt: skip
@@ -161,6 +164,8 @@ SETTING_OPTIONS: dict[str, Any] = {
     "padding": Padding,
     "colormap": ColormapOption,
     "alpha": AlphaOption,
+    "window": WindowOption,
+    "crop": Crop,
     "iterations": Iterations,
     "optimiser": OptimiserOption,
     "learning_rate": LearningRate,
@@ -235,8 +240,8 @@ def _make_single(name: str) -> inspect.Parameter:
 
 def _make_list(name: str) -> inspect.Parameter:
     option = _copy_option(name)
-    if name == "checkpoint":  # it cannot be varied
-        return _make_parameter(name, bool, option)
+    if name in ("checkpoint", "crop"):  # they cannot be varied
+        return _make_parameter(name, type(SETTINGS[name]), option)
     if issubclass(type(SETTINGS[name]), StrEnum):
         option.autocompletion = complete_list(type(SETTINGS[name]))
     option.metavar = "DAMAGE" if name == "damage" else LIST_METAVAR

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ncatool.config.names import Device
     from ncatool.config.schema import ModelConfig, RunConfig
+    from ncatool.data.target import Target
     from ncatool.training.run import Run
     from ncatool.training.trainer import Report
 
@@ -52,6 +53,14 @@ def print_slowness(
             f"{reasons.count(reason)} of {len(reasons)} models: " if 0 < reasons.count(reason) < len(reasons) else ""
         )
         terminal.print_note(f"{share}{reason}")
+
+
+def print_reading(target: Target) -> None:
+    """Print a note of which part of its file a target is, and of the window that its greys are seen through."""
+    from ncatool.data.targets import describe_reading
+
+    if note := describe_reading(target):
+        terminal.print_note(terminal.clean_line(note, 200))
 
 
 def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:

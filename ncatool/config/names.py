@@ -94,6 +94,17 @@ class Damage(StrEnum):
     SQUARE = "square"
 
 
+class Window(StrEnum):
+    """Names for which values become black and white; LOW:HIGH says it in numbers."""
+
+    AUTO = "auto"
+    FULL = "full"
+    LUNG = "lung"
+    BONE = "bone"
+    BRAIN = "brain"
+    SOFT = "soft"
+
+
 YES_WORDS, NO_WORDS = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 """What users write after a flag that takes no value."""
 SWITCH_WORDS = ("random", *YES_WORDS, *NO_WORDS)

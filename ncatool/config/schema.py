@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from dataclasses import dataclass
 
@@ -17,6 +19,7 @@ from ncatool.config.names import (
     Regime,
     Schedule,
     SeedCells,
+    Window,
 )
 from ncatool.errors import UsageError, shorten
 
@@ -51,6 +54,38 @@ def check_file_name(name: str) -> None:
         raise UsageError(f"the name {name} is not UTF-8", hint) from None
     if "\0" in name:
         raise UsageError(f"the name {shorten(name)} contains a zero byte", "give the name of a file")
+
+
+def parse_window(text: str) -> Window | tuple[float, float, bool]:
+    """Return the name of a window, or its lowest and highest value and whether a sigmoid leads from one to the other.
+
+    Raises UsageError for text that is neither.
+    """
+    if text.lower() in list(Window):
+        return Window(text.lower())
+    words = text.lower().split(":")
+    is_sigmoid = words[2:] == ["sigmoid"]
+    try:
+        low, high = map(float, words[: 2 if is_sigmoid else None])
+    except ValueError:
+        low, high = 0.0, 0.0
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"window is {shorten(text)}", f"give LOW:HIGH, such as -160:240, or {', '.join(Window)}")
+    return low, high, is_sigmoid
+
+
+def parse_crop(text: str) -> tuple[int, int, int, int] | None:
+    """Return the first row, first column, height and width that text of the form Y,X,HEIGHT,WIDTH names.
+
+    None for an empty text. Raises UsageError for any other.
+    """
+    if not text:
+        return None
+    match = re.fullmatch(r" *(\d{1,9}) *, *(\d{1,9}) *, *(\d{1,9}) *, *(\d{1,9}) *", text, re.ASCII)
+    y, x, height, width = map(int, match.groups()) if match else (0, 0, 0, 0)
+    if not (height and width):
+        raise UsageError(f"crop is {shorten(text)}", "give --crop Y,X,HEIGHT,WIDTH in pixels, such as 100,200,256,256")
+    return y, x, height, width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,11 +124,18 @@ class TargetConfig:
     """Empty cells around the picture, on each side."""
     colormap: Colormap = Colormap.GREY
     """Colours of a grey MedMNIST sample, from its darkest value to its brightest."""
-    alpha: Alpha = Alpha.OPAQUE
-    """Transparency of dark pixels: none; as far as they are dark; below a tenth of full brightness."""
+    alpha: str = Alpha.OPAQUE.value
+    """What of the picture is transparent: a name of `Alpha`, or the file of a mask, outside of which it is."""
+    window: str = Window.AUTO.value
+    """Values that become black and white: a name of `Window`, or LOW:HIGH."""
+    crop: str = ""
+    """Part of a large picture that is used, as Y,X,HEIGHT,WIDTH in its own pixels; empty: all of it."""
 
     def __post_init__(self) -> None:
         check_file_name(self.source)
+        check_file_name(self.alpha)
+        parse_window(self.window)
+        parse_crop(self.crop)
         check_range("size", self.size, 1, MAX_SIDE)
         check_range("padding", self.padding, 0, MAX_SIDE)
         side = self.size + 2 * self.padding

@@ -69,6 +69,8 @@ _OTHER_NAMES = {
     "--view": "channel mode show what",
     "--overlay": "counter caption text label plot",
     "--trim": "crop",
+    "--crop": "roi bbox box region crop-box area",
+    "--window": "windowing window-level window-width level wl ww contrast intensity-range vmin vmax clip hu-window",
     "--grid": "shape canvas world grid-size height width",
     "--at": "position pos seed-position location start-at",
     "--rotate": "angle rotation orientation",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ncatool.data.file_spec import FileSpec, locate_file
 from ncatool.data.sample_spec import parse_spec
 
 MAX_STEM_BYTES = 200
@@ -13,15 +14,19 @@ MAX_STEM_BYTES = 200
 def name_model(source: str) -> Path:
     """Return the model file, in the current folder, of a run that trains on this target.
 
-    It is phantom.safetensors for the phantom, photo.safetensors for photos/photo.jpg, and
-    chestmnist_64-train-0.safetensors for a sample at 64 pixels. Raises UsageError for a sample that a set lacks.
+    It is phantom.safetensors for the phantom, photo.safetensors for photos/photo.jpg, scan-axial-42.safetensors for
+    scan.nii.gz:axial:42, and chestmnist_64-train-0.safetensors for a sample at 64 pixels. Raises UsageError for a
+    sample that a set lacks.
     """
     spec = None if Path(source).is_file() else parse_spec(source)
-    return Path(f"{_clean_stem(Path(source).stem if spec is None else spec.file_stem)}.safetensors")
+    stem = (locate_file(source) or FileSpec(Path(source))).stem if spec is None else spec.file_stem
+    return Path(f"{_clean_stem(stem)}.safetensors")
 
 
 def _clean_stem(stem: str) -> str:
     """Return a name that can be typed: letters that no terminal shows, and a leading - or ., become _."""
-    shown = "".join(letter if letter.isprintable() else "_" for letter in stem.removesuffix(".checkpoint"))
+    shown = "".join(
+        letter if letter.isprintable() and letter not in "/\\" else "_" for letter in stem.removesuffix(".checkpoint")
+    )
     typed = f"_{shown[1:]}" if shown.startswith(("-", ".")) else shown
     return typed.encode()[:MAX_STEM_BYTES].decode(errors="ignore") or "model"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,13 +18,14 @@ Pixels = UInt8[np.ndarray, "height width 4"]
 """RGBA in 0 to 255, not premultiplied."""
 
 
-def fit_size(image: Image.Image, size: int) -> Image.Image:
-    """Scale an image so that its longer side is `size` pixels.
+def fit_size(image: Image.Image, size: int, spacing: tuple[float, float] = (1.0, 1.0)) -> Image.Image:
+    """Scale an image so that its longer side is `size` pixels, and pixels are square.
 
-    Colours do not leak out of transparent pixels, because Pillow premultiplies RGBA before it resizes.
+    `spacing` is the height and width of a pixel before. Colours do not leak out of transparent pixels, because Pillow
+    premultiplies RGBA before it resizes.
     """
-    scale = size / max(image.size)
-    width, height = (max(1, round(side * scale)) for side in image.size)
+    sides = image.width * spacing[1] / spacing[0], float(image.height)
+    width, height = (max(1, round(side * (size / max(sides)))) for side in sides)
     if (width, height) == image.size:
         return image
     return image.resize((width, height), Image.Resampling.LANCZOS)
@@ -63,14 +64,14 @@ ALPHAS: dict[Alpha, Callable[[UInt8[np.ndarray, "height width"]], NDArray[Any]]]
 """Functions from luminance to opacity in [0, 1]; the threshold is a tenth, as for living cells."""
 
 
-def apply_alpha(pixels: Pixels, luminance: UInt8[np.ndarray, "height width"], alpha: Alpha) -> Pixels:
-    """Multiply the opacity of a picture by the opacity that `alpha` gives to its luminance.
+def apply_opacity(pixels: Pixels, opacity: Float[np.ndarray, "height width"]) -> Pixels:
+    """Multiply the opacity of a picture by another, from 0 to 1.
 
     Raises NcatoolError where nothing of the picture would be visible.
     """
-    opacity = np.round(pixels[..., 3] * ALPHAS[alpha](luminance)).astype(np.uint8)
-    if not opacity.any():
+    product = np.round(pixels[..., 3] * opacity).astype(np.uint8)
+    if not product.any():
         raise NcatoolError(
             "the picture is transparent everywhere: nothing can grow", "choose another picture or another --alpha"
         )
-    return np.dstack([pixels[..., :3], opacity])
+    return np.dstack([pixels[..., :3], product])

@@ -1,19 +1,24 @@
-"""The text that names a target, checked before anything is read: `phantom`, an image file, or a MedMNIST sample."""
+"""The text that names a target, checked before anything is read: `phantom`, a file, or a MedMNIST sample."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from ncatool.config.names import Alpha
 from ncatool.config.suggestions import suggest_names
 from ncatool.data.catalogue import load_catalogue
+from ncatool.data.file_spec import FileSpec, locate_file, parse_part
 from ncatool.data.sample_spec import parse_spec
-from ncatool.errors import UsageError
+from ncatool.errors import UsageError, shorten
 
 PHANTOM = "phantom"
-IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_ENDINGS = (
+    ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".dcm", ".nii", ".nii.gz", ".npy", ".npz",
+    ".mp4", ".webm",
+)  # fmt: skip
 """Endings of the files that are suggested as a target; others can be read as well."""
-TARGET_GRAMMAR = "a target is phantom, an image file, or a MedMNIST set as FLAG[@SIZE][:SPLIT[:INDEX]]"
+TARGET_GRAMMAR = "a target is phantom, a file as FILE[:PLANE][:INDEX], or a MedMNIST set as FLAG[@SIZE][:SPLIT[:INDEX]]"
 
 
 def resolve_source(source: str) -> str:
@@ -25,11 +30,20 @@ def resolve_source(source: str) -> str:
         return source
     if source.lower() == PHANTOM or parse_spec(source) is not None:
         return source.lower()
-    if os.path.isdir(source):  # noqa: PTH112
-        raise UsageError(f"{source} is a folder, not a picture", "name one of its files")
-    if os.path.lexists(source):
-        return source  # of a kind that reading it will tell of
-    raise describe_missing(source)
+    found = locate_file(source)
+    if found is None:
+        raise describe_missing(source)
+    parse_part(found.part)
+    if found.path.is_dir() and not _holds_files(found.path):
+        raise UsageError(f"{source} is a folder without files, not a picture", "name a picture, or a DICOM series")
+    return source  # reading it will tell whether it is a picture
+
+
+def _holds_files(folder: Path) -> bool:
+    try:
+        return any(True for _ in folder.iterdir())
+    except OSError:
+        return True
 
 
 def describe_missing(source: str) -> UsageError:
@@ -41,6 +55,24 @@ def describe_missing(source: str) -> UsageError:
 
 def _list_pictures(folder: Path) -> list[str]:
     try:
-        return sorted(str(path) for path in folder.iterdir() if path.suffix.lower() in IMAGE_ENDINGS)
+        return sorted(str(path) for path in folder.iterdir() if path.name.lower().endswith(IMAGE_ENDINGS))
     except (OSError, ValueError):
         return []
+
+
+def parse_alpha(text: str) -> Alpha | FileSpec:
+    """Return the name of a rule for transparency, or the file of a mask.
+
+    Raises UsageError for text that is neither.
+    """
+    if text.lower() in list(Alpha):
+        return Alpha(text.lower())
+    found = locate_file(text)
+    if found is None:
+        close = suggest_names(text, [*Alpha, *_list_pictures(Path(text).parent)])
+        hint = f"did you mean {close[0]}? " if close else ""
+        raise UsageError(
+            f"alpha is {shorten(text)}, which is no file", f"{hint}choose from {', '.join(Alpha)}, or name a mask"
+        )
+    parse_part(found.part)
+    return found

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 
 from ncatool.config.names import Damage
-from ncatool.data.image_file import open_image
-from ncatool.errors import NcatoolError, UsageError, shorten
+from ncatool.data.file_spec import FileSpec, locate_file
+from ncatool.data.masks import read_mask
+from ncatool.errors import UsageError, shorten
 from ncatool.nca.damage import DAMAGE_SHAPES, DEFAULT_SIZES, Centre
 from ncatool.nca.types import Mask
 
@@ -32,8 +31,8 @@ class DamageEvent:
     """Cells that are erased after a step."""
 
     step: int
-    shape: Damage | Path | None = None
-    """A shape, an image whose light pixels are erased, or None for a random circle."""
+    shape: Damage | FileSpec | None = None
+    """A shape, a mask, or None for a random circle."""
     size: float = 0
     """Radius of a circle or half the side of a square, as a share of the picture's shorter side."""
     centre: Centre | None = None
@@ -69,7 +68,7 @@ def _parse_part(part: str, steps: int) -> tuple[DamageEvent, ...]:
         return ()
     shape, separator, digits = part.rpartition("@")
     if not separator:
-        named = part.partition(":")[0] in (*Damage, RANDOM) or os.path.isfile(part)  # noqa: PTH113 - any text
+        named = part.partition(":")[0] in (*Damage, RANDOM) or locate_file(part) is not None
         raise UsageError(
             f"damage {shorten(part)} does not say after which step", f"write {part}@200" if named else _GRAMMAR
         )
@@ -89,8 +88,9 @@ def _parse_part(part: str, steps: int) -> tuple[DamageEvent, ...]:
 def _parse_shape(step: int, text: str) -> DamageEvent:
     name, *numbers = text.split(":")
     if name not in list(Damage):
-        if Path(text).is_file():
-            return DamageEvent(step, Path(text))
+        found = locate_file(text)
+        if found is not None:
+            return DamageEvent(step, found)
         choices = ", ".join([*Damage, RANDOM])
         raise UsageError(f"there is no damage {shorten(text)}", f"choose from {choices}, or name an image file")
     shape = Damage(name)
@@ -113,14 +113,14 @@ def make_mask(event: DamageEvent, box: tuple[slice, slice], grid: tuple[int, int
     """Return the cells of the grid that an event erases.
 
     `box` holds the rows and columns of the picture in the grid, `side` is the side to which sizes are relative. The
-    event must not be random. Raises UsageError for a position outside the grid, NcatoolError for a file that is not an
-    image.
+    event must not be random. Raises UsageError for a position outside the grid, NcatoolError for a file that is not a
+    picture.
     """
     if event.centre is not None:
         box = slice(0, grid[0]), slice(0, grid[1])
     top, left = box[0].start, box[1].start
     height, width = box[0].stop - top, box[1].stop - left
-    if isinstance(event.shape, Path):
+    if isinstance(event.shape, FileSpec):
         erased = _read_mask(event.shape, height, width)
     else:
         assert event.shape is not None
@@ -144,15 +144,7 @@ def _check_centre(event: DamageEvent, grid: tuple[int, int]) -> Centre | None:
     return y, x
 
 
-def _read_mask(path: Path, height: int, width: int) -> Mask:
-    try:
-        with open_image(path) as image:
-            over_black = Image.alpha_composite(
-                Image.new("RGBA", (width, height), "black"),
-                image.convert("RGBA").resize((width, height), Image.Resampling.BOX),
-            )
-    except (OSError, ValueError, SyntaxError, EOFError, MemoryError) as error:
-        raise NcatoolError(
-            f"{path} cannot be read as a mask: {shorten(str(error))}", "give an image whose light pixels are erased"
-        ) from None
-    return torch.from_numpy(np.asarray(over_black.convert("L")) > 127)
+def _read_mask(spec: FileSpec, height: int, width: int) -> Mask:
+    """Return a mask scaled to the grid: cells are erased of which at least half are inside."""
+    image = Image.fromarray(read_mask(spec).astype(np.uint8) * np.uint8(255))
+    return torch.from_numpy(np.asarray(image.resize((width, height), Image.Resampling.BOX)) > 127)

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
+from ncatool.data.file_spec import FileSpec
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import check_writable, describe_write_error, replace_atomically
 from ncatool.nca.model_name import MODEL_SUFFIX, find_record, leave_out_checkpoints
@@ -211,7 +212,7 @@ def check_outputs(outputs: Sequence[str], force: bool, inputs: Sequence[Path] = 
 
 def list_inputs(models: Sequence[Path], settings: RenderSettings) -> list[Path]:
     """Return the files that a rendering reads: models, their records, masks of damage."""
-    masks = [event.shape for event in settings.damage if isinstance(event.shape, Path)]
+    masks = [event.shape.path for event in settings.damage if isinstance(event.shape, FileSpec)]
     return [*models, *map(find_record, models), *masks]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ncatool.config.flat import adopt_model
 from ncatool.config.schema import RunConfig, TargetConfig
-from ncatool.data import readers as targets
+from ncatool.data import targets
 from ncatool.data.target import Target
 from ncatool.errors import UsageError
 from ncatool.nca.model_file import ModelData, hash_weights, load_model, pack_arrays

@@ -18,6 +18,7 @@ from ncatool.config.flat import SETTINGS, build_config, check_setting, check_set
 from ncatool.config.names import Regime
 from ncatool.config.schema import FILE_FORMAT, RunConfig
 from ncatool.config.tables import complete_training
+from ncatool.data.file_spec import locate_file
 from ncatool.errors import UsageError, shorten
 
 PLAN_TABLES = ("base", "grid", "runs", "replicates")
@@ -58,7 +59,8 @@ def _parse_values(name: str, text: str | bool) -> list[Any]:
     if name == "damage" and text == "both":
         return [False, True]
     # The name of a file may contain a comma.
-    parts = [text] if name in ("target", "from") and Path(text).exists() else text.split(",")
+    is_whole = name == "crop" or (name in ("target", "from", "alpha") and locate_file(text) is not None)
+    parts = [text] if is_whole else text.split(",")
     return [_parse_value(name, part.strip()) for part in parts]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ncatool.config.schema import RunConfig
+from ncatool.config.schema import RunConfig, TargetConfig
 from ncatool.data.target import Target
 from ncatool.engine import choose, compiled
 from ncatool.engine.advance import measure_mse
@@ -61,6 +61,7 @@ class Run:
     ) -> None:
         """Prepare a run that starts from these weights and grows from this seed; see `Trainer`."""
         check_memory(config, target.shape)
+        config = dataclasses.replace(config, target=_name_target(config.target, target))
         self.config, self.files = config, files
         self.trainer = Trainer(config, target, initial, seed, in_basis)
         self.origin = {} if initial is None else {"weights_sha256": hash_weights(initial)}
@@ -249,3 +250,9 @@ class Run:
             "threads": compiled.thread_count(),
             "engine": engine,
         }
+
+
+def _name_target(config: TargetConfig, target: Target) -> TargetConfig:
+    """Return the settings of a target as its record has them: files by their own names, the window in numbers."""
+    named = {name: target.origin[name] for name in ("source", "alpha", "window") if name in target.origin}
+    return dataclasses.replace(config, **named)

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ncatool.config.schema import FILE_FORMAT, RunConfig, check_file_name
+from ncatool.config.schema import FILE_FORMAT, RunConfig, TargetConfig, check_file_name
+from ncatool.data.file_spec import locate_file
 from ncatool.errors import UsageError
 from ncatool.files.atomic import check_writable, hide_name, remove_partials
 from ncatool.files.lock import Note, hold_lock, ignore_note
@@ -112,9 +113,15 @@ class RunFiles:
 
 
 def list_inputs(config: RunConfig) -> list[Path]:
-    """Return the files that a run reads, whether they exist or not: its target, and the model that it starts from."""
+    """Return the files that a run reads: those of its target, and the model that it starts from."""
     model = Path(config.train.initial)
-    return [Path(config.target.source), *([model, find_record(model)] if config.train.initial else [])]
+    return [*list_target_files(config.target), *([model, find_record(model)] if config.train.initial else [])]
+
+
+def list_target_files(target: TargetConfig) -> list[Path]:
+    """Return the files that a target is read from, of those that exist: its picture, and its mask."""
+    found = (locate_file(text) for text in (target.source, target.alpha))
+    return [spec.path for spec in found if spec is not None and spec.path.is_file()]
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ import sys
 
 SCRIPT = """
 import resource, sys, time
-from ncatool.data.readers import load_target
+from ncatool.data.targets import load_target
 from ncatool.config.names import Regime
 from ncatool.config.schema import RunConfig, TargetConfig, TrainConfig
 from ncatool.config.flat import choose_steps

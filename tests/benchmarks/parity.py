@@ -15,7 +15,7 @@ import torch
 
 from ncatool.config.names import Boundary, ExportFormat, Filter
 from ncatool.config.schema import ModelConfig, TargetConfig
-from ncatool.data.readers import load_target
+from ncatool.data.targets import load_target
 from ncatool.errors import UsageError
 from ncatool.formats.distill import check_supported
 from ncatool.formats.exporting import EXPORT_KINDS, check_parity

@@ -18,7 +18,7 @@ import torch
 
 from ncatool.config.flat import build_config, check_setting
 from ncatool.config.names import Damage, Regime
-from ncatool.data.readers import load_target
+from ncatool.data.targets import load_target
 from ncatool.engine import compiled
 from ncatool.engine.advance import advance
 from ncatool.errors import NcatoolError

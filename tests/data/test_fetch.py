@@ -20,7 +20,7 @@ from ncatool.config.names import Colormap
 from ncatool.config.schema import TargetConfig
 from ncatool.data import download, fetch
 from ncatool.data.catalogue import DataSet
-from ncatool.data.readers import load_target
+from ncatool.data.targets import load_target
 from ncatool.errors import NcatoolError
 from tests.conftest import ncatool, run_in_process
 from tests.site import INFO, make_small_set, wait_until

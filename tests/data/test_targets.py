@@ -9,12 +9,15 @@ import pytest
 from PIL import Image, ImageOps
 
 from ncatool.config.schema import TargetConfig
-from ncatool.data import readers as targets
-from ncatool.data.image_file import read_image
+from ncatool.data import targets
 from ncatool.data.phantom import draw_phantom
 from ncatool.data.target import Target
 from ncatool.errors import ExitCode, NcatoolError
 from ncatool.rendering.damage_script import DamageEvent, make_mask
+
+
+def read_image(path, size):
+    return targets.load_target(TargetConfig(source=str(path), size=size)).pixels
 
 
 def test_phantom_against_the_published_ellipses():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ncatool.config.schema import ModelConfig, TargetConfig
-from ncatool.data.readers import load_target
+from ncatool.data.targets import load_target
 from ncatool.evaluation.measures import measure_model
 from ncatool.evaluation.measures_file import describe_basis, has_measures, locate_measures, pack_measures, read_measures
 from ncatool.evaluation.models import MEASURES

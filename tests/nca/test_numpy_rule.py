@@ -6,7 +6,7 @@ import torch
 
 from ncatool.config.names import Boundary, Filter, SeedCells
 from ncatool.config.schema import ModelConfig, TargetConfig
-from ncatool.data.readers import load_target
+from ncatool.data.targets import load_target
 from ncatool.nca.model_file import ModelData, save_model
 from ncatool.nca.numpy_rule import make_seed_array, read_arrays, step_array
 from ncatool.nca.rule import step

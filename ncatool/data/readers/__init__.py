@@ -1,0 +1,1 @@
+"""Readers of picture files, one module a kind of file; `registry` chooses among them."""

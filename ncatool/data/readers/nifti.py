@@ -1,0 +1,95 @@
+"""NIfTI volumes, in any orientation, by nibabel (the extra `medical`)."""
+
+from __future__ import annotations
+
+import gzip
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ncatool.data.anatomy import cut_slice, find_placement
+from ncatool.data.file_spec import Part
+from ncatool.data.raster import GreyWindow, Raster
+from ncatool.data.readers.limits import check_pixels, check_volume
+from ncatool.data.window import convert_colours, find_finite
+from ncatool.errors import NcatoolError
+
+MEDICAL_INSTALL_HINT = "pip install 'ncatool[medical]'"
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+def read_nifti(path: Path, part: Part, size: int) -> Raster:
+    """Read one slice; of a file of several volumes, by default from the first.
+
+    Values are scaled as the header says; its cal_min and cal_max are the window. Raises NcatoolError where nibabel is
+    not installed.
+    """
+    try:
+        import nibabel
+    except ImportError:
+        raise NcatoolError(
+            f"{path}: NIfTI needs the package nibabel, which is not installed", MEDICAL_INSTALL_HINT
+        ) from None
+    part.refuse_array(path)
+    with ExitStack() as stack:
+        image = _open(path, nibabel, stack)
+        shape = tuple(map(int, image.shape))
+        check_volume(path, shape)
+        if len(shape) < 2 or any(length > 1 for length in shape[4:]):
+            raise NcatoolError(f"{path} holds values of shape {list(shape)}", "give a volume, or volumes over time")
+        shape += (1,) * (4 - len(shape))
+        volume = part.choose_volume(shape[3], path)
+
+        def read(axis: int, position: int) -> NDArray[Any]:
+            index = tuple(position if one == axis else slice(None) for one in range(3))
+            whole = (*index, volume, *(0 for _ in shape[4:]))
+            return np.asarray(image.dataobj[whole[: len(image.shape)]]).reshape(
+                [length for one, length in enumerate(shape[:3]) if one != axis]
+            )
+
+        for axis in range(3):
+            check_pixels(path, *(shape[one] for one in range(3) if one != axis))
+        placement = find_placement(image.affine[:3, :3].T)
+        cut = cut_slice(read, shape[:3], placement, part, path)
+        window = _find_window(image.header)
+    values = _convert_type(cut.values)
+    words = [cut.plane, str(cut.index), *([str(volume)] if shape[3] > 1 else [])]
+    facts = {"plane": cut.plane, "slice": cut.index, "slices": cut.count}
+    facts |= {"volume": volume, "volumes": shape[3]} if shape[3] > 1 else {}
+    return Raster(
+        convert_colours(values) if values.ndim == 3 else values,
+        find_finite(values),
+        cut.spacing,
+        window,
+        is_volume=True,
+        part=":".join(words),
+        facts=facts,
+    )
+
+
+def _open(path: Path, nibabel: Any, stack: ExitStack) -> Any:
+    """Open a file by what it holds, whatever its name; a pair of .hdr and .img by its name."""
+    if path.suffix.lower() in (".hdr", ".img"):
+        return nibabel.load(path)
+    file: Any = stack.enter_context(path.open("rb"))
+    if file.read(2) == GZIP_MAGIC:
+        file = stack.enter_context(gzip.GzipFile(path))
+    file.seek(0)
+    kind = nibabel.Nifti2Image if b"n+2" in file.read(8) else nibabel.Nifti1Image
+    file.seek(0)
+    return kind.from_stream(file)
+
+
+def _find_window(header: Any) -> GreyWindow | None:
+    low, high = float(header["cal_min"]), float(header["cal_max"])
+    return GreyWindow(low, high) if np.isfinite([low, high]).all() and low < high else None
+
+
+def _convert_type(values: NDArray[Any]) -> NDArray[Any]:
+    """Return colours as an axis of their own, and complex values as their size."""
+    if values.dtype.names:
+        return np.stack([values[name] for name in values.dtype.names], axis=-1)
+    return np.abs(values) if values.dtype.kind == "c" else np.ascontiguousarray(values)
