@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from ncatool.data import readers as targets
+from ncatool.data import targets
 from ncatool.errors import NcatoolError
 from ncatool.nca.model_file import load_model
 from ncatool.training.run import Run

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ncatool.data.catalogue import DataSet
     from ncatool.data.fetch import FetchResult
+    from ncatool.data.sample_spec import SampleSpec
 
 
 @app.command(
@@ -117,9 +118,23 @@ class SamplesRequest:
         # A random sample's own name is known only once the set is here.
         known = file or self.out or (self._sheet_name(sets[0]) if self.show else None)
         if known is not None:
-            if known.suffix.lower() != ".png":
-                raise UsageError(f"{known} does not end in .png", "give a name that does")
+            self._check_ending(known, sets[0])
             check_writable([known], self.force)
+
+    def _check_ending(self, path: Path, dataset: DataSet) -> None:
+        """Raise UsageError for a name whose ending is not one of what is written."""
+        if self.is_volume(path):
+            if not dataset.is_volume:
+                raise UsageError(f"{dataset.flag} holds pictures, and {path} is for a volume", "give a name in .png")
+            if (self.pick or ("", None))[0].count(":") > 1:
+                raise UsageError(f"{path} is for a whole volume, but --pick names a slice", "give SPLIT:INDEX only")
+        elif path.suffix.lower() != ".png":
+            endings = ".png, .nii or .nii.gz" if self.pick and dataset.is_volume else ".png"
+            raise UsageError(f"{path} does not end in {endings}", "give a name that does")
+
+    def is_volume(self, path: Path) -> bool:
+        """Return whether a picked sample is written as a volume."""
+        return self.pick is not None and path.name.lower().endswith((".nii", ".nii.gz"))
 
     @property
     def is_given(self) -> bool:
@@ -146,8 +161,20 @@ class SamplesRequest:
             name = f"{dataset.flag}{dataset.size_suffix}-{self.split}-{index}.png"
             text, file = f"{self.split}:{index}", self.out or Path(name)
         spec = parse_sample(dataset, text)
+        if file is not None and self.is_volume(file):
+            return {**self._save_volume(spec, file, root), "target": f"{dataset.flag}:{spec.split}:{spec.index}"}
         saved = self._save(draw_sample(spec, self.colormap, root), file or Path(f"{dataset.flag}.png"))
         return {**saved, "target": str(spec)}
+
+    def _save_volume(self, spec: SampleSpec, path: Path, root: Path | None) -> dict[str, Any]:
+        from ncatool.data.medmnist import read_samples
+        from ncatool.data.readers.nifti import write_nifti
+
+        ((volume, _),) = read_samples(spec.dataset, spec.split, [spec.index], root)
+        check_writable([path], self.force)
+        with replace_atomically(path, self.force) as partial:
+            write_nifti(partial, volume, compressed=path.suffix.lower() == ".gz")
+        return {"wrote": str(path)}
 
     def _save(self, image: Image, path: Path) -> dict[str, Any]:
         check_writable([path], self.force)

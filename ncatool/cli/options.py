@@ -359,8 +359,8 @@ Split = Annotated[
 Pick = Annotated[
     tuple[str, Path] | None,
     typer.Option(
-        "--pick", help="Write one sample to a PNG; of a volume one slice.", rich_help_panel=SAMPLES,
-        metavar="SPLIT:INDEX[:PLANE[:SLICE]] OUT.png", show_default=False,
+        "--pick", help="Write one sample to a PNG; of a volume one slice, or all of it to NIfTI.",
+        rich_help_panel=SAMPLES, metavar="SPLIT:INDEX[:PLANE[:SLICE]] OUT", show_default=False,
     ),
 ]  # fmt: skip
 SheetOut = Annotated[

@@ -105,7 +105,9 @@ def parse_part(text: str) -> Part:
     """
     words = text.split(":") if text else []
     array, plane = "", ""
-    if words and not _is_index(words[0]) and words[0].lower() not in ("", *PLANES):
+    if words[:1] == [""]:  # as in folder/:coronal
+        words.pop(0)
+    if words and not _is_index(words[0]) and words[0].lower() not in PLANES:
         array = words.pop(0)
     if words and not _is_index(words[0]):
         plane = words.pop(0).lower()

@@ -22,7 +22,7 @@ def read_mask(spec: FileSpec, inherited: str = "") -> Bool[np.ndarray, "height w
 
     `inherited` names the part of the picture that the mask belongs to. Raises what `read_raster` raises.
     """
-    raster = read_raster(spec, 0, inherited)
+    raster = read_raster(spec, inherited=inherited)
     inside = _find_bright(raster) if not raster.is_grey else _find_labelled(raster)
     return inside if raster.visible is None else inside & raster.visible
 

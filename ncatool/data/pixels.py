@@ -51,7 +51,7 @@ def convert_sample(sample: UInt8[np.ndarray, "height width *colours"], size: int
     return np.dstack([rgb, np.full(rgb.shape[:2], 255, np.uint8)])
 
 
-def compute_luminance(pixels: Pixels) -> UInt8[np.ndarray, "height width"]:
+def compute_luminance(pixels: UInt8[np.ndarray, "height width colours"]) -> UInt8[np.ndarray, "height width"]:
     """Return the luminance in 0 to 255, with the weights of ITU-R BT.601."""
     return np.asarray(Image.fromarray(pixels[..., :3]).convert("L"))
 

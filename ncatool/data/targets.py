@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def _load_file(config: TargetConfig) -> Target:
     if found is None:
         raise describe_missing(config.source)
     needs_all = config.crop or isinstance(parse_alpha(config.alpha), FileSpec)
-    raster = read_raster(found, 0 if needs_all else config.size)
+    raster = read_raster(found, may_reduce=not needs_all)
     named = dataclasses.replace(found, part=raster.part or found.part)
     return _convert_raster(raster, config, {"source": named.name, **raster.facts})
 
@@ -174,7 +175,8 @@ def convert_picture(picture: Image.Image | NDArray[Any], config: TargetConfig) -
     NcatoolError for a picture that shows nothing.
     """
     _refuse_colormap(config)
-    raster = convert_image(picture) if isinstance(picture, Image.Image) else _convert_array(picture)
+    with warnings.catch_warnings(action="ignore"):  # of an image file that is only read here
+        raster = convert_image(picture) if isinstance(picture, Image.Image) else _convert_array(picture)
     return _convert_raster(raster, config, {"source": config.source})
 
 

@@ -65,8 +65,8 @@ def apply_window(values: Shaped[np.ndarray, "height width"], window: GreyWindow)
     The sigmoid is that of DICOM PS3.3 C.11.2.1.3.1, with the window's middle and width.
     """
     width = window.high - window.low
-    exact = values.astype(np.float64)
     with np.errstate(all="ignore"):
+        exact = values.astype(np.float64)
         if window.is_sigmoid:
             share = 1 / (1 + np.exp(-4 * (exact - (window.low + window.high) / 2) / width))
         else:
@@ -98,7 +98,8 @@ def convert_colours(values: Shaped[np.ndarray, "height width colours"]) -> UInt8
     """Return colours in 8 bits: whole numbers by their type's largest, fractions from 0 to 1, or to their highest."""
     if values.dtype == np.uint8:
         return values
-    exact = np.nan_to_num(values.astype(np.float64), nan=0, posinf=0, neginf=0)
+    with np.errstate(all="ignore"):
+        exact = np.nan_to_num(values.astype(np.float64), nan=0, posinf=0, neginf=0)
     white: Any = np.iinfo(values.dtype).max if values.dtype.kind in "ui" else max(1.0, exact.max(initial=0))
     return np.round(255 * np.clip(exact / white, 0, 1)).astype(np.uint8)
 

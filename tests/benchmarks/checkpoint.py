@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from ncatool.config.schema import RunConfig, TargetConfig, TrainConfig
-from ncatool.data import readers as targets
+from ncatool.data import targets
 from ncatool.engine import compiled
 from ncatool.training.run import Run
 from ncatool.training.run_files import RunFiles

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from ncatool.config.names import Alpha, Colormap
 from ncatool.config.schema import TargetConfig
-from ncatool.data import npz
-from ncatool.data import readers as targets
+from ncatool.data import npz, targets
 from ncatool.data.catalogue import DataSet, describe_label, load_catalogue
 from ncatool.data.medmnist import choose_default_source
 from ncatool.data.sample_spec import SampleSpec, parse_spec

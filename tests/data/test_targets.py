@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from ncatool.config.schema import TargetConfig
 from ncatool.data import targets
+from ncatool.data.file_spec import FileSpec
 from ncatool.data.phantom import draw_phantom
 from ncatool.data.target import Target
 from ncatool.errors import ExitCode, NcatoolError
@@ -54,11 +55,12 @@ def make_colour_image():
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
 def test_every_mode(tmp_path, mode):
-    """Each mode gives what Pillow's own conversion shows; deep greys are scaled, not clipped."""
+    """Each mode gives what Pillow's own conversion shows; deep greys go from the lowest to the highest."""
     image = make_colour_image()
     if mode in ("I;16", "I", "F"):
         grey = np.asarray(image.convert("L")).astype(np.uint16)
-        expected = Image.fromarray(grey.astype(np.uint8)).convert("RGBA")
+        share = (grey - grey.min()) / (grey.max() - grey.min())
+        expected = Image.fromarray(np.round(255 * share).astype(np.uint8)).convert("RGBA")
         deep = Image.fromarray(grey * 257)
         image = (
             Image.fromarray(grey.astype(np.float32)) if mode == "F" else deep if mode == "I;16" else deep.convert("I")
@@ -152,7 +154,7 @@ def write_bomb(path):
 
 
 def write_large(path):
-    """Write a picture that Pillow accepts, but that is above the limit of `read_image`."""
+    """Write a picture that Pillow accepts, but that is above our own limit."""
     Image.new("1", (9_000, 8_000)).save(path)
 
 
@@ -160,10 +162,10 @@ def write_large(path):
     ("write", "what"),
     [
         (write_empty, "0 bytes"),
-        (write_text, "not an image"),
+        (write_text, "not a picture"),
         (write_truncated, "cannot be read"),
         (write_transparent, "transparent everywhere"),
-        (write_bomb, "more than 64,000,000 pixels"),
+        (write_bomb, "20000 × 20000 pixels"),
         (write_large, "9000 × 8000 pixels"),
     ],
 )
@@ -180,7 +182,7 @@ def test_missing_file_and_folder(tmp_path):
     with pytest.raises(NcatoolError, match="no such target") as caught:
         targets.load_target(TargetConfig(source="nowhere.png"))
     assert caught.value.code == ExitCode.USAGE
-    with pytest.raises(NcatoolError, match="cannot be read"):
+    with pytest.raises(NcatoolError, match="folder without files"):
         read_image(tmp_path, 28)
 
 
@@ -218,7 +220,7 @@ def test_warnings_of_other_libraries_are_not_printed(tmp_path, write):
         with refused:
             assert read_image(path, 8).shape == (8, 8, 4)
         with refused:
-            assert make_mask(DamageEvent(0, path), everything, (8, 8), 8).shape == (8, 8)
+            assert make_mask(DamageEvent(0, FileSpec(path)), everything, (8, 8), 8).shape == (8, 8)
     assert [str(warning.message) for warning in caught] == []
     if write is not write_large:
         with warnings.catch_warnings(action="ignore"):

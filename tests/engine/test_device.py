@@ -9,7 +9,7 @@ import torch
 
 from ncatool.config.names import Device, Precision
 from ncatool.config.schema import ModelConfig, TargetConfig
-from ncatool.data import readers as targets
+from ncatool.data import targets
 from ncatool.engine.advance import advance, measure_mse
 from ncatool.engine.device import memory_limit, resolve_device
 from ncatool.engine.rollout import draw_fire_masks

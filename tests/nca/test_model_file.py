@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 
 from ncatool.config.names import Boundary, Filter, SeedCells
 from ncatool.config.schema import ModelConfig, TargetConfig
-from ncatool.data import readers as targets
+from ncatool.data import targets
 from ncatool.errors import ExitCode, NcatoolError
 from ncatool.nca.model_file import ModelData, load_model, save_model
 from ncatool.nca.seed import make_seed, place_seed

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from ncatool.config.names import Damage
+from ncatool.data.file_spec import FileSpec
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.rendering.damage_script import DamageEvent, make_mask, parse_script, repeat_random
 
@@ -96,15 +97,57 @@ def test_a_mask_is_where_an_image_is_light_and_not_transparent():
     pixels[:6, :2, 3] = 0
     Image.fromarray(pixels).save("mask.png")
     (event,) = parse_script(["mask.png@7"], 10)
-    assert event == DamageEvent(7, Path("mask.png"))
+    assert event == DamageEvent(7, FileSpec(Path("mask.png")))
     expected = torch.zeros(GRID, dtype=torch.bool)
     expected[2:5, 3:6] = True
     assert (masked(event) == expected.numpy()).all()
 
 
-@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
-def test_a_mask_that_is_no_image(content):
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [(b"", "empty"), (b"no image", "not a picture"), (b"\x89PNG\r\n\x1a\n", "not a picture")],
+)
+def test_a_mask_that_is_no_image(content, what):
     Path("mask.png").write_bytes(content)
     (event,) = parse_script(["mask.png@7"], 10)
-    with pytest.raises(NcatoolError, match="cannot be read as a mask"):
+    with pytest.raises(NcatoolError, match=f"mask.png is {what}"):
         masked(event)
+
+
+def save_deep(path, values):
+    Image.fromarray(values).save(path)
+
+
+INSIDE = np.zeros((10, 8), bool)
+INSIDE[1:5, 2:6] = True
+
+
+@pytest.mark.parametrize(
+    ("name", "save"),
+    [
+        ("deep.png", lambda path: save_deep(path, INSIDE.astype(np.uint16) * 60000)),
+        ("float.tif", lambda path: save_deep(path, INSIDE.astype(np.float32))),
+        ("labels.png", lambda path: save_deep(path, INSIDE.astype(np.uint8) * 2)),
+        ("labels.npy", lambda path: np.save(path, INSIDE.astype(np.int16))),
+        ("volume.npy", lambda path: np.save(path, np.stack([~INSIDE, INSIDE.astype(int) * 1000, ~INSIDE]))),
+        ("yes.npy", lambda path: np.save(path, INSIDE)),
+    ],
+)
+def test_masks_of_every_kind(name, save):
+    save(Path(name))
+    (event,) = parse_script([f"{name}@7"], 10)
+    whole = slice(0, 10), slice(0, 8)
+    assert (make_mask(event, whole, (10, 8), 8).numpy() == INSIDE).all()
+
+
+def test_a_mask_is_turned_upright_and_may_be_one_slice():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(INSIDE).astype(np.uint8) * 255).save("turned.png", exif=exif)
+    np.save("stack.npy", np.stack([INSIDE, ~INSIDE, ~INSIDE]))
+    whole = slice(0, 10), slice(0, 8)
+    for text in ("turned.png@7", "stack.npy:axial:0@7", "stack.npy:0@7"):
+        (event,) = parse_script([text], 10)
+        assert (make_mask(event, whole, (10, 8), 8).numpy() == INSIDE).all()
+    with pytest.raises(NcatoolError, match="no axial slice 3"):
+        make_mask(parse_script(["stack.npy:3@7"], 10)[0], whole, (10, 8), 8)

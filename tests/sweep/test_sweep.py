@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ncatool.data import readers as targets
+from ncatool.data import targets
 from ncatool.sweep.dispatch import Failure, run_jobs
 from ncatool.sweep.job import Ending, Job, Outcome, WorkerLost
 from tests.conftest import SMALL, ncatool, run_in_process, small_run

@@ -10,7 +10,7 @@ import torch
 
 from ncatool.config.names import Device, Filter, Loss, Precision, Regime
 from ncatool.config.schema import ModelConfig, TargetConfig
-from ncatool.data import readers as targets
+from ncatool.data import targets
 from ncatool.engine import batch, choose, rollout
 from ncatool.engine.batch import RolloutTask, group_tasks, run_batch
 from ncatool.errors import NcatoolError

@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 from ncatool.config.names import Regime, Schedule
 from ncatool.config.schema import TargetConfig
-from ncatool.data import readers as targets
+from ncatool.data import targets
 from ncatool.engine import compiled
 from ncatool.errors import ExitCode, NcatoolError
 from ncatool.nca.model_file import load_model

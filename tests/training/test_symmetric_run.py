@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from ncatool.config.names import Filter, Optimiser, SeedCells
 from ncatool.config.schema import ModelConfig
-from ncatool.data import readers
+from ncatool.data import targets
 from ncatool.files.toml import read_toml
 from ncatool.nca.model_file import load_model
 from ncatool.nca.seed import make_seed
@@ -34,7 +34,7 @@ def make_config(filter_, **train):
 
 
 def start(config, name="m", **more):
-    return Run(config, readers.load_target(config.target), RunFiles(Path(f"{name}.safetensors")), **more)
+    return Run(config, targets.load_target(config.target), RunFiles(Path(f"{name}.safetensors")), **more)
 
 
 def finish(run):

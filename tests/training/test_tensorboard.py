@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from ncatool.data import readers
+from ncatool.data import targets
 from ncatool.errors import NcatoolError
 from ncatool.training import tensorboard
 from ncatool.training.run import Run
@@ -40,7 +40,7 @@ def test_loss_learning_rate_psnr_and_pictures():
 
 def open_and_close_log(folder):
     config = small_run()
-    run = Run(config, readers.load_target(config.target), RunFiles(Path("m.safetensors")))
+    run = Run(config, targets.load_target(config.target), RunFiles(Path("m.safetensors")))
     with tensorboard.open_log(folder, run):
         pass
 

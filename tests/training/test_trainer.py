@@ -9,7 +9,7 @@ import torch
 
 from ncatool.config.names import Device, Filter, Loss, Regime, Schedule
 from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
-from ncatool.data import readers as targets
+from ncatool.data import targets
 from ncatool.engine import rollout
 from ncatool.engine.advance import measure_mse
 from ncatool.engine.choose import create_engine

@@ -24,7 +24,7 @@ MAX_BYTES = 2**30
 SMALLER = "save the slice that is wanted as .npy"
 
 
-def read_npy(path: Path, part: Part, size: int) -> Raster:
+def read_npy(path: Path, part: Part, may_reduce: bool = False) -> Raster:
     """Read a picture, or one slice of a stack or volume; only that slice is brought into memory.
 
     Raises NcatoolError for an array that is no picture.
@@ -33,7 +33,7 @@ def read_npy(path: Path, part: Part, size: int) -> Raster:
     return _cut(np.load(path, mmap_mode="r", allow_pickle=False), part, path)
 
 
-def read_npz(path: Path, part: Part, size: int) -> Raster:
+def read_npz(path: Path, part: Part, may_reduce: bool = False) -> Raster:
     """Read a picture, or one slice of a stack or volume, from the array that the part names, or the only one.
 
     Raises UsageError where several arrays are there and none is named, and NcatoolError for one that is no picture.

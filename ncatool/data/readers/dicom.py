@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -59,7 +59,7 @@ class Frame:
     """The pydicom dataset of what holds for this picture, without pixels."""
 
 
-def read_dicom(path: Path, part: Part, size: int) -> Raster:
+def read_dicom(path: Path, part: Part, may_reduce: bool = False) -> Raster:
     """Read one picture of a file, or one slice of the series that a folder or a zip holds.
 
     Values are scaled, and windowed by default, as the file says. Raises NcatoolError where pydicom is not installed,
@@ -107,7 +107,7 @@ def _list_files(folder: Any) -> Iterator[Any]:
             yield entry
 
 
-def _open(source: Any) -> BinaryIO:
+def _open(source: Any) -> io.BufferedIOBase:
     """Open a file; one of a zip is read into memory, as its bytes are read in any order."""
     if isinstance(source, Path):
         return source.open("rb")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from numpy.typing import NDArray
 
 from ncatool.data.anatomy import cut_slice, find_placement
@@ -21,18 +22,13 @@ MEDICAL_INSTALL_HINT = "pip install 'ncatool[medical]'"
 GZIP_MAGIC = b"\x1f\x8b"
 
 
-def read_nifti(path: Path, part: Part, size: int) -> Raster:
+def read_nifti(path: Path, part: Part, may_reduce: bool = False) -> Raster:
     """Read one slice; of a file of several volumes, by default from the first.
 
     Values are scaled as the header says; its cal_min and cal_max are the window. Raises NcatoolError where nibabel is
     not installed.
     """
-    try:
-        import nibabel
-    except ImportError:
-        raise NcatoolError(
-            f"{path}: NIfTI needs the package nibabel, which is not installed", MEDICAL_INSTALL_HINT
-        ) from None
+    nibabel = _import_nibabel(path)
     part.refuse_array(path)
     with ExitStack() as stack:
         image = _open(path, nibabel, stack)
@@ -93,3 +89,23 @@ def _convert_type(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.names:
         return np.stack([values[name] for name in values.dtype.names], axis=-1)
     return np.abs(values) if values.dtype.kind == "c" else np.ascontiguousarray(values)
+
+
+def write_nifti(path: Path, volume: UInt8[np.ndarray, "slices rows columns"], compressed: bool) -> None:
+    """Write a volume whose axial slices, read back, are those of the array, in the same order.
+
+    The same volume gives the same bytes. Raises NcatoolError where nibabel is not installed.
+    """
+    nibabel = _import_nibabel(path)
+    content = nibabel.Nifti1Image(volume.transpose(2, 1, 0), np.diag([-1.0, -1.0, 1.0, 1.0])).to_bytes()
+    path.write_bytes(gzip.compress(content, mtime=0) if compressed else content)
+
+
+def _import_nibabel(path: Path) -> Any:
+    try:
+        import nibabel
+    except ImportError:
+        raise NcatoolError(
+            f"{path}: NIfTI needs the package nibabel, which is not installed", MEDICAL_INSTALL_HINT
+        ) from None
+    return nibabel

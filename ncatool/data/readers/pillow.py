@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,29 +22,43 @@ from ncatool.errors import NcatoolError
 ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")
 """Formats whose frames are a film, so that the middle one is shown; those of others are layers or thumbnails."""
 
+MAX_REDUCED_PIXELS = 1_000_000_000
+"""Largest number of pixels of a picture that is reduced as it is read."""
+
 _ORIENTATION_TAG = 0x0112
 
 
-def read_pillow(path: Path, part: Part, size: int) -> Raster:
-    """Read one frame; a JPEG with too many pixels is reduced as it is read, to no less than twice `size` a side.
+def read_pillow(path: Path, part: Part, may_reduce: bool = False) -> Raster:
+    """Read one frame; a JPEG with too many pixels is reduced as it is read, where it may be.
 
     Raises NcatoolError for a picture with too many pixels, and for a file that is none.
     """
     part.refuse_array(path)
     part.refuse_plane(path, "pictures")
     try:
-        with Image.open(path) as image:
+        with _open(path) as image:
             text, facts = _choose_frame(image, part, path)
-            _reduce(image, 2 * size)
+            if may_reduce:
+                _reduce(image)
             check_pixels(path, image.height, image.width)
             raster = convert_image(image, _read_depth(path))
-    except Image.DecompressionBombError:
-        raise NcatoolError(f"{path} has more than {MAX_FILE_PIXELS:,} pixels", "scale it down first") from None
     except UnidentifiedImageError:
         raise NcatoolError(
             f"{path} is not a picture that can be read", "give a PNG, JPEG, TIFF, DICOM, NIfTI, npy, video, ..."
         ) from None
     return dataclasses.replace(raster, part=text, facts=facts)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[Image.Image]:
+    """Open a picture while the block runs. Pillow's own limit does not hold: what is reduced may be larger."""
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with Image.open(path) as image:
+            yield image
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _choose_frame(image: Image.Image, part: Part, path: Path) -> tuple[str, dict[str, Any]]:
@@ -57,13 +73,12 @@ def _choose_frame(image: Image.Image, part: Part, path: Path) -> tuple[str, dict
     return str(frame), {"frame": frame, "frames": count}
 
 
-def _reduce(image: Image.Image, side: int) -> None:
+def _reduce(image: Image.Image) -> None:
     """Let a picture with too many pixels come smaller from its file, where its format can."""
-    if image.width * image.height <= MAX_FILE_PIXELS:
+    if not MAX_FILE_PIXELS < image.width * image.height <= MAX_REDUCED_PIXELS:
         return
-    scale = math.sqrt(image.width * image.height / MAX_FILE_PIXELS)
-    wanted = max(1, side, round(max(image.size) / (2 * scale)))
-    image.draft(None, (wanted, wanted))
+    factor = math.ceil(math.sqrt(image.width * image.height / MAX_FILE_PIXELS))
+    image.draft(None, (image.width // factor, image.height // factor))
 
 
 def _read_depth(path: Path) -> int:

@@ -38,7 +38,7 @@ class FileKind(StrEnum):
     NIFTI = "NIfTI"
 
 
-READERS: dict[FileKind, Callable[[Path, Part, int], Raster]] = {
+READERS: dict[FileKind, Callable[[Path, Part, bool], Raster]] = {
     FileKind.PICTURE: read_pillow,
     FileKind.TIFF: read_tiff,
     FileKind.VIDEO: read_video,
@@ -47,7 +47,7 @@ READERS: dict[FileKind, Callable[[Path, Part, int], Raster]] = {
     FileKind.DICOM: read_dicom,
     FileKind.NIFTI: read_nifti,
 }
-"""Functions from a file, the part that is meant, and the side in cells that it will have, to the picture."""
+"""Functions from a file, the part that is meant, and whether a large picture may be reduced, to the picture."""
 
 ENDINGS = {
     ".dcm": FileKind.DICOM,
@@ -117,11 +117,11 @@ def _holds_arrays(path: Path) -> bool:
         return True
 
 
-def read_raster(spec: FileSpec, size: int = 0, inherited: str = "") -> Raster:
+def read_raster(spec: FileSpec, may_reduce: bool = False, inherited: str = "") -> Raster:
     """Read the picture that a text names, with the reader of its kind.
 
-    `size` is the longer side in cells that it will have; 0 where nothing may be lost. `inherited` names the part of
-    the picture that a mask belongs to. Raises UsageError for a part that does not exist, and NcatoolError, whatever a
+    A very large picture may be reduced as it is read where `may_reduce` is set. `inherited` names the part of the
+    picture that a mask belongs to. Raises UsageError for a part that does not exist, and NcatoolError, whatever a
     library raises, for a file that cannot be read.
     """
     path, hint = spec.path, "give a whole file"
@@ -134,7 +134,7 @@ def read_raster(spec: FileSpec, size: int = 0, inherited: str = "") -> Raster:
         if path.is_file() and path.stat().st_size == 0:
             raise NcatoolError(f"{path} is empty (0 bytes)", hint)
         with _silence_libraries():
-            return READERS[recognise(path)](path, part, size)
+            return READERS[recognise(path)](path, part, may_reduce)
     except NcatoolError:
         raise
     except MemoryError:

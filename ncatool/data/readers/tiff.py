@@ -21,11 +21,11 @@ from ncatool.data.readers.pillow import convert_image
 from ncatool.data.window import convert_colours, find_finite
 from ncatool.errors import NcatoolError, shorten
 
-WHITE_IS_ZERO, PALETTE, SEPARATE = 0, 3, 2
-"""Values of the tag PhotometricInterpretation, and of PlanarConfiguration."""
+WHITE_IS_ZERO, PALETTE, SEPARATE, UNSIGNED = 0, 3, 2, 1
+"""Values of the tags PhotometricInterpretation, PlanarConfiguration, and SampleFormat."""
 
 
-def read_tiff(path: Path, part: Part, size: int) -> Raster:
+def read_tiff(path: Path, part: Part, may_reduce: bool = False) -> Raster:
     """Read one page.
 
     Raises NcatoolError for a page with too many pixels, or whose compression no installed package can read.
@@ -54,7 +54,8 @@ def _read_page(file: Any, path: Path, page: int, tags: Mapping[str, Any]) -> Ras
         lambda: _convert(file.read(index=..., page=page), tags),
     ]
     errors = []
-    for read in readers if np.max(tags.get("BitsPerSample", 1)) <= 8 else readers[::-1]:
+    is_plain = np.max(tags.get("BitsPerSample", 1)) <= 8 and np.max(tags.get("SampleFormat", UNSIGNED)) == UNSIGNED
+    for read in readers if is_plain else readers[::-1]:
         try:
             return read()
         except Exception as error:  # a codec is missing, or the page is damaged

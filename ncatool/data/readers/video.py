@@ -15,7 +15,7 @@ MAX_FRAMES = 1_000_000
 """Most frames that are counted in a file that does not say how many it has."""
 
 
-def read_video(path: Path, part: Part, size: int) -> Raster:
+def read_video(path: Path, part: Part, may_reduce: bool = False) -> Raster:
     """Read one frame, by default the middle one. Raises NcatoolError where PyAV is not installed."""
     part.refuse_array(path)
     part.refuse_plane(path, "frames")
