@@ -316,6 +316,9 @@ def test_an_unwritable_root(site, tmp_path):
         (["chestmnist", "--pick", "train:-1", "a.png"], "has no sample -1", "0 to 78467"),
         (["chestmnist", "--pick", "train:1:axial", "a.png"], "names no slice", "SPLIT:INDEX"),
         (["chestmnist", "--pick", "train:1", "a.jpg"], "does not end in .png", "does"),
+        (["chestmnist", "--pick", "train:1", "a.nii.gz"], "a.nii.gz is for a volume", ".png"),
+        (["organmnist3d", "--pick", "train:1:axial", "a.nii"], "names a slice", "SPLIT:INDEX"),
+        (["organmnist3d", "--pick", "train:1", "a.npy"], "does not end in .png, .nii or .nii.gz", "does"),
         (["chestmnist", "--show", "3", "--split", "all"], "there is no split 'all'", "train, val, test"),
         (["chestmnist", "--show", "0"], "--show", "--help"),
         (["chestmnist", "--timeout", "0"], "--timeout", "--help"),
@@ -431,6 +434,19 @@ def test_show_more_than_there_are(site):
     done = run_in_process("fetch", "bloodmnist", "--show", 60, "--split", "val")
     assert "has 50 samples here in val, but 60 are asked for" in done.stderr
     assert done.returncode == 2
+
+
+def test_pick_writes_a_volume(site, cache, tiles):
+    """Its axial slices are those of the sample, as `train` reads both."""
+    name = "organ.nii.gz"
+    done = run_in_process("fetch", "organmnist3d", "--pick", "test:1", name, "--json")
+    assert json.loads(done.stdout)["target"] == "organmnist3d:test:1"
+    for index in (0, 9, 27):
+        sample = load_target(TargetConfig(source=f"organmnist3d:test:1:axial:{index}"), cache)
+        assert np.array_equal(load_target(TargetConfig(source=f"{name}:axial:{index}")).pixels, sample.pixels)
+    content = Path(name).read_bytes()
+    assert run_in_process("fetch", "organmnist3d", "--pick", "test:1", name, "--force").returncode == 0
+    assert Path(name).read_bytes() == content
 
 
 def test_pick_writes_a_sample(site, cache, tiles):
