@@ -26,36 +26,54 @@ class Part:
     """One of PLANES; empty: that in which the file holds its slices."""
     index: int | None = None
     """Position of the slice, page or frame; None: the middle."""
-    volume: int = 0
-    """Position of the volume, where there are several."""
-    is_inherited: bool = False
-    """Whether it comes from the picture that a mask belongs to, so that a mask of one picture may ignore it."""
+    volume: int | None = None
+    """Position of the volume, where there are several; None: the first."""
+    inherited_count: int = 0
+    """Slices of the picture from which a mask takes plane and index; 0 where they are its own."""
+
+    def __str__(self) -> str:
+        words = [self.array, self.plane, "" if self.index is None else str(self.index)]
+        return ":".join([*filter(None, words), *([] if self.volume is None else [str(self.volume)])])
 
     def choose_index(self, count: int, path: Path, noun: str) -> int:
         """Return the position of one of `count` slices, by default the middle one.
 
-        Raises UsageError for a position that does not exist.
+        Raises UsageError for a position that does not exist, or that of a picture with another number of slices.
         """
-        if self.index is None or (self.is_inherited and count == 1):
-            return count // 2
-        return _check_position(self.index, count, path, noun)
+        if self.inherited_count and count == 1:
+            return 0
+        if self.inherited_count not in (0, count):
+            raise UsageError(
+                f"the mask {path} has {count} {noun}s, but its picture has {self.inherited_count}",
+                f"name the one that is meant: {path}:INDEX",
+            )
+        return count // 2 if self.index is None else _check_position(self.index, count, path, noun)
 
     def choose_volume(self, count: int, path: Path) -> int:
         """Return the position of one of `count` volumes, by default the first.
 
         Raises UsageError for a position that does not exist.
         """
+        if self.volume is None or (self.inherited_count and count == 1):
+            return 0
         return _check_position(self.volume, count, path, "volume")
 
-    def refuse_plane(self, path: Path, holds: str) -> None:
-        """Raise UsageError where a plane is named, but the file `holds` pictures that are not slices of a volume."""
-        if self.plane and not self.is_inherited:
-            raise UsageError(f"{path} holds {holds}, so it has no {self.plane} plane", "leave the plane out")
+    def refuse_other(
+        self, path: Path, holds: str, arrays: bool = False, planes: bool = False, volumes: bool = False
+    ) -> None:
+        """Raise UsageError where an array, a plane or a volume is named that a file has none of: it `holds` others."""
+        named = {"array": not arrays and self.array, "plane": not planes and self.plane}
+        named["volume"] = not volumes and self.volume is not None and str(self.volume)
+        for kind, name in named.items():
+            if name and not self.inherited_count:
+                raise UsageError(f"{path} holds {holds}, and has no {kind} {shorten(name)}", PART_GRAMMAR)
 
-    def refuse_array(self, path: Path) -> None:
-        """Raise UsageError where an array is named, but the file holds none with a name."""
-        if self.array and not self.is_inherited:
-            raise UsageError(f"{path} has no part {shorten(self.array)}", PART_GRAMMAR)
+    def inherit(self, picture: Part, count: int) -> Part:
+        """Return the part of a mask: what it does not name itself is that of its picture, one of `count` slices."""
+        if self.plane or self.index is not None or not count:
+            return self
+        volume = picture.volume if self.volume is None else self.volume
+        return Part(self.array, picture.plane, picture.index, volume, count)
 
 
 def _check_position(index: int, count: int, path: Path, noun: str) -> int:
@@ -75,12 +93,18 @@ class FileSpec:
     @property
     def name(self) -> str:
         """The file's own name, without its folder, and the part."""
-        return f"{self.path.name}:{self.part}" if self.part else self.path.name
+        return f"{self._own_name}:{self.part}" if self.part else self._own_name
+
+    @property
+    def _own_name(self) -> str:
+        """The last part of the path, also of `.` and `..`."""
+        return self.path.name if self.path.name not in ("", "..") else self.path.resolve().name
 
     @property
     def stem(self) -> str:
         """The file's name without its endings, and the part, as the stem of another file's name."""
-        stem = self.path.stem.removesuffix(".nii") if self.path.suffix == ".gz" else self.path.stem
+        name = Path(self._own_name)
+        stem = name.stem.removesuffix(".nii") if name.suffix == ".gz" else name.stem
         return "-".join([stem, *filter(None, self.part.split(":"))])
 
 
@@ -96,6 +120,12 @@ def locate_file(text: str) -> FileSpec | None:
             return None
         part = f"{word}:{part}" if part else word
     return FileSpec(Path(name), part)
+
+
+def list_words(text: str) -> list[str]:
+    """Return the parts of a list between commas; the name of a file that exists may contain commas."""
+    found = locate_file(text)
+    return [text] if found is not None and "," not in found.part else text.split(",")
 
 
 def parse_part(text: str) -> Part:
@@ -114,7 +144,7 @@ def parse_part(text: str) -> Part:
     if plane not in ("", *PLANES) or len(words) > 2 or not all(_is_index(word) or not word for word in words):
         raise UsageError(f"{shorten(text)} names no part of a file", f"{PART_GRAMMAR}; planes: {', '.join(PLANES)}")
     index, volume = (*(int(word) if word else None for word in words), None, None)[:2]
-    return Part(array, plane, index, volume or 0)
+    return Part(array, plane, index, volume)
 
 
 def _is_index(word: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Integer
 
 from ncatool.config.names import Window
 from ncatool.data.file_spec import FileSpec
@@ -11,41 +11,46 @@ from ncatool.data.pixels import compute_luminance
 from ncatool.data.raster import Raster
 from ncatool.data.readers.registry import read_raster
 from ncatool.data.window import convert_greys
-from ncatool.errors import NcatoolError
 
-MAX_LABEL = 31
-"""Largest label of a picture of labels; in one with larger values, they are greys."""
+MAX_LABELS = 32
+"""Most levels of grey of a picture of labels; in one with more, they are greys."""
 
 
-def read_mask(spec: FileSpec, inherited: str = "") -> Bool[np.ndarray, "height width"]:
-    """Read a mask: in a segmentation what is not 0, in any other picture what is brighter than half, is inside.
+def read_mask(spec: FileSpec, picture: Raster | None = None) -> Bool[np.ndarray, "height width"]:
+    """Read a mask: True inside.
 
-    `inherited` names the part of the picture that the mask belongs to. Raises what `read_raster` raises.
+    Outside is what is 0 in a segmentation, what is as dark as the darkest in a picture of few levels, and in any other
+    what is darker than half. Of a mask of several slices, that of the `picture` is read. Raises what `read_raster`
+    raises.
     """
-    raster = read_raster(spec, inherited=inherited)
-    inside = _find_bright(raster) if not raster.is_grey else _find_labelled(raster)
-    return inside if raster.visible is None else inside & raster.visible
+    raster = read_raster(spec, picture)
+    if raster.is_grey:
+        inside = _find_inside(raster)
+    else:
+        rgb, alpha = raster.values[..., :3], raster.values[..., 3:]
+        over_black = np.round(rgb * (alpha / 255)).astype(np.uint8) if alpha.size else rgb
+        inside = _find_bright(compute_luminance(over_black), raster.has_palette)
+    return inside if raster.opacity is None else inside & (raster.opacity > 0.5)
 
 
-def _find_labelled(raster: Raster) -> Bool[np.ndarray, "height width"]:
+def _find_inside(raster: Raster) -> Bool[np.ndarray, "height width"]:
     values = raster.values
-    if _is_whole(values) and (raster.is_volume or values.max(initial=0) <= MAX_LABEL):
-        return values != 0
-    try:
-        greys, _ = convert_greys(raster, Window.AUTO.value)
-    except NcatoolError:  # all values are the same
+    if values.dtype.kind in "bui" or bool(np.all(values == np.round(values))):
+        if raster.is_volume:
+            return values != 0
+        return _find_bright(values if values.dtype.kind in "ui" else values.astype(np.int64))
+    if 0 <= np.nanmin(values) and np.nanmax(values) <= 1:  # shares, such as probabilities
+        return values > 0.5
+    return _find_bright(convert_greys(raster, Window.AUTO.value)[0])
+
+
+def _find_bright(
+    values: Integer[np.ndarray, "height width"], is_labels: bool = False
+) -> Bool[np.ndarray, "height width"]:
+    levels = np.unique(values)
+    if len(levels) == 1:
         return values > 0
-    return greys > 127
-
-
-def _is_whole(values: Shaped[np.ndarray, "height width"]) -> bool:
-    finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
-    return values.dtype.kind in "bui" or bool(np.all(finite == np.round(finite)))
-
-
-def _find_bright(raster: Raster) -> Bool[np.ndarray, "height width"]:
-    """Return the pixels that are brighter than half over black."""
-    rgb, alpha = raster.values[..., :3], raster.values[..., 3:]
-    over_black = np.round(rgb * (alpha / 255)).astype(np.uint8) if alpha.size else rgb
-    luminance = compute_luminance(over_black)
-    return luminance != 0 if luminance.max() <= MAX_LABEL else luminance > 127
+    if is_labels or len(levels) <= MAX_LABELS:
+        return values > levels[0]
+    white = 255 if values.dtype == np.uint8 else levels[-1]
+    return values > white / 2

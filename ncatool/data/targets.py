@@ -25,7 +25,7 @@ from ncatool.data.readers.registry import read_raster
 from ncatool.data.sample_spec import SampleSpec, parse_spec
 from ncatool.data.sources import PHANTOM, describe_missing, parse_alpha, resolve_source
 from ncatool.data.target import Target
-from ncatool.data.window import convert_colours, convert_greys, find_finite
+from ncatool.data.window import convert_colours, convert_greys, hide_infinite
 from ncatool.errors import NcatoolError, UsageError
 
 
@@ -70,9 +70,8 @@ def _load_file(config: TargetConfig) -> Target:
     found = locate_file(config.source)
     if found is None:
         raise describe_missing(config.source)
-    needs_all = config.crop or isinstance(parse_alpha(config.alpha), FileSpec)
-    raster = read_raster(found, may_reduce=not needs_all)
-    named = dataclasses.replace(found, part=raster.part or found.part)
+    raster = read_raster(found)
+    named = dataclasses.replace(found, part=str(raster.part))
     return _convert_raster(raster, config, {"source": named.name, **raster.facts})
 
 
@@ -81,9 +80,9 @@ def _convert_raster(raster: Raster, config: TargetConfig, origin: dict[str, Any]
     cropped = crop_raster(raster, parse_crop(config.crop))
     shown, facts = _convert_values(cropped, config)
     image = Image.fromarray(shown).convert("RGBA")
-    if cropped.visible is not None:
-        opacity = np.asarray(image.getchannel("A")) * cropped.visible
-        image.putalpha(Image.fromarray(opacity))
+    if cropped.opacity is not None:
+        opacity = np.asarray(image.getchannel("A")) * cropped.opacity
+        image.putalpha(Image.fromarray(np.round(opacity).astype(np.uint8)))
     pixels = np.asarray(fit_size(image, config.size, cropped.spacing))
     if not pixels[..., 3].any():
         raise NcatoolError(
@@ -126,14 +125,14 @@ def _find_opacity(
     rule = parse_alpha(config.alpha)
     if isinstance(rule, Alpha):
         return ALPHAS[rule](luminance)
-    inside = read_mask(rule, raster.part)
-    if inside.shape != raster.values.shape[:2] and inside.shape != luminance.shape:
-        sizes = " × ".join(map(str, inside.shape)), " × ".join(map(str, raster.values.shape[:2]))
+    inside = read_mask(rule, raster)
+    if inside.shape == raster.shape_in_file:
+        inside = crop_raster(Raster(inside), parse_crop(config.crop)).values
+    elif inside.shape != luminance.shape:
+        sizes = [" × ".join(map(str, shape[::-1])) for shape in (inside.shape, raster.shape_in_file)]
         raise UsageError(
             f"the mask {rule.name} has {sizes[0]} pixels, but the picture has {sizes[1]}", "give one of the same size"
         )
-    if inside.shape == raster.values.shape[:2]:
-        inside = crop_raster(Raster(inside), parse_crop(config.crop)).values
     height, width = luminance.shape
     mask = Image.fromarray(inside.astype(np.uint8) * np.uint8(255))
     return np.asarray(mask.resize((width, height), Image.Resampling.BOX)) / 255
@@ -143,12 +142,12 @@ def describe_reading(target: Target) -> str:
     """Return in words which part of a file a target is, and its window; empty where there was nothing to choose."""
     facts = target.origin
     words = []
-    for name, many in (("slice", "slices"), ("frame", "frames"), ("volume", "volumes")):
-        if many in facts:
+    for name in ("slice", "page", "frame", "volume"):
+        if f"{name}s" in facts:
             plane = f"{facts['plane']} " if name == "slice" and "plane" in facts else ""
-            words.append(f"{plane}{name} {facts[name]} of {facts[many]}")
-    if "window" in facts:
-        words.append(f"window {facts['window']}")
+            words.append(f"{plane}{name} {facts[name]} of {facts[f'{name}s']}")
+    words += [f"window {facts['window']}"] if "window" in facts else []
+    words += [facts["note"]] if "note" in facts else []
     return f"{facts['source']}: {', '.join(words)}" if words else ""
 
 
@@ -191,8 +190,8 @@ def _convert_array(values: NDArray[Any]) -> Raster:
             f"the target is an array of {values.dtype} {list(values.shape)}",
             "give numbers of the shape [height, width], [height, width, 3] or [height, width, 4]",
         )
-    finite = find_finite(values)
+    opacity = hide_infinite(values)
     if values.ndim == 3:
-        return Raster(convert_colours(values), finite)
-    is_share = values.dtype.kind == "f" and finite is None and values.min() >= 0 and values.max() <= 1
-    return Raster(np.round(values * 255).astype(np.uint8) if is_share else values, finite)
+        return Raster(convert_colours(values), opacity)
+    is_share = values.dtype.kind == "f" and opacity is None and values.min() >= 0 and values.max() <= 1
+    return Raster(np.round(values * 255).astype(np.uint8) if is_share else values, opacity)

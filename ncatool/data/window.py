@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from jaxtyping import Bool, Shaped, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
 from ncatool.config.names import Window
 from ncatool.config.schema import parse_window
@@ -46,7 +44,7 @@ def choose_window(text: str, raster: Raster) -> GreyWindow | None:
 def _find_range(raster: Raster) -> GreyWindow:
     """Return the window from the lowest to the highest finite value that is visible."""
     finite = np.isfinite(raster.values)
-    shown = finite & raster.visible if raster.visible is not None else finite
+    shown = finite & (raster.opacity > 0) if raster.opacity is not None else finite
     values = raster.values[shown if shown.any() else finite]
     if not values.size:
         raise NcatoolError("no value of the picture is a finite number", "give another picture, or another slice")
@@ -94,20 +92,26 @@ def _spread_bits(values: Shaped[np.ndarray, "height width"]) -> UInt8[np.ndarray
     return values if values.dtype == np.uint8 else values.astype(np.uint8) * np.uint8(255)
 
 
-def convert_colours(values: Shaped[np.ndarray, "height width colours"]) -> UInt8[np.ndarray, "height width colours"]:
-    """Return colours in 8 bits: whole numbers by their type's largest, fractions from 0 to 1, or to their highest."""
-    if values.dtype == np.uint8:
+def convert_colours(
+    values: Shaped[np.ndarray, "height width colours"], white: float | None = None
+) -> UInt8[np.ndarray, "height width colours"]:
+    """Return colours in 8 bits.
+
+    White is by default the largest whole number of the type, or of fractions 1, or their highest where that is more.
+    """
+    if values.dtype == np.uint8 and white is None:
         return values
     with np.errstate(all="ignore"):
         exact = np.nan_to_num(values.astype(np.float64), nan=0, posinf=0, neginf=0)
-    white: Any = np.iinfo(values.dtype).max if values.dtype.kind in "ui" else max(1.0, exact.max(initial=0))
+    if white is None:
+        white = float(np.iinfo(values.dtype).max) if values.dtype.kind in "ui" else max(1.0, exact.max(initial=0))
     return np.round(255 * np.clip(exact / white, 0, 1)).astype(np.uint8)
 
 
-def find_finite(values: Shaped[np.ndarray, "height width *colours"]) -> Bool[np.ndarray, "height width"] | None:
-    """Return the pixels all of whose values are finite; None where all are."""
-    if values.dtype.kind not in "fc":
+def hide_infinite(values: Shaped[np.ndarray, "height width *colours"]) -> Float[np.ndarray, "height width"] | None:
+    """Return the opacity of a picture: 0 where a value is not a finite number, else 1; None where all are finite."""
+    if values.dtype.kind != "f":
         return None
     finite = np.isfinite(values)
     finite = finite if values.ndim == 2 else finite.all(axis=-1)
-    return None if finite.all() else finite
+    return None if finite.all() else finite.astype(np.float64)

@@ -12,32 +12,31 @@ from numpy.typing import NDArray
 
 from ncatool.data.file_spec import Part
 from ncatool.data.raster import Raster
-from ncatool.data.readers.limits import check_pixels
+from ncatool.data.readers.limits import MAX_BYTES, check_pixels
 from ncatool.data.sample_spec import PLANES
-from ncatool.data.window import convert_colours, find_finite
+from ncatool.data.window import convert_colours, hide_infinite
 from ncatool.errors import NcatoolError, UsageError, shorten
 
 SHAPES = "[height, width], [slices, height, width], and either with 3 or 4 colours as the last axis"
 
-MAX_BYTES = 2**30
-"""Largest array of an npz file, which is read as a whole."""
 SMALLER = "save the slice that is wanted as .npy"
 
 
-def read_npy(path: Path, part: Part, may_reduce: bool = False) -> Raster:
+def read_npy(path: Path, part: Part) -> Raster:
     """Read a picture, or one slice of a stack or volume; only that slice is brought into memory.
 
     Raises NcatoolError for an array that is no picture.
     """
-    part.refuse_array(path)
+    part.refuse_other(path, "one array", planes=True)
     return _cut(np.load(path, mmap_mode="r", allow_pickle=False), part, path)
 
 
-def read_npz(path: Path, part: Part, may_reduce: bool = False) -> Raster:
+def read_npz(path: Path, part: Part) -> Raster:
     """Read a picture, or one slice of a stack or volume, from the array that the part names, or the only one.
 
     Raises UsageError where several arrays are there and none is named, and NcatoolError for one that is no picture.
     """
+    part.refuse_other(path, "pictures or volumes", arrays=True, planes=True)
     with zipfile.ZipFile(path) as file:
         sizes = {one.filename.removesuffix(".npy"): one.file_size for one in file.infolist()}
         name = part.array or (next(iter(sizes)) if len(sizes) == 1 else "")
@@ -63,21 +62,23 @@ def _cut(array: NDArray[Any], part: Part, path: Path, name: str = "") -> Raster:
     leading = array.shape[:-1] if has_colours else array.shape
     if len(leading) not in (2, 3) or not array.size:
         raise NcatoolError(f"{path} holds an array of shape {list(array.shape)}", f"give {SHAPES}")
-    words, facts = [name] if name else [], {}
-    if len(leading) == 3:
-        if has_colours:
-            part.refuse_plane(path, "pictures in colour")
-        plane = part.plane or PLANES[0]
-        axis = PLANES.index(plane)
-        index = part.choose_index(leading[axis], path, "picture" if has_colours else f"{plane} slice")
-        array = array[(slice(None),) * axis + (index,)]
-        words += [str(index)] if has_colours else [plane, str(index)]
-        facts = {"slice": index, "slices": leading[axis]} | ({} if has_colours else {"plane": plane})
-    else:
-        part.refuse_plane(path, "one picture")
+    if len(leading) == 2:
+        part.refuse_other(path, "one picture", arrays=True)
         part.choose_index(1, path, "picture")
+        return _make_raster(array, has_colours, path, Part(name), {})
+    if has_colours:
+        part.refuse_other(path, "pictures in colour", arrays=True)
+    plane = part.plane or PLANES[0]
+    axis = PLANES.index(plane)
+    index = part.choose_index(leading[axis], path, "picture" if has_colours else f"{plane} slice")
+    facts = {"slice": index, "slices": leading[axis]} | ({} if has_colours else {"plane": plane})
+    chosen = Part(name, "" if has_colours else plane, index)
+    return _make_raster(array[(slice(None),) * axis + (index,)], has_colours, path, chosen, facts)
+
+
+def _make_raster(array: NDArray[Any], has_colours: bool, path: Path, part: Part, facts: dict[str, Any]) -> Raster:
+    check_pixels(path, *array.shape[:2])
     values = np.array(array[..., 0] if has_colours and array.shape[-1] == 1 else array)
-    check_pixels(path, *values.shape[:2])
-    finite = find_finite(values)
+    opacity = hide_infinite(values)
     values = convert_colours(values) if values.ndim == 3 else values
-    return Raster(values, finite, is_volume=bool(facts), part=":".join(words), facts=facts)
+    return Raster(values, opacity, is_volume=bool(facts), part=part, facts=facts)

@@ -14,26 +14,25 @@ from numpy.typing import NDArray
 from ncatool.data.anatomy import cut_slice, find_placement
 from ncatool.data.file_spec import Part
 from ncatool.data.raster import GreyWindow, Raster
-from ncatool.data.readers.limits import check_pixels, check_volume
-from ncatool.data.window import convert_colours, find_finite
+from ncatool.data.readers.limits import check_pixels, check_volume, import_package
+from ncatool.data.window import convert_colours, hide_infinite
 from ncatool.errors import NcatoolError
 
-MEDICAL_INSTALL_HINT = "pip install 'ncatool[medical]'"
 GZIP_MAGIC = b"\x1f\x8b"
 
 
-def read_nifti(path: Path, part: Part, may_reduce: bool = False) -> Raster:
+def read_nifti(path: Path, part: Part) -> Raster:
     """Read one slice; of a file of several volumes, by default from the first.
 
     Values are scaled as the header says; its cal_min and cal_max are the window. Raises NcatoolError where nibabel is
     not installed.
     """
-    nibabel = _import_nibabel(path)
-    part.refuse_array(path)
+    nibabel = import_package("nibabel", "medical", path)
+    part.refuse_other(path, "volumes", planes=True, volumes=True)
     with ExitStack() as stack:
         image = _open(path, nibabel, stack)
         shape = tuple(map(int, image.shape))
-        check_volume(path, shape)
+        check_volume(path, shape[:3])
         if len(shape) < 2 or any(length > 1 for length in shape[4:]):
             raise NcatoolError(f"{path} holds values of shape {list(shape)}", "give a volume, or volumes over time")
         shape += (1,) * (4 - len(shape))
@@ -52,31 +51,31 @@ def read_nifti(path: Path, part: Part, may_reduce: bool = False) -> Raster:
         cut = cut_slice(read, shape[:3], placement, part, path)
         window = _find_window(image.header)
     values = _convert_type(cut.values)
-    words = [cut.plane, str(cut.index), *([str(volume)] if shape[3] > 1 else [])]
+    several = shape[3] > 1
     facts = {"plane": cut.plane, "slice": cut.index, "slices": cut.count}
-    facts |= {"volume": volume, "volumes": shape[3]} if shape[3] > 1 else {}
+    facts |= {"volume": volume, "volumes": shape[3]} if several else {}
     return Raster(
         convert_colours(values) if values.ndim == 3 else values,
-        find_finite(values),
+        hide_infinite(values),
         cut.spacing,
         window,
         is_volume=True,
-        part=":".join(words),
+        part=Part(plane=cut.plane, index=cut.index, volume=volume if several else None),
         facts=facts,
     )
 
 
 def _open(path: Path, nibabel: Any, stack: ExitStack) -> Any:
-    """Open a file by what it holds, whatever its name; a pair of .hdr and .img by its name."""
-    if path.suffix.lower() in (".hdr", ".img"):
-        return nibabel.load(path)
+    """Open a file by what it holds, whatever its name; a header and its file of values by their names."""
     file: Any = stack.enter_context(path.open("rb"))
     if file.read(2) == GZIP_MAGIC:
         file = stack.enter_context(gzip.GzipFile(path))
     file.seek(0)
-    kind = nibabel.Nifti2Image if b"n+2" in file.read(8) else nibabel.Nifti1Image
+    head = file.read(348)
     file.seek(0)
-    return kind.from_stream(file)
+    if head[344:347] == b"n+1":
+        return nibabel.Nifti1Image.from_stream(file)
+    return nibabel.Nifti2Image.from_stream(file) if head[4:7] == b"n+2" else nibabel.load(path)
 
 
 def _find_window(header: Any) -> GreyWindow | None:
@@ -96,16 +95,6 @@ def write_nifti(path: Path, volume: UInt8[np.ndarray, "slices rows columns"], co
 
     The same volume gives the same bytes. Raises NcatoolError where nibabel is not installed.
     """
-    nibabel = _import_nibabel(path)
+    nibabel = import_package("nibabel", "medical", path)
     content = nibabel.Nifti1Image(volume.transpose(2, 1, 0), np.diag([-1.0, -1.0, 1.0, 1.0])).to_bytes()
     path.write_bytes(gzip.compress(content, mtime=0) if compressed else content)
-
-
-def _import_nibabel(path: Path) -> Any:
-    try:
-        import nibabel
-    except ImportError:
-        raise NcatoolError(
-            f"{path}: NIfTI needs the package nibabel, which is not installed", MEDICAL_INSTALL_HINT
-        ) from None
-    return nibabel

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,8 @@ from PIL import Image, UnidentifiedImageError
 
 from ncatool.data.file_spec import Part
 from ncatool.data.raster import Raster, turn_upright
-from ncatool.data.readers.limits import MAX_FILE_PIXELS, check_pixels
-from ncatool.data.window import find_finite
+from ncatool.data.readers.limits import MAX_PIXELS, check_pixels
+from ncatool.data.window import hide_infinite
 from ncatool.errors import NcatoolError
 
 ANIMATIONS = ("GIF", "WEBP", "PNG", "AVIF")
@@ -28,25 +27,25 @@ MAX_REDUCED_PIXELS = 1_000_000_000
 _ORIENTATION_TAG = 0x0112
 
 
-def read_pillow(path: Path, part: Part, may_reduce: bool = False) -> Raster:
-    """Read one frame; a JPEG with too many pixels is reduced as it is read, where it may be.
+def read_pillow(path: Path, part: Part) -> Raster:
+    """Read one frame; a JPEG with too many pixels is reduced as it is read.
 
     Raises NcatoolError for a picture with too many pixels, and for a file that is none.
     """
-    part.refuse_array(path)
-    part.refuse_plane(path, "pictures")
+    part.refuse_other(path, "pictures")
     try:
         with _open(path) as image:
-            text, facts = _choose_frame(image, part, path)
-            if may_reduce:
-                _reduce(image)
-            check_pixels(path, image.height, image.width)
-            raster = convert_image(image, _read_depth(path))
+            height, width = image.height, image.width
+            is_reduced = _reduce(image)
+            if not is_reduced:
+                check_pixels(path, height, width)
+            chosen, facts = _choose_frame(image, part, path)
+            raster = convert_image(image, _read_depth(path), (height, width) if is_reduced else None)
     except UnidentifiedImageError:
         raise NcatoolError(
             f"{path} is not a picture that can be read", "give a PNG, JPEG, TIFF, DICOM, NIfTI, npy, video, ..."
         ) from None
-    return dataclasses.replace(raster, part=text, facts=facts)
+    return dataclasses.replace(raster, part=chosen, facts=facts)
 
 
 @contextmanager
@@ -61,24 +60,25 @@ def _open(path: Path) -> Iterator[Image.Image]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _choose_frame(image: Image.Image, part: Part, path: Path) -> tuple[str, dict[str, Any]]:
-    """Move to the frame that is asked for, and return its text and what the record says of it."""
+def _choose_frame(image: Image.Image, part: Part, path: Path) -> tuple[Part, dict[str, Any]]:
+    """Move to the frame that is asked for, and return it and what the record says of it."""
     count = getattr(image, "n_frames", 1)
     if count == 1:
         part.choose_index(1, path, "frame")
-        return "", {}
+        return Part(), {}
     middle = image.format in ANIMATIONS or part.index is not None
     frame = part.choose_index(count, path, "frame") if middle else 0
     image.seek(frame)
-    return str(frame), {"frame": frame, "frames": count}
+    return Part(index=frame), {"frame": frame, "frames": count}
 
 
-def _reduce(image: Image.Image) -> None:
-    """Let a picture with too many pixels come smaller from its file, where its format can."""
-    if not MAX_FILE_PIXELS < image.width * image.height <= MAX_REDUCED_PIXELS:
-        return
-    factor = math.ceil(math.sqrt(image.width * image.height / MAX_FILE_PIXELS))
-    image.draft(None, (image.width // factor, image.height // factor))
+def _reduce(image: Image.Image) -> bool:
+    """Let a picture with too many pixels come smaller from its file, where its format can; return whether it does."""
+    count = image.width * image.height
+    if not MAX_PIXELS < count <= MAX_REDUCED_PIXELS:
+        return False
+    factor = next((factor for factor in (2, 4) if count // factor**2 <= MAX_PIXELS), 8)
+    return image.draft(None, (image.width // factor, image.height // factor)) is not None
 
 
 def _read_depth(path: Path) -> int:
@@ -88,19 +88,21 @@ def _read_depth(path: Path) -> int:
     return head[24] if head.startswith(b"\x89PNG\r\n") and len(head) == 26 else 8
 
 
-def convert_image(image: Image.Image, depth: int = 8) -> Raster:
+def convert_image(image: Image.Image, depth: int = 8, full_shape: tuple[int, int] | None = None) -> Raster:
     """Return an image of any mode as grey values, where they are deeper than 8 bits, or as RGBA, both upright.
 
-    `depth` is the number of bits of a sample in its file, in which a transparent grey or colour is given.
+    `depth` is the number of bits of a sample in its file, in which a transparent grey or colour is given; `full_shape`
+    are height and width of an image that is reduced.
     """
     image.load()  # which turns a TIFF by itself
     if image.mode.startswith("I") or image.mode == "F":
         values = np.asarray(image)
-        key, finite = image.info.get("transparency"), find_finite(values)
-        raster = Raster(values, values != key if isinstance(key, int) else finite)
+        key = image.info.get("transparency")
+        raster = Raster(values, (values != key).astype(float) if isinstance(key, int) else hide_infinite(values))
     else:
-        raster = Raster(np.asarray(_apply_transparency(image, image.info.get("transparency"), depth)))
-    return turn_upright(raster, _read_orientation(image))
+        rgba = _apply_transparency(image, image.info.get("transparency"), depth)
+        raster = Raster(np.asarray(rgba), has_palette=image.mode == "P")
+    return turn_upright(dataclasses.replace(raster, full_shape=full_shape), _read_orientation(image))
 
 
 def _read_orientation(image: Image.Image) -> Any:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
+from PIL import Image
+
 from ncatool.data.file_spec import FileSpec, Part, parse_part
 from ncatool.data.raster import Raster
 from ncatool.data.readers.arrays import read_npy, read_npz
@@ -38,7 +40,7 @@ class FileKind(StrEnum):
     NIFTI = "NIfTI"
 
 
-READERS: dict[FileKind, Callable[[Path, Part, bool], Raster]] = {
+READERS: dict[FileKind, Callable[[Path, Part], Raster]] = {
     FileKind.PICTURE: read_pillow,
     FileKind.TIFF: read_tiff,
     FileKind.VIDEO: read_video,
@@ -47,7 +49,7 @@ READERS: dict[FileKind, Callable[[Path, Part, bool], Raster]] = {
     FileKind.DICOM: read_dicom,
     FileKind.NIFTI: read_nifti,
 }
-"""Functions from a file, the part that is meant, and whether a large picture may be reduced, to the picture."""
+"""Functions from a file and the part that is meant to the picture."""
 
 ENDINGS = {
     ".dcm": FileKind.DICOM,
@@ -71,15 +73,21 @@ def recognise(path: Path) -> FileKind:
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head.startswith(GZIP_MAGIC):
-        return FileKind.NIFTI if _recognise_head(_unzip_head(path)) is FileKind.NIFTI else FileKind.PICTURE
+        is_volume = _recognise_head(_unzip_head(path)) is FileKind.NIFTI or ".img" in path.suffixes
+        if not is_volume:
+            raise NcatoolError(f"{path} is compressed, and is not NIfTI", f"unpack it first: gunzip {path}")
+        return FileKind.NIFTI
     if head.startswith(b"PK\3\4"):
         return FileKind.NPZ if _holds_arrays(path) else FileKind.DICOM
-    return _recognise_head(head) or ENDINGS.get(path.suffix.lower(), FileKind.PICTURE)
+    by_ending = ENDINGS.get(path.suffix.lower())
+    if by_ending is None and _is_bare_dicom(head) and path.suffix.lower() not in Image.registered_extensions():
+        return FileKind.DICOM
+    return _recognise_head(head) or by_ending or FileKind.PICTURE
 
 
 def _recognise_head(head: bytes) -> FileKind | None:
     """Return the kind of file that begins with these bytes; None where they say nothing."""
-    if head[128:132] == b"DICM" or _is_bare_dicom(head):
+    if head[128:132] == b"DICM":
         return FileKind.DICOM
     if head.startswith(_TIFF_HEADS):
         return FileKind.TIFF
@@ -117,24 +125,24 @@ def _holds_arrays(path: Path) -> bool:
         return True
 
 
-def read_raster(spec: FileSpec, may_reduce: bool = False, inherited: str = "") -> Raster:
+def read_raster(spec: FileSpec, picture: Raster | None = None) -> Raster:
     """Read the picture that a text names, with the reader of its kind.
 
-    A very large picture may be reduced as it is read where `may_reduce` is set. `inherited` names the part of the
-    picture that a mask belongs to. Raises UsageError for a part that does not exist, and NcatoolError, whatever a
+    For a mask, `picture` is what it belongs to: where it holds several slices, and none is named, that of the picture
+    is read. Raises UsageError for a part that does not exist, and NcatoolError, whatever a
     library raises, for a file that cannot be read.
     """
     path, hint = spec.path, "give a whole file"
-    part = parse_part(spec.part or inherited)
-    if inherited and not spec.part:
-        part = Part("", part.plane, part.index, part.volume, is_inherited=True)
+    part = parse_part(spec.part)
+    if picture is not None:
+        part = part.inherit(picture.part, max(1, picture.slice_count))
     if not path.exists():
         raise describe_missing(str(path))
     try:
         if path.is_file() and path.stat().st_size == 0:
             raise NcatoolError(f"{path} is empty (0 bytes)", hint)
         with _silence_libraries():
-            return READERS[recognise(path)](path, part, may_reduce)
+            return READERS[recognise(path)](path, part)
     except NcatoolError:
         raise
     except MemoryError:
@@ -147,13 +155,24 @@ def read_raster(spec: FileSpec, may_reduce: bool = False, inherited: str = "") -
 @contextmanager
 def _silence_libraries() -> Iterator[None]:
     """Keep libraries quiet about a file while the block runs, decoders that write to stderr by themselves included."""
-    sys.stderr.flush()
-    stderr = os.dup(2)
+    with _silence_loggers(), _silence_stderr():
+        yield
+
+
+@contextmanager
+def _silence_stderr() -> Iterator[None]:
+    """Send what is written to stderr, by whatever part of the process, nowhere; where there is no stderr, do nothing."""
+    try:
+        stderr = os.dup(2)
+    except OSError:
+        yield
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
     try:
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device
             os.dup2(nowhere.fileno(), 2)
-        with _silence_loggers():
-            yield
+        yield
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)

@@ -18,22 +18,27 @@ from ncatool.data.file_spec import Part
 from ncatool.data.raster import Raster, turn_upright
 from ncatool.data.readers.limits import check_pixels
 from ncatool.data.readers.pillow import convert_image
-from ncatool.data.window import convert_colours, find_finite
+from ncatool.data.window import convert_colours, hide_infinite
 from ncatool.errors import NcatoolError, shorten
 
-WHITE_IS_ZERO, PALETTE, SEPARATE, UNSIGNED = 0, 3, 2, 1
-"""Values of the tags PhotometricInterpretation, PlanarConfiguration, and SampleFormat."""
+WHITE_IS_ZERO, RGB, PALETTE, CMYK = 0, 2, 3, 5
+"""Values of the tag PhotometricInterpretation."""
+SEPARATE, UNSIGNED = 2, 1
+"""Values of the tags PlanarConfiguration and SampleFormat."""
+ASSOCIATED, UNASSOCIATED = 1, 2
+"""Values of the tag ExtraSamples: alpha that the colours are multiplied by, and alpha that they are not."""
+MAX_ASPECT = 10
+"""Largest ratio of a pixel's sides; tags that say more are taken for mistakes."""
 
 
-def read_tiff(path: Path, part: Part, may_reduce: bool = False) -> Raster:
+def read_tiff(path: Path, part: Part) -> Raster:
     """Read one page.
 
     Raises NcatoolError for a page with too many pixels, or whose compression no installed package can read.
     """
     import imageio.v3 as imageio
 
-    part.refuse_array(path)
-    part.refuse_plane(path, "pages")
+    part.refuse_other(path, "pages")
     file: Any
     with imageio.imopen(path, "r", plugin="tifffile") as file:
         count = int(file.properties(index=..., page=...).n_images)
@@ -44,7 +49,7 @@ def read_tiff(path: Path, part: Part, may_reduce: bool = False) -> Raster:
         raster = _read_page(file, path, page, tags)
     if count == 1:
         return raster
-    return dataclasses.replace(raster, is_volume=True, part=str(page), facts={"slice": page, "slices": count})
+    return dataclasses.replace(raster, is_volume=True, part=Part(index=page), facts={"page": page, "pages": count})
 
 
 def _read_page(file: Any, path: Path, page: int, tags: Mapping[str, Any]) -> Raster:
@@ -62,36 +67,60 @@ def _read_page(file: Any, path: Path, page: int, tags: Mapping[str, Any]) -> Ras
             errors.append(error)
     needs = next((error for error in errors if "imagecodecs" in str(error)), None)
     hint = "give a whole TIFF file" if needs is None else "pip install imagecodecs"
-    raise NcatoolError(f"{path} cannot be read: {shorten(str(needs or errors[0]))}", hint)
+    shown = next((error for error in errors if isinstance(error, ValueError)), errors[0]) if needs is None else needs
+    raise NcatoolError(f"{path} cannot be read: {shorten(str(shown))[1:-1]}", hint)
 
 
 def _convert(values: NDArray[Any], tags: Mapping[str, Any]) -> Raster:
-    """Return a page as tifffile decodes it, [height, width], [height, width, samples] or [samples, height, width]."""
-    values = np.squeeze(values)
+    """Return a page as tifffile decodes it, [height, width], [height, width, samples] or [samples, height, width].
+
+    Raises ValueError for a page that is no picture in grey, a palette, RGB or CMYK.
+    """
     if values.ndim == 3 and tags.get("planar_configuration") == SEPARATE:
         values = np.moveaxis(values, 0, -1)
+    values = np.abs(values) if values.dtype.kind == "c" else values
     photometric = int(tags["PhotometricInterpretation"])
-    if photometric == PALETTE:
-        values = np.moveaxis(np.asarray(tags["ColorMap"]), 0, -1)[values]
-    if values.ndim == 3 and values.shape[-1] not in (3, 4):
-        values = values[..., 0]  # grey with alpha or other samples
-    if values.ndim not in (2, 3):
-        raise ValueError(f"a page of shape {list(values.shape)}")
-    finite, spacing = find_finite(values), _find_spacing(tags)
-    if values.ndim == 3:
-        raster = Raster(convert_colours(values), finite, spacing)
+    samples = values[..., None] if values.ndim == 2 else values
+    colours, extra = {RGB: 3, CMYK: 4}.get(photometric, 1), np.atleast_1d(tags.get("ExtraSamples", ()))
+    if samples.ndim != 3 or samples.shape[-1] != colours + len(extra) or len(extra) > 1:
+        raise ValueError(f"a page of {list(values.shape)} is neither grey nor RGB nor CMYK, with alpha or without")
+    opacity = hide_infinite(samples[..., :colours])
+    if len(extra) and extra[0] in (ASSOCIATED, UNASSOCIATED):
+        opacity = samples[..., -1] / _find_white(samples)
+    is_grey = colours == 1 and photometric != PALETTE
+    if is_grey:
+        shown = samples[..., 0]
+    elif photometric == PALETTE:
+        shown = convert_colours(np.moveaxis(np.asarray(tags["ColorMap"]), 0, -1)[samples[..., 0]])
     else:
-        raster = Raster(values, finite, spacing, is_inverted=photometric == WHITE_IS_ZERO)
+        shown = _convert_to_rgb(samples[..., :colours])
+    if not is_grey and opacity is not None and len(extra) and extra[0] == ASSOCIATED:
+        shown = np.round(np.clip(shown / np.maximum(opacity, 1e-9)[..., None], 0, 255)).astype(np.uint8)
+    is_inverted = is_grey and photometric == WHITE_IS_ZERO
+    raster = Raster(shown, opacity, _find_spacing(tags), is_inverted=is_inverted, has_palette=photometric == PALETTE)
     return turn_upright(raster, tags.get("Orientation", 1))
 
 
+def _find_white(samples: NDArray[Any]) -> float:
+    return float(np.iinfo(samples.dtype).max) if samples.dtype.kind in "ui" else 1.0
+
+
+def _convert_to_rgb(colours: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return RGB or CMYK in RGB of 8 bits, the latter as Pillow does it: each ink takes its share of the light."""
+    if colours.shape[-1] == 3:
+        return convert_colours(colours)
+    ink = convert_colours(colours).astype(np.float64) / 255
+    return np.round(255 * (1 - ink[..., :3]) * (1 - ink[..., 3:])).astype(np.uint8)
+
+
 def _find_spacing(tags: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the height and width of a pixel from the resolutions, which count pixels a unit."""
+    """Return the height and width of a pixel from the resolutions, which count pixels a unit; 1 and 1 if they are odd."""
     try:
         across, down = tags["XResolution"], tags["YResolution"]
-        return 1.0, down[0] * across[1] / (down[1] * across[0])
+        width = down[0] * across[1] / (down[1] * across[0])
     except (KeyError, TypeError, IndexError, ZeroDivisionError):
         return 1.0, 1.0
+    return (1.0, width) if 1 / MAX_ASPECT <= width <= MAX_ASPECT else (1.0, 1.0)
 
 
 def _read_by_pillow(path: Path, page: int, tags: Mapping[str, Any]) -> Raster:
