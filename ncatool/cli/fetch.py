@@ -162,7 +162,7 @@ class SamplesRequest:
             text, file = f"{self.split}:{index}", self.out or Path(name)
         spec = parse_sample(dataset, text)
         if file is not None and self.is_volume(file):
-            return {**self._save_volume(spec, file, root), "target": f"{dataset.flag}:{spec.split}:{spec.index}"}
+            return {**self._save_volume(spec, file, root), "target": str(dataclasses.replace(spec, plane=""))}
         saved = self._save(draw_sample(spec, self.colormap, root), file or Path(f"{dataset.flag}.png"))
         return {**saved, "target": str(spec)}
 

@@ -17,7 +17,7 @@ from ncatool.cli.app import app
 from ncatool.cli.complete import complete_foreign_models, complete_import
 from ncatool.cli.ending import Ending, suggest_watching
 from ncatool.cli.help import list_examples
-from ncatool.cli.training import prepare_device, print_reading, print_slowness
+from ncatool.cli.training import prepare_device, print_readings, print_slowness
 from ncatool.config.names import Boundary, Device, Filter, Order, SeedCells
 from ncatool.config.schema import MAX_SEED_RADIUS, ModelConfig, TargetConfig, check_range
 from ncatool.errors import NcatoolError, UsageError
@@ -131,7 +131,7 @@ def _import_file(
     print_slowness(prepare_device(0, Device.CPU), [config])
     target = load_target(wanted, root) if wanted is not None else None
     if target is not None:
-        print_reading(target)
+        print_readings([target])
     size = request.size or (ARTICLE_SIDE if _is_article(file) else TargetConfig.size)
     TargetConfig(size=size, padding=request.padding)  # refuses a grid that is too large
     side = size + 2 * request.padding

@@ -208,13 +208,12 @@ def _prepare_items(planned: Sequence[PlannedRun], folder: SweepFolder, request: 
 
     Raises UsageError for runs that exist with other settings, unless they may be overwritten.
     """
-    from ncatool.cli.training import print_reading
+    from ncatool.cli.training import print_readings
     from ncatool.sweep.item import prepare_items
 
     previous = folder.read_plan()
     items = prepare_items(planned, request.root, folder, previous)
-    for target in {item.plan.config.target: item.target for item in items}.values():
-        print_reading(target)
+    print_readings([item.target for item in items])
     names = {plan.name for plan in planned}
     dropped = [name for name in previous if name not in names]
     if dropped:

@@ -14,7 +14,7 @@ from ncatool.cli.app import app
 from ncatool.cli.command import Command
 from ncatool.cli.help import list_examples
 from ncatool.cli.settings import collect_settings, take_settings
-from ncatool.cli.training import complete_run, prepare_device, print_reading
+from ncatool.cli.training import complete_run, prepare_device, print_readings
 from ncatool.config.flat import build_config
 from ncatool.config.names import Damage
 from ncatool.errors import UsageError, shorten
@@ -89,7 +89,7 @@ def train(
 
     run = prepare_run(given, out, root=root, force=force, inputs=[config] if config else [])
     prepare_device(run.config.train.threads, run.config.train.device, run.config)
-    print_reading(run.trainer.target)
+    print_readings([run.trainer.target])
     with run.files.lock(terminal.print_note):
         run.files.check(force)  # another process may have written them meanwhile
         complete_run(run, preview, tensorboard)

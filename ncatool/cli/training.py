@@ -55,11 +55,11 @@ def print_slowness(
         terminal.print_note(f"{share}{reason}")
 
 
-def print_reading(target: Target) -> None:
-    """Print a note of which part of its file a target is, and of the window that its greys are seen through."""
+def print_readings(targets: Iterable[Target]) -> None:
+    """Print a note, each once, of which part of its file a target is, and of the window of its greys."""
     from ncatool.data.targets import describe_reading
 
-    if note := describe_reading(target):
+    for note in filter(None, dict.fromkeys(map(describe_reading, targets))):
         terminal.print_note(terminal.clean_line(note, 200))
 
 

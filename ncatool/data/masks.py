@@ -39,7 +39,7 @@ def _find_inside(raster: Raster) -> Bool[np.ndarray, "height width"]:
         if raster.is_volume:
             return values != 0
         return _find_bright(values if values.dtype.kind in "ui" else values.astype(np.int64))
-    if 0 <= np.nanmin(values) and np.nanmax(values) <= 1:  # shares, such as probabilities
+    if np.nanmin(values) >= 0 and np.nanmax(values) <= 1:  # shares, such as probabilities
         return values > 0.5
     return _find_bright(convert_greys(raster, Window.AUTO.value)[0])
 

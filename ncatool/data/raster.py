@@ -55,7 +55,7 @@ class Raster:
     """Whether values may be Hounsfield units."""
     full_shape: tuple[int, int] | None = None
     """Height and width in the file, of a picture that was reduced as it was read."""
-    part: Part = Part()
+    part: Part = field(default_factory=Part)
     """Which part of the file it is."""
     facts: dict[str, Any] = field(default_factory=dict)
     """What the record says of the part: plane, slice, number of slices."""
@@ -67,7 +67,8 @@ class Raster:
     @property
     def shape_in_file(self) -> tuple[int, int]:
         """Height and width before it was reduced."""
-        return self.full_shape or self.values.shape[:2]  # type: ignore[return-value]
+        height, width = self.full_shape or self.values.shape[:2]
+        return height, width
 
     @property
     def slice_count(self) -> int:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ncatool.config.names import Alpha, Colormap, Window
 from ncatool.config.schema import TargetConfig, parse_crop
-from ncatool.data.file_spec import FileSpec, locate_file
+from ncatool.data.file_spec import locate_file
 from ncatool.data.masks import read_mask
 from ncatool.data.medmnist import read_sample
 from ncatool.data.phantom import draw_phantom

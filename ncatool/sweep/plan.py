@@ -18,7 +18,7 @@ from ncatool.config.flat import SETTINGS, build_config, check_setting, check_set
 from ncatool.config.names import Regime
 from ncatool.config.schema import FILE_FORMAT, RunConfig
 from ncatool.config.tables import complete_training
-from ncatool.data.file_spec import locate_file
+from ncatool.data.file_spec import list_words, locate_file
 from ncatool.errors import UsageError, shorten
 
 PLAN_TABLES = ("base", "grid", "runs", "replicates")
@@ -59,8 +59,8 @@ def _parse_values(name: str, text: str | bool) -> list[Any]:
     if name == "damage" and text == "both":
         return [False, True]
     # The name of a file may contain a comma.
-    is_whole = name == "crop" or (name in ("target", "from", "alpha") and locate_file(text) is not None)
-    parts = [text] if is_whole else text.split(",")
+    is_file = name in ("target", "from", "alpha")
+    parts = [text] if name == "crop" else list_words(text) if is_file else text.split(",")
     return [_parse_value(name, part.strip()) for part in parts]
 
 
@@ -212,7 +212,11 @@ def _make_name_part(name: str, value: Any) -> str:
         return flag if value else f"no-{flag}"
     if isinstance(value, StrEnum):
         return value.value
-    text = (Path(value).stem if Path(value).suffix else value) if name in ("target", "from") else f"{flag}{value}"
+    found = locate_file(value) if name == "target" else None
+    if found is not None:
+        text = found.stem
+    else:
+        text = (Path(value).stem if Path(value).suffix else value) if name in ("target", "from") else f"{flag}{value}"
     return re.sub(r"[^\w.@+-]+", "_", text).strip("._-") or flag
 
 

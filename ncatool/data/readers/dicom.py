@@ -27,8 +27,9 @@ def read_dicom(path: Path, part: Part) -> Raster:
     part.refuse_other(path, "DICOM pictures", planes=True, volumes=True)
     frames = read_frames(path)
     if not frames:
-        what = "no DICOM pictures" if path.is_dir() else "no picture"
-        raise NcatoolError(f"{path} holds {what}", "name a DICOM file of an image, or the folder or zip of a series")
+        raise NcatoolError(
+            f"{path} holds no DICOM picture", "name a DICOM file of an image, or the folder or zip of a series"
+        )
     stack = choose_stack(frames)
     raster = _read_slice(stack, part, path) if stack.is_placed else _read_numbered(stack, part, path)
     if stack.note:

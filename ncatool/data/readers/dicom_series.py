@@ -9,7 +9,7 @@ import io
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,7 +76,7 @@ class SlicePlane(NamedTuple):
 
     def is_parallel(self, other: SlicePlane) -> bool:
         """Return whether rows and columns of both run the same way."""
-        return min(self.along_row @ other.along_row, self.along_column @ other.along_column) > MIN_COSINE
+        return bool(min(self.along_row @ other.along_row, self.along_column @ other.along_column) > MIN_COSINE)
 
     def find_place(self, normal: Float[np.ndarray, "3"]) -> float:
         """Return the position along a normal, rounded to hundredths of a millimetre."""
@@ -204,10 +204,8 @@ def _parse_plane(header: Any, number: int) -> SlicePlane | None:
     if len(cosines) != 6 or len(position) != 3 or not np.isfinite([*cosines, *position]).all():
         return None
     plane = SlicePlane(np.array(cosines[:3]), np.array(cosines[3:]), np.array(position))
-    offsets = header.get("GridFrameOffsetVector", None)  # of radiation doses
-    if not isinstance(offsets, Sequence) and not hasattr(offsets, "__getitem__"):
-        return plane
-    if number >= len(offsets) or isinstance(offsets, str):
+    offsets = header.get("GridFrameOffsetVector", None) or ()  # of radiation doses
+    if number >= len(offsets):
         return plane
     return plane._replace(position=plane.position + plane.normal * float(offsets[number]))
 
@@ -217,9 +215,11 @@ def choose_stack(frames: Sequence[Frame]) -> Stack:
     own = [frame for frame in frames if "LOCALIZER" not in (frame.header.get("ImageType", None) or ())] or frames
     stacks: list[list[Frame]] = []
     for frame in sorted(own, key=_describe_series):
-        fitting = (stack for stack in stacks if _belongs_to(frame, stack[0]))
-        next(fitting, None) or stacks.append([])  # noqa: B018
-        next(stack for stack in reversed(stacks) if not stack or _belongs_to(frame, stack[0])).append(frame)
+        fitting = next((stack for stack in stacks if _belongs_to(frame, stack[0])), None)
+        if fitting is None:
+            stacks.append([frame])
+        else:
+            fitting.append(frame)
     largest = max(stacks, key=len)
     note = f"{len(largest)} of {len(frames)} pictures, the largest stack" if len(largest) < len(frames) else ""
     return _sort_stack(largest, note)
@@ -287,8 +287,3 @@ def find_spacing(header: Any) -> tuple[float, float]:
         if values is not None and len(values) == 2 and min(map(float, values)) > 0:
             return float(values[0]), float(values[1])
     return 1.0, 1.0
-
-
-def unplace(frame: Frame) -> Frame:
-    """Return a picture as one of which nothing says how it lies."""
-    return replace(frame, plane=None)

@@ -161,7 +161,7 @@ def _silence_libraries() -> Iterator[None]:
 
 @contextmanager
 def _silence_stderr() -> Iterator[None]:
-    """Send what is written to stderr, by whatever part of the process, nowhere; where there is no stderr, do nothing."""
+    """Send what any part of the process writes to stderr nowhere; where there is no stderr, do nothing."""
     try:
         stderr = os.dup(2)
     except OSError:

@@ -114,7 +114,7 @@ def _convert_to_rgb(colours: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _find_spacing(tags: Mapping[str, Any]) -> tuple[float, float]:
-    """Return the height and width of a pixel from the resolutions, which count pixels a unit; 1 and 1 if they are odd."""
+    """Return the height and width of a pixel, by the resolutions in pixels a unit; 1 and 1 where they make no sense."""
     try:
         across, down = tags["XResolution"], tags["YResolution"]
         width = down[0] * across[1] / (down[1] * across[0])

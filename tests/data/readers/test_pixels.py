@@ -438,6 +438,78 @@ def test_a_series_is_cut_across(tmp_path):
     assert np.abs(pixels[..., 0] - wide).max() <= 1
 
 
+def write_enhanced(path, places, values, orientation=(1, 0, 0, 0, 1, 0)):
+    """A file of several frames, each with its place, its slope and its window in functional groups."""
+    from pydicom.sequence import Sequence
+
+    def nest(name, **tags):
+        inner, outer = pydicom.Dataset(), pydicom.Dataset()
+        for key, value in tags.items():
+            setattr(inner, key, value)
+        setattr(outer, name, Sequence([inner]))
+        return outer
+
+    own = []
+    for number, place in enumerate(places):
+        group = nest("PlanePositionSequence", ImagePositionPatient=[0, 0, place])
+        group.update(nest("PixelValueTransformationSequence", RescaleSlope=number + 1, RescaleIntercept=-number))
+        group.update(nest("FrameVOILUTSequence", WindowCenter=500 * (number + 1), WindowWidth=801))
+        own.append(group)
+    shared = nest("PlaneOrientationSequence", ImageOrientationPatient=list(orientation))
+    shared.update(nest("PixelMeasuresSequence", PixelSpacing=[1, 1]))
+    make_dicom(
+        path, values, NumberOfFrames=len(places), SharedFunctionalGroupsSequence=Sequence([shared]),
+        PerFrameFunctionalGroupsSequence=Sequence(own),
+    )  # fmt: skip
+    dataset = pydicom.dcmread(path)
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"):
+        if name in dataset:
+            del dataset[name]
+    dataset.save_as(path)
+
+
+def test_frames_with_functional_groups(tmp_path):
+    """Frames are sorted by their places, and each has its own slope and window."""
+    slices = RNG.integers(0, 1000, (4, SIDE, SIDE)).astype(np.int16)
+    write_enhanced(tmp_path / "enhanced.dcm", [9, 3, 6, 0], slices)
+    for index, number in enumerate([3, 1, 2, 0]):
+        values = slices[number] * (number + 1.0) - number
+        check(read(f"{tmp_path}/enhanced.dcm:{index}"), linear(values, 500 * (number + 1), 801))
+    assert read(f"{tmp_path}/enhanced.dcm:coronal").shape[:2] == (12, SIDE)
+
+
+def test_several_images_of_one_place_are_volumes(tmp_path):
+    (tmp_path / "echo").mkdir()
+    for volume in (0, 1):
+        for place in range(5):
+            make_dicom(
+                tmp_path / f"echo/{place}{volume}", (BODY[..., place].T + 700 * volume).astype(np.int16),
+                ImageOrientationPatient=[-1, 0, 0, 0, -1, 0], ImagePositionPatient=[0, 0, place],
+                InstanceNumber=volume * 5 + place, SeriesInstanceUID="1.2",
+            )  # fmt: skip
+    for volume in (0, 1):
+        expected = BODY[::-1, ::-1, 2].T + 700 * volume
+        check(read(f"{tmp_path}/echo:axial:2:{volume}", window="0:1700"), stretch(expected, 0, 1700))
+
+
+def test_doses_lie_at_offsets():
+    path = get_testdata_file("rtdose.dcm")
+    dataset = pydicom.dcmread(path)
+    values = dataset.pixel_array[3]
+    pixels = read(f"{path}:axial:3", size=max(values.shape))
+    check(pixels, stretch(values))
+
+
+def test_pixels_that_stand_for_nothing_do_not_widen_the_window(tmp_path):
+    values = STORED.copy()
+    values[:4] = -2000
+    make_dicom(tmp_path / "slice.dcm", values)
+    dataset = pydicom.dcmread(tmp_path / "slice.dcm")
+    dataset.add_new("PixelPaddingValue", "SS", -2000)
+    dataset.save_as(tmp_path / "slice.dcm")
+    check(read(tmp_path / "slice.dcm"), stretch(values, STORED[4:].min(), STORED[4:].max()))
+
+
 def test_volumes_over_time(tmp_path):
     nibabel.save(nibabel.Nifti1Image(np.stack([BODY, BODY // 2 + 7], axis=-1), np.eye(4)), tmp_path / "film.nii.gz")
     check(read(f"{tmp_path}/film.nii.gz:axial:2"), stretch(EXPECTED["axial:2"]))
