@@ -90,17 +90,19 @@ AlphaOption = Annotated[
     str,
     make_option(
         TARGET, "alpha",
-        "What is transparent: nothing; pixels as far as they are dark; those below a tenth; what is outside a mask.",
-        metavar=f"[{'|'.join(Alpha)}|MASK]", autocompletion=complete_masks,
+        "What is transparent: nothing (opaque); pixels as far as they are dark (luminance); those below a tenth "
+        "(threshold); what is outside a mask.",
+        metavar="RULE|MASK", autocompletion=complete_masks,
     ),
 ]  # fmt: skip
 WindowOption = Annotated[
     str,
     make_option(
         TARGET, "window",
-        "Values that become black and white: those that the file proposes, else its lowest and highest; its lowest and "
-        "highest; LOW:HIGH, which is DICOM's centre - width / 2 and centre + width / 2; a usual window of CT.",
-        metavar="[auto|full|LOW:HIGH|lung|bone|brain|soft]",
+        "Values that become black and white: as the file proposes, else its lowest and highest (auto); its lowest and "
+        "highest (full); LOW:HIGH, DICOM's centre - width / 2 and centre + width / 2; or those of lung, bone, brain, "
+        "soft in CT.",
+        metavar="NAME|LOW:HIGH",
     ),
 ]  # fmt: skip
 Crop = Annotated[
@@ -121,7 +123,7 @@ Root = Annotated[
 PositionalTarget = Annotated[
     str | None,
     typer.Argument(
-        help="The picture: phantom, an image file, or a MedMNIST sample; the same as --target.", metavar="TARGET",
+        help="The picture: phantom, a file, or a MedMNIST sample; the same as --target.", metavar="TARGET",
         show_default=False, autocompletion=complete_targets,
     ),
 ]  # fmt: skip
