@@ -12,7 +12,6 @@ from ncatool.cli.complete import complete_masks, complete_sets, complete_setting
 from ncatool.cli.terminal import settings
 from ncatool.config.flat import flatten_record
 from ncatool.config.names import (
-    Alpha,
     Boundary,
     Colormap,
     Device,
