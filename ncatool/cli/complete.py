@@ -1,6 +1,6 @@
 """What the TAB key offers for values of options and arguments; quick, and without torch."""
 
-# ruff: noqa: PTH112, PTH118, PTH208
+# ruff: noqa: PTH112, PTH118, PTH120, PTH208
 # Names must stay as they are typed, and pathlib drops "./".
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import typer
 
-from ncatool.config.names import ExportFormat
+from ncatool.config.names import Alpha, ExportFormat, Window
 
 RENDER_ENDINGS = (".gif", ".webp", ".apng", ".mp4", ".webm", ".png")
 _BASH_BREAKS = frozenset(" \t\n'\"\\:=&|;<>()$`*?[]{}!#")
@@ -28,20 +28,21 @@ def complete_sets(incomplete: str) -> list[str]:
 
 
 def complete_targets(incomplete: str) -> list[str]:
-    """Return the phantom, the names of MedMNIST sets, and image files."""
+    """Return the phantom, the names of MedMNIST sets, picture files, and folders that hold a DICOM series."""
     from ncatool.data.catalogue import load_catalogue
-    from ncatool.data.sources import IMAGE_ENDINGS, PHANTOM
+    from ncatool.data.sources import PHANTOM
 
-    files = _list_files(incomplete, IMAGE_ENDINGS)
-    return [PHANTOM, *load_catalogue(), *(file for file in files if not file.endswith(".curve.png"))]
+    return [PHANTOM, *load_catalogue(), *_list_pictures(incomplete)]
 
 
 def complete_masks(incomplete: str) -> list[str]:
     """Return the rules of transparency, and files that may be masks."""
-    from ncatool.config.names import Alpha
-    from ncatool.data.sources import IMAGE_ENDINGS
+    return [*Alpha, *_list_pictures(incomplete)]
 
-    return [*Alpha, *_list_files(incomplete, IMAGE_ENDINGS)]
+
+def complete_windows(incomplete: str) -> list[str]:
+    """Return the names of windows."""
+    return [*Window]
 
 
 def complete_models(incomplete: str) -> list[str]:
@@ -92,6 +93,19 @@ def complete_list(choices: type[StrEnum]) -> Callable[[str], list[str]]:
 def _name_outputs(inputs: Iterable[Any], endings: Iterable[str]) -> list[str]:
     """Return the names of the inputs with other endings, in the current folder."""
     return [f"{Path(str(one)).stem}{ending}" for one in inputs for ending in endings]
+
+
+def _list_pictures(incomplete: str) -> list[str]:
+    """Return picture files; in place of the DICOM files of a folder that is not typed out yet, the folder."""
+    from ncatool.data.sources import IMAGE_ENDINGS
+
+    files = [file for file in _list_files(incomplete, IMAGE_ENDINGS) if not file.endswith(".curve.png")]
+    typed = os.path.dirname(incomplete)
+    series = {os.path.dirname(file) for file in files if file.lower().endswith(".dcm")} - {typed}
+    return [
+        *(os.path.join(folder, "") for folder in sorted(series)),
+        *(file for file in files if os.path.dirname(file) not in series),
+    ]
 
 
 def _list_files(incomplete: str, endings: tuple[str, ...]) -> list[str]:

@@ -8,7 +8,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ncatool.cli.complete import complete_masks, complete_sets, complete_settings, complete_targets
+from ncatool.cli.complete import (
+    complete_masks,
+    complete_sets,
+    complete_settings,
+    complete_targets,
+    complete_windows,
+)
 from ncatool.cli.terminal import settings
 from ncatool.config.flat import flatten_record
 from ncatool.config.names import (
@@ -101,7 +107,7 @@ WindowOption = Annotated[
         "Values that become black and white: as the file proposes, else its lowest and highest (auto); its lowest and "
         "highest (full); LOW:HIGH, DICOM's centre - width / 2 and centre + width / 2; or those of lung, bone, brain, "
         "soft in CT.",
-        metavar="NAME|LOW:HIGH",
+        metavar="NAME|LOW:HIGH", autocompletion=complete_windows,
     ),
 ]  # fmt: skip
 Crop = Annotated[

@@ -21,11 +21,12 @@ ROOT = Path(__file__).parents[2]
 def _files():
     """A folder with a model, a picture, and what should not be offered."""
     Path("runs").mkdir()
+    Path("series").mkdir()
     for name in ("phantom.safetensors", "runs/deep.safetensors", "two words.safetensors"):
         shutil.copy(GOLDEN, name)
     for name in ("photo.png", "phantom.curve.png"):
         Image.new("L", (4, 4)).save(name)
-    for name in ("phantom.toml", "phantom.csv", "notes.txt", "seed.pt"):
+    for name in ("phantom.toml", "phantom.csv", "notes.txt", "seed.pt", "scan.nii.gz", "series/1.dcm", "series/2.dcm"):
         Path(name).write_text("")
 
 
@@ -63,6 +64,11 @@ def test_every_shell_gets_sets_targets_models_and_formats(shell):
         ("ncatool train phan", ["phantom"]),
         ("ncatool train -t phot", ["photo.png"]),
         ("ncatool train ./phot", ["./photo.png"]),
+        ("ncatool train sca", ["scan.nii.gz"]),
+        ("ncatool train se", ["series/"]),
+        ("ncatool train series/", ["series/1.dcm", "series/2.dcm"]),
+        ("ncatool train photo.png --alpha ph", ["photo.png"]),
+        ("ncatool train photo.png --window b", ["bone", "brain"]),
         ("ncatool train phantom --from ph", ["phantom.safetensors"]),
         ("ncatool train phantom --loss h", ["hinge"]),
         ("ncatool train --config ph", ["phantom.toml"]),
