@@ -92,7 +92,7 @@ def _parse_shape(step: int, text: str) -> DamageEvent:
         if found is not None:
             return DamageEvent(step, found)
         choices = ", ".join([*Damage, RANDOM])
-        raise UsageError(f"there is no damage {shorten(text)}", f"choose from {choices}, or name an image file")
+        raise UsageError(f"there is no damage {shorten(text)}", f"choose from {choices}, or give the file of a mask")
     shape = Damage(name)
     try:
         size, *centre = [float(number) for number in numbers] or [DEFAULT_SIZES.get(shape, 0.0)]

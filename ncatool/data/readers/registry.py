@@ -60,6 +60,9 @@ ENDINGS = {
 }
 """Endings of files whose beginnings need not say what they are."""
 
+OTHER_VOLUMES = (".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc")
+"""Endings of volumes of other tools, which are not read."""
+
 _HEAD_BYTES = 352
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FILM_BRANDS = (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"dash")
@@ -67,9 +70,14 @@ _FILM_BRANDS = (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b
 
 
 def recognise(path: Path) -> FileKind:
-    """Return the kind of a file, or of the folder of a series. Raises OSError where it cannot be opened."""
+    """Return the kind of a file, or of the folder of a series.
+
+    Raises NcatoolError for kinds of which it is known that none reads them, and OSError where it cannot be opened.
+    """
     if path.is_dir():
         return FileKind.DICOM
+    if path.suffix.lower() in OTHER_VOLUMES:
+        raise NcatoolError(f"{path} is a kind of volume that is not read", "save it as NIfTI first, with 3D Slicer or ITK")
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head.startswith(GZIP_MAGIC):

@@ -371,6 +371,14 @@ def test_kinds_are_recognised_by_content():
         Path("picture").rename(name)
 
 
+@pytest.mark.parametrize("name", ["brain.nrrd", "head.mha", "t1.mgz"])
+def test_volumes_of_other_tools_are_named(name):
+    Path(name).write_bytes(b"any")
+    with pytest.raises(NcatoolError, match="a kind of volume that is not read") as caught:
+        load(name)
+    assert "NIfTI" in caught.value.hint
+
+
 def test_dicom_without_its_first_part():
     dataset = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
     for explicit in (False, True):
