@@ -21,7 +21,6 @@ from ncatool.cli.settings import collect_settings, take_lists_of_settings
 from ncatool.errors import ExitCode, UsageError
 from ncatool.files.atomic import check_writable, write_bytes
 from ncatool.files.toml import read_toml
-from ncatool.sweep.plan import PlannedRun, parse_flags, read_plan
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from ncatool.sweep.dispatch import Workers
     from ncatool.sweep.folder import SweepFolder
     from ncatool.sweep.item import SweepItem
+    from ncatool.sweep.plan import PlannedRun
 
 
 @app.command(
@@ -136,6 +136,7 @@ def _read_plan(request: SweepRequest, flags: Mapping[str, str | bool | None]) ->
     from ncatool.data.medmnist import choose_default_source
     from ncatool.data.sources import resolve_source
     from ncatool.nca.model_name import find_model
+    from ncatool.sweep.plan import parse_flags, read_plan
 
     if request.plan is not None and not request.plan.exists():
         raise _describe_missing_plan(request.plan)

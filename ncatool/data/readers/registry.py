@@ -77,7 +77,7 @@ def recognise(path: Path) -> FileKind:
     if path.is_dir():
         return FileKind.DICOM
     if path.suffix.lower() in OTHER_VOLUMES:
-        raise NcatoolError(f"{path} is a kind of volume that is not read", "save it as NIfTI first, with 3D Slicer or ITK")
+        raise NcatoolError(f"{path} is a kind of volume that is not read", "save it as NIfTI, with 3D Slicer or ITK")
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     if head.startswith(GZIP_MAGIC):
