@@ -113,12 +113,18 @@ def test_a_target_may_be_an_array_or_an_image(picture):
 
 
 @pytest.mark.parametrize(
-    "picture",
-    [np.zeros((4, 4), np.int64), np.full((4, 4), 2.5), np.full((4, 4), np.nan), np.zeros((4, 4, 2), np.uint8),
-     np.zeros(4, np.uint8), np.zeros((0, 4), np.uint8)],
-)  # fmt: skip
-def test_an_array_that_is_no_picture_is_refused(picture):
-    with pytest.raises(UsageError, match="the target is an array of"):
+    ("picture", "why"),
+    [
+        (np.zeros((4, 4), np.int64), "every pixel of the picture is 0"),
+        (np.full((4, 4), 2.5), "every pixel of the picture is 2.5"),
+        (np.full((4, 4), np.nan), "no value of the picture is a finite number"),
+        (np.zeros((4, 4, 2), np.uint8), "the target is an array of"),
+        (np.zeros(4, np.uint8), "the target is an array of"),
+        (np.zeros((0, 4), np.uint8), "the target is an array of"),
+    ],
+)
+def test_an_array_that_is_no_picture_is_refused(picture, why):
+    with pytest.raises(NcatoolError, match=why):
         ncatool.train(picture, "m.safetensors", **TINY)
     assert not list(Path().iterdir())
 

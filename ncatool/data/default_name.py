@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ncatool.data.file_spec import FileSpec, locate_file
+from ncatool.data.file_spec import locate_file
 from ncatool.data.sample_spec import parse_spec
 
 MAX_STEM_BYTES = 200
@@ -19,8 +19,8 @@ def name_model(source: str) -> Path:
     sample that a set lacks.
     """
     spec = None if Path(source).is_file() else parse_spec(source)
-    stem = (locate_file(source) or FileSpec(Path(source))).stem if spec is None else spec.file_stem
-    return Path(f"{_clean_stem(stem)}.safetensors")
+    named = spec or locate_file(source)
+    return Path(f"{_clean_stem(named.file_stem if named else Path(source).stem)}.safetensors")
 
 
 def _clean_stem(stem: str) -> str:

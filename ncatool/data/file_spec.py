@@ -101,7 +101,7 @@ class FileSpec:
         return self.path.name if self.path.name not in ("", "..") else self.path.resolve().name
 
     @property
-    def stem(self) -> str:
+    def file_stem(self) -> str:
         """The file's name without its endings, and the part, as the stem of another file's name."""
         name = Path(self._own_name)
         stem = name.stem.removesuffix(".nii") if name.suffix == ".gz" else name.stem

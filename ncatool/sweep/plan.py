@@ -214,7 +214,7 @@ def _make_name_part(name: str, value: Any) -> str:
         return value.value
     found = locate_file(value) if name == "target" else None
     if found is not None:
-        text = found.stem
+        text = found.file_stem
     else:
         text = (Path(value).stem if Path(value).suffix else value) if name in ("target", "from") else f"{flag}{value}"
     return re.sub(r"[^\w.@+-]+", "_", text).strip("._-") or flag

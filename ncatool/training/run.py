@@ -254,5 +254,6 @@ class Run:
 
 def _name_target(config: TargetConfig, target: Target) -> TargetConfig:
     """Return the settings of a target as its record has them: files by their own names, the window in numbers."""
-    named = {name: target.origin[name] for name in ("source", "alpha", "window") if name in target.origin}
+    found = {name: target.origin.get(name) for name in ("source", "alpha", "window")}
+    named: dict[str, Any] = {name: text for name, text in found.items() if isinstance(text, str)}
     return dataclasses.replace(config, **named)

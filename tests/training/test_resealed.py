@@ -70,7 +70,7 @@ def test_every_fact_of_a_checkpoint(run, part):
 
 ACCEPTED = [
     *(([], name) for name in ("events", "history")),
-    ("x", "initial"), ("x", "source"), (True, "bias"), (True, "checkpoint"), (-1, "learning_rate"),
+    ("x", "initial"), ("x", "source"), ("x", "alpha"), (True, "bias"), (True, "checkpoint"), (-1, "learning_rate"),
 ]  # fmt: skip
 
 
