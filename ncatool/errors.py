@@ -1,6 +1,7 @@
 """The exceptions for failures that the user can fix, and the exit codes of the command line."""
 
 from enum import IntEnum
+from typing import Any
 
 _MAX_SHOWN = 80
 
@@ -37,9 +38,19 @@ class NcatoolError(Exception):
         self.hint = hint
         self.code = code
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Describe the error to pickle, so that processes can pass it on; by default `hint` would be missing."""
+        return _restore_error, (type(self), self.what, self.hint, self.code)
+
 
 class UsageError(NcatoolError):
     """A wrong value, or a combination of options that makes no sense."""
 
     def __init__(self, what: str, hint: str) -> None:
         super().__init__(what, hint, ExitCode.USAGE)
+
+
+def _restore_error(kind: type[NcatoolError], what: str, hint: str, code: ExitCode) -> NcatoolError:
+    error = kind.__new__(kind)
+    NcatoolError.__init__(error, what, hint, code)
+    return error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pickle
 import signal
 from pathlib import Path
 
@@ -127,6 +128,13 @@ def test_an_array_that_is_no_picture_is_refused(picture, why):
     with pytest.raises(NcatoolError, match=why):
         ncatool.train(picture, "m.safetensors", **TINY)
     assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize("error", [NcatoolError("what", "hint"), UsageError("what", "hint")])
+def test_errors_pass_from_process_to_process(error):
+    found = pickle.loads(pickle.dumps(error))
+    assert type(found) is type(error)
+    assert (str(found), found.what, found.hint, found.code) == ("what", "what", "hint", error.code)
 
 
 def test_a_run_of_an_array_names_it_and_takes_no_colormap():

@@ -23,6 +23,7 @@ from ncatool.engine import compiled
 from ncatool.engine.advance import advance
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.trajectory import measure_damage
+from ncatool.nca import damage
 from ncatool.nca.loss import compute_error, compute_mse
 from ncatool.nca.state import ALPHA
 from ncatool.training import basis, batch, muon, objective, trainer
@@ -35,6 +36,7 @@ CONSTANTS = {
     "early_share": (trainer, "EARLY_SHARE"),
     "overflow": (trainer, "OVERFLOW_WEIGHT"),
     "limit": (objective, "OVERFLOW_LIMIT"),
+    "half_share": (damage, "HALF_SHARE"),
     "warm_up": (trainer, "WARM_UP"),
 }
 """Parts of the recipe that have no flag, and the constants that they are."""
