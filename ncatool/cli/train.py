@@ -21,7 +21,7 @@ from ncatool.errors import UsageError, shorten
 
 
 class _TrainCommand(Command):
-    """`--damage` takes no value: training erases random circles, whose places and sizes no one chooses."""
+    """`--damage` takes no value: training erases circles and halves at random."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         kept = [word for before, word in pairwise(["", *args]) if (before, word) != ("--damage", "random")]
@@ -29,7 +29,7 @@ class _TrainCommand(Command):
             shape = word.partition("@")[0].partition(":")[0].partition(",")[0]
             if before == "--damage" and shape in list(Damage) and not Path(word).exists():
                 raise UsageError(
-                    f"ncatool train takes --damage alone, but {shorten(word)} follows it: it erases random circles",
+                    f"ncatool train takes --damage alone, but {shorten(word)} follows it: it erases circles and halves at random",
                     f"to watch a model heal: ncatool render MODEL OUT.gif --damage {shape}@200",
                 )
         return super().parse_args(ctx, kept)
