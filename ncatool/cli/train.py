@@ -29,7 +29,7 @@ class _TrainCommand(Command):
             shape = word.partition("@")[0].partition(":")[0].partition(",")[0]
             if before == "--damage" and shape in list(Damage) and not Path(word).exists():
                 raise UsageError(
-                    f"ncatool train takes --damage alone, but {shorten(word)} follows it: it erases circles and halves at random",
+                    f"ncatool train takes --damage alone, but {shorten(word)} follows it: it erases circles and halves",
                     f"to watch a model heal: ncatool render MODEL OUT.gif --damage {shape}@200",
                 )
         return super().parse_args(ctx, kept)
