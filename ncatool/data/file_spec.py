@@ -137,7 +137,8 @@ def parse_part(text: str) -> Part:
     array, plane = "", ""
     if words[:1] == [""]:  # as in folder/:coronal
         words.pop(0)
-    if words and not _is_index(words[0]) and words[0].lower() not in PLANES:
+    is_array = words[1:] and words[1].lower() in PLANES  # it may have a number for a name
+    if words and (is_array or (not _is_index(words[0]) and words[0].lower() not in PLANES)):
         array = words.pop(0)
     if words and not _is_index(words[0]):
         plane = words.pop(0).lower()

@@ -34,12 +34,15 @@ def read_mask(spec: FileSpec, picture: Raster | None = None) -> Bool[np.ndarray,
 
 
 def _find_inside(raster: Raster) -> Bool[np.ndarray, "height width"]:
-    values = raster.values
+    values = np.where(np.isfinite(raster.values), raster.values, raster.values.dtype.type(0))
+    if raster.is_inverted and not raster.is_volume:
+        values = values.max() - values.astype(np.int64 if values.dtype.kind in "bui" else np.float64)
     if values.dtype.kind in "bui" or bool(np.all(values == np.round(values))):
         if raster.is_volume:
             return values != 0
-        return _find_bright(values if values.dtype.kind in "ui" else values.astype(np.int64))
-    if np.nanmin(values) >= 0 and np.nanmax(values) <= 1:  # shares, such as probabilities
+        whole = values if values.dtype.kind in "ui" else np.clip(values.astype(np.float64), -(2.0**62), 2.0**62)
+        return _find_bright(whole.astype(np.int64) if whole.dtype.kind == "f" else whole)
+    if values.min() >= 0 and values.max() <= 1:  # shares, such as probabilities
         return values > 0.5
     return _find_bright(convert_greys(raster, Window.AUTO.value)[0])
 

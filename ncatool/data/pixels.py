@@ -18,13 +18,18 @@ Pixels = UInt8[np.ndarray, "height width 4"]
 """RGBA in 0 to 255, not premultiplied."""
 
 
+MAX_ASPECT = 1000
+"""Largest ratio of a pixel's sides that a picture is scaled by."""
+
+
 def fit_size(image: Image.Image, size: int, spacing: tuple[float, float] = (1.0, 1.0)) -> Image.Image:
     """Scale an image so that its longer side is `size` pixels, and pixels are square.
 
-    `spacing` is the height and width of a pixel before. Colours do not leak out of transparent pixels, because Pillow
-    premultiplies RGBA before it resizes.
+    `spacing` is the height and width of a pixel before; a ratio beyond `MAX_ASPECT` is taken for a mistake. Colours do
+    not leak out of transparent pixels, because Pillow premultiplies RGBA before it resizes.
     """
-    sides = image.width * spacing[1] / spacing[0], float(image.height)
+    aspect = spacing[1] / spacing[0]
+    sides = image.width * (aspect if 1 / MAX_ASPECT <= aspect <= MAX_ASPECT else 1.0), float(image.height)
     width, height = (max(1, round(side * (size / max(sides)))) for side in sides)
     if (width, height) == image.size:
         return image

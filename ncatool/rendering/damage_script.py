@@ -46,9 +46,14 @@ def parse_script(texts: Iterable[str], steps: int) -> tuple[DamageEvent, ...]:
 
     Raises UsageError for an unknown shape, a step after the last one, and sizes or positions that make no sense.
     """
-    parts = [part.strip() for text in texts for part in text.split(",")]
+    parts = [part.strip() for text in texts for part in _split_script(text)]
     events = [event for part in parts for event in _parse_part(part, steps)]
     return tuple(sorted(events, key=lambda event: event.step))
+
+
+def _split_script(text: str) -> list[str]:
+    """Return the events of a script; the name of a mask that exists may contain commas."""
+    return [text] if locate_file(text.rpartition("@")[0]) is not None else text.split(",")
 
 
 def repeat_random(steps: int, first: int = REPETITION_INTERVAL) -> tuple[DamageEvent, ...]:

@@ -3,8 +3,8 @@
 The recipe is that of Mordvintsev et al. (Distill 2020): a pool whose worst states by loss are replaced by the
 seed before the rollout, damage of the best states before the rollout, and each gradient divided by
 its norm; with a short warm-up, a falling learning rate, and samples that weigh more evenly. A model whose filter is
-symmetric has first to learn how to grow a sense of direction from its seed: in the early half of its iterations that is
-all it learns, under L2 and without damage, with more fresh seeds.
+symmetric has first to learn how to grow a sense of direction from its seed: early in its training that is all it
+learns, under L2 and without damage, with more fresh seeds.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from ncatool.training.objective import (
 from ncatool.training.pool import Pool
 from ncatool.training.schedule import SCHEDULES, WARM_UP
 
-EARLY_SHARE = 0.5
+EARLY_SHARE = 0.7
 """Share of the iterations in which a model whose filter is symmetric learns only to grow."""
 
 MIN_POOLS_IN_MEMORY = 32
@@ -197,7 +197,7 @@ class Trainer:
 
     @property
     def is_early(self) -> bool:
-        """Whether the next iteration is in the early half of the training of a symmetric filter."""
+        """Whether the next iteration is in the early part of the training of a symmetric filter."""
         return self.in_basis and self.iteration < EARLY_SHARE * self.config.train.iterations
 
     @property
@@ -327,7 +327,7 @@ class Trainer:
 
 
 def _make_early_config(config: RunConfig) -> RunConfig:
-    """Return the settings of the early half of the training of a symmetric filter: L2, without damage."""
+    """Return the settings of the early part of the training of a symmetric filter: L2, without damage."""
     regime = Regime.PERSISTENT if config.train.regime is Regime.REGENERATING else config.train.regime
     return dataclasses.replace(config, train=dataclasses.replace(config.train, loss=Loss.L2, regime=regime))
 

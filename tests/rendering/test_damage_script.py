@@ -33,6 +33,12 @@ def test_plain_damage_is_a_circle_every_hundred_steps_with_time_to_heal():
     assert parse_script([], 100) == parse_script(["false"], 100) == ()
 
 
+def test_the_name_of_a_mask_may_contain_a_comma():
+    np.save("x,y.npy", INSIDE)
+    (event,) = parse_script(["x,y.npy@5"], 100)
+    assert (event.step, str(event.shape.path)) == (5, "x,y.npy")
+
+
 @pytest.mark.parametrize(
     ("text", "what", "hint"),
     [

@@ -108,10 +108,10 @@ def _find_window(header: Any) -> GreyWindow | None:
     kind = str(header.get("VOILUTFunction", None) or "LINEAR").upper()
     if centre is None or width is None or width <= 0:
         return None
-    if kind != "LINEAR":
+    if kind != "LINEAR" or width < 1:  # the standard's half values are for whole numbers
         return GreyWindow(centre - width / 2, centre + width / 2, kind == "SIGMOID")
     low = centre - 0.5 - (width - 1) / 2
-    return GreyWindow(low, low + max(width - 1, 1e-6))
+    return GreyWindow(low, low + max(width - 1, 1e-6, 4 * float(np.spacing(abs(low)))))
 
 
 def _get_first(value: Any) -> float | None:
@@ -126,8 +126,9 @@ def _find_range_without_padding(values: NDArray[Any], header: Any) -> GreyWindow
     padding = _get_first(header.get("PixelPaddingValue", None))
     if padding is None or values.dtype in (np.uint8, np.bool_):
         return None
-    ends = [padding, _get_first(header.get("PixelPaddingRangeLimit", None)) or padding]
-    low, high = sorted(apply_modality_lut(np.array(ends), header).tolist())
+    limit = _get_first(header.get("PixelPaddingRangeLimit", None))
+    ends = np.array([padding, padding if limit is None else limit], dtype=np.int64)
+    low, high = sorted(apply_modality_lut(ends, header).tolist())
     measured = values[(values < low) | (values > high)]
     if measured.size in (0, values.size) or measured.min() == measured.max():
         return None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -36,8 +36,13 @@ _TAGS = (
 )  # fmt: skip
 """All that is read of a file besides its pixels."""
 
+ZIP_MAGIC = b"PK\3\4"
+"""What a zip begins with."""
+
 MIN_COSINE = 0.999
 """Cosine of the angle up to which slices are of one orientation: headers round."""
+PLACE_TOLERANCE = 0.01
+"""Share of a pixel's side by which the places of slices may differ that count as one: headers round."""
 MAX_GAP_RATIO = 1.5
 """Ratio of the widest to the narrowest gap between slices up to which none is missing."""
 
@@ -78,9 +83,9 @@ class SlicePlane(NamedTuple):
         """Return whether rows and columns of both run the same way."""
         return bool(min(self.along_row @ other.along_row, self.along_column @ other.along_column) > MIN_COSINE)
 
-    def find_place(self, normal: Float[np.ndarray, "3"]) -> float:
-        """Return the position along a normal, rounded to hundredths of a millimetre."""
-        return round(float(self.position @ normal), 2)
+    def find_place(self, normal: Float[np.ndarray, "3"], tolerance: float) -> float:
+        """Return the position along a normal, rounded to a multiple of a tolerance in millimetres."""
+        return round(float(self.position @ normal) / tolerance) * tolerance
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ def read_frames(path: Path) -> list[Frame]:
     """
     import pydicom
 
-    if path.is_file() and not zipfile.is_zipfile(path):
+    if path.is_file() and not _is_zip(path):
         header = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=[*_TAGS])
         return list(_list_frames(Source(path), header))
     frames: list[Frame] = []
@@ -145,6 +150,11 @@ def read_frames(path: Path) -> list[Frame]:
         except Exception:  # whatever a file raises that is no DICOM
             continue
     return frames
+
+
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
 
 
 def _open_all(path: Path) -> Iterator[tuple[Any, Source]]:
@@ -213,26 +223,34 @@ def _parse_plane(header: Any, number: int) -> SlicePlane | None:
 def choose_stack(frames: Sequence[Frame]) -> Stack:
     """Return the largest stack of pictures that belong together, localizers left out."""
     own = [frame for frame in frames if "LOCALIZER" not in (frame.header.get("ImageType", None) or ())] or frames
+    stacks = [
+        stack for _, series in groupby(sorted(own, key=_describe_series), _describe_series) for stack in _split(series)
+    ]
+    largest = max(stacks, key=len)
+    note = f"{len(largest)} of {len(frames)} pictures, the largest stack" if len(largest) < len(frames) else ""
+    return _sort_stack(largest, note)
+
+
+def _split(series: Iterable[Frame]) -> list[list[Frame]]:
+    """Return the pictures of one series and size by their orientations."""
     stacks: list[list[Frame]] = []
-    for frame in sorted(own, key=_describe_series):
-        fitting = next((stack for stack in stacks if _belongs_to(frame, stack[0])), None)
+    for frame in series:
+        fitting = next((stack for stack in stacks if _is_parallel(frame, stack[0])), None)
         if fitting is None:
             stacks.append([frame])
         else:
             fitting.append(frame)
-    largest = max(stacks, key=len)
-    note = f"{len(largest)} of {len(frames)} pictures, the largest stack" if len(largest) < len(frames) else ""
-    return _sort_stack(largest, note)
+    return stacks
 
 
 def _describe_series(frame: Frame) -> tuple[str, int, int]:
     return str(frame.header.get("SeriesInstanceUID", "")), int(frame.header.Rows), int(frame.header.Columns)
 
 
-def _belongs_to(frame: Frame, first: Frame) -> bool:
-    if _describe_series(frame) != _describe_series(first) or (frame.plane is None) != (first.plane is None):
-        return False
-    return frame.plane is None or first.plane is None or frame.plane.is_parallel(first.plane)
+def _is_parallel(frame: Frame, first: Frame) -> bool:
+    if frame.plane is None or first.plane is None:
+        return frame.plane is first.plane
+    return frame.plane.is_parallel(first.plane)
 
 
 def _sort_stack(frames: Sequence[Frame], note: str) -> Stack:
@@ -249,13 +267,14 @@ def _sort_stack(frames: Sequence[Frame], note: str) -> Stack:
     if any(len(group) != count for group in groups):  # a few slices twice
         count = 1
     volumes = [[group[number] for group in groups] for number in range(count)]
-    notes = [note, *_describe_gaps(volumes[0])]
+    left = len(frames) - count * len(groups)
+    notes = [note, f"{left} pictures at the places of others left out" if left else "", *_describe_gaps(volumes[0])]
     return Stack(volumes, True, "; ".join(filter(None, notes)))
 
 
 def _find_place(frame: Frame, first: SlicePlane) -> float:
     assert frame.plane is not None
-    return frame.plane.find_place(first.normal)
+    return frame.plane.find_place(first.normal, PLACE_TOLERANCE * min(find_spacing(frame.header)))
 
 
 def _list_gaps(slices: Sequence[Frame]) -> Float[np.ndarray, "gaps"]:
@@ -273,7 +292,7 @@ def _describe_gaps(slices: Sequence[Frame]) -> list[str]:
     assert last is not None
     notes = []
     if gaps.max() > MAX_GAP_RATIO * gaps.min():
-        notes.append(f"slices are {gaps.min():g} to {gaps.max():g} mm apart, and shown as if evenly")
+        notes.append(f"slices are {gaps.min():.4g} to {gaps.max():.4g} mm apart, and shown as if evenly")
     way = last.position - first.position
     if way @ first.normal < MIN_COSINE * np.linalg.norm(way):
         notes.append("the slices are tilted, so planes across them are sheared")

@@ -61,14 +61,18 @@ def _open(path: Path) -> Iterator[Image.Image]:
 
 
 def _choose_frame(image: Image.Image, part: Part, path: Path) -> tuple[Part, dict[str, Any]]:
-    """Move to the frame that is asked for, and return it and what the record says of it."""
+    """Move to the frame that is asked for, and return it and what the record says of it.
+
+    By default it is the middle of a film, and the picture itself of formats with layers or thumbnails.
+    """
     count = getattr(image, "n_frames", 1)
     if count == 1:
         part.choose_index(1, path, "frame")
         return Part(), {}
-    middle = image.format in ANIMATIONS or part.index is not None
-    frame = part.choose_index(count, path, "frame") if middle else 0
-    image.seek(frame)
+    if image.format not in ANIMATIONS and part.index is None:
+        return Part(), {}
+    frame = part.choose_index(count, path, "frame")
+    image.seek(frame + getattr(image, "_min_frame", 0))  # the layers of PSD are counted from 1
     return Part(index=frame), {"frame": frame, "frames": count}
 
 

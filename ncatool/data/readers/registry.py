@@ -20,6 +20,7 @@ from ncatool.data.file_spec import FileSpec, Part, parse_part
 from ncatool.data.raster import Raster
 from ncatool.data.readers.arrays import read_npy, read_npz
 from ncatool.data.readers.dicom import read_dicom
+from ncatool.data.readers.dicom_series import ZIP_MAGIC
 from ncatool.data.readers.nifti import GZIP_MAGIC, read_nifti
 from ncatool.data.readers.pillow import read_pillow
 from ncatool.data.readers.tiff import read_tiff
@@ -64,6 +65,7 @@ OTHER_VOLUMES = (".nrrd", ".nhdr", ".mha", ".mhd", ".mgz", ".mgh", ".mnc")
 """Endings of volumes of other tools, which are not read."""
 
 _HEAD_BYTES = 352
+_PICTURE_HEADS = (b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8")
 _TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FILM_BRANDS = (b"isom", b"iso2", b"iso4", b"iso5", b"iso6", b"mp41", b"mp42", b"avc1", b"qt  ", b"M4V ", b"dash")
 """Brands of MP4 and its kin; pictures such as AVIF have others."""
@@ -85,7 +87,7 @@ def recognise(path: Path) -> FileKind:
         if not is_volume:
             raise NcatoolError(f"{path} is compressed, and is not NIfTI", f"unpack it first: gunzip {path}")
         return FileKind.NIFTI
-    if head.startswith(b"PK\3\4"):
+    if head.startswith(ZIP_MAGIC):
         return FileKind.NPZ if _holds_arrays(path) else FileKind.DICOM
     by_ending = ENDINGS.get(path.suffix.lower())
     if by_ending is None and _is_bare_dicom(head) and path.suffix.lower() not in Image.registered_extensions():
@@ -97,6 +99,8 @@ def _recognise_head(head: bytes) -> FileKind | None:
     """Return the kind of file that begins with these bytes; None where they say nothing."""
     if head[128:132] == b"DICM":
         return FileKind.DICOM
+    if head.startswith(_PICTURE_HEADS):
+        return FileKind.PICTURE
     if head.startswith(_TIFF_HEADS):
         return FileKind.TIFF
     if head.startswith(b"\x93NUMPY"):
@@ -146,6 +150,8 @@ def read_raster(spec: FileSpec, picture: Raster | None = None) -> Raster:
         part = part.inherit(picture.part, max(1, picture.slice_count))
     if not path.exists():
         raise describe_missing(str(path))
+    if not (path.is_file() or path.is_dir()):
+        raise NcatoolError(f"{path} is neither a file nor a folder", "give a picture file")
     try:
         if path.is_file() and path.stat().st_size == 0:
             raise NcatoolError(f"{path} is empty (0 bytes)", hint)

@@ -27,6 +27,10 @@ SEPARATE, UNSIGNED = 2, 1
 """Values of the tags PlanarConfiguration and SampleFormat."""
 ASSOCIATED, UNASSOCIATED = 1, 2
 """Values of the tag ExtraSamples: alpha that the colours are multiplied by, and alpha that they are not."""
+NOT_WHOLE = 1 | 4
+"""Bits of the tag NewSubfileType of a reduced copy of another page, and of a mask."""
+MAX_EXAMINED_PAGES = 64
+"""Pages that are examined for previews and reduced copies."""
 MAX_ASPECT = 10
 """Largest ratio of a pixel's sides; tags that say more are taken for mistakes."""
 
@@ -42,7 +46,7 @@ def read_tiff(path: Path, part: Part) -> Raster:
     file: Any
     with imageio.imopen(path, "r", plugin="tifffile") as file:
         count = int(file.properties(index=..., page=...).n_images)
-        page = part.choose_index(count, path, "page")
+        page = _choose_page(file, count, part, path)
         tags, shape = file.metadata(index=..., page=page), file.properties(index=..., page=page).shape
         samples = int(np.prod(shape, dtype=object)) // max(1, int(tags["ImageWidth"]) * int(tags["ImageLength"]))
         check_pixels(path, int(tags["ImageLength"]) * max(1, samples // 4), int(tags["ImageWidth"]))
@@ -50,6 +54,16 @@ def read_tiff(path: Path, part: Part) -> Raster:
     if count == 1:
         return raster
     return dataclasses.replace(raster, is_volume=True, part=Part(index=page), facts={"page": page, "pages": count})
+
+
+def _choose_page(file: Any, count: int, part: Part, path: Path) -> int:
+    """Return the page that is asked for, by default the middle one; previews and reduced copies are passed over."""
+    if part.index is None and not part.inherited_count:
+        examined = range(min(count, MAX_EXAMINED_PAGES))
+        whole = [i for i in examined if not int(file.metadata(index=..., page=i).get("NewSubfileType", 0)) & NOT_WHOLE]
+        if 0 < len(whole) < len(examined):
+            return whole[len(whole) // 2]
+    return part.choose_index(count, path, "page")
 
 
 def _read_page(file: Any, path: Path, page: int, tags: Mapping[str, Any]) -> Raster:
@@ -124,8 +138,12 @@ def _find_spacing(tags: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _read_by_pillow(path: Path, page: int, tags: Mapping[str, Any]) -> Raster:
-    with Image.open(path) as image:
+    with path.open("rb") as stream, Image.open(stream) as image:  # by name, Pillow maps turned pages wrongly
         image.seek(page)
         raster = convert_image(image)
     is_inverted = raster.is_grey and int(tags["PhotometricInterpretation"]) == WHITE_IS_ZERO
-    return dataclasses.replace(raster, spacing=_find_spacing(tags), is_inverted=is_inverted)
+    height, width = _find_spacing(tags)
+    is_turned = tags.get("Orientation", 1) in (5, 6, 7, 8)  # Pillow has turned the pixels
+    return dataclasses.replace(
+        raster, spacing=(width, height) if is_turned else (height, width), is_inverted=is_inverted
+    )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ncatool.data.file_spec import Part
 from ncatool.data.raster import Raster
 from ncatool.data.readers.limits import MAX_FILM_FRAMES, check_pixels, import_package
@@ -28,8 +30,21 @@ def read_video(path: Path, part: Part) -> Raster:
     with imageio.imopen(path, "r", plugin="pyav") as file:
         for number, values in enumerate(file.iter(format="rgb24")):
             if number == frame:
-                return Raster(values, part=Part(index=frame), facts={"frame": frame, "frames": count})
+                turns, aspect = _read_layout(path)
+                spacing = (aspect, 1.0) if turns % 2 else (1.0, aspect)
+                facts = {"frame": frame, "frames": count}
+                return Raster(np.rot90(values, turns).copy(), spacing=spacing, part=Part(index=frame), facts=facts)
     raise NcatoolError(f"{path} ends before frame {frame}", "give an earlier frame, as FILE:FRAME")
+
+
+def _read_layout(path: Path) -> tuple[int, float]:
+    """Return how many quarters counter-clockwise frames are to be turned, and the width of a pixel over its height."""
+    import av
+
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        frame = next(file.decode(stream))
+        return round(frame.rotation / 90), float(stream.sample_aspect_ratio or 1)
 
 
 def _count_frames(path: Path) -> int:
