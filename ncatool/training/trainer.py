@@ -46,8 +46,8 @@ from ncatool.training.objective import (
 from ncatool.training.pool import Pool
 from ncatool.training.schedule import SCHEDULES, WARM_UP
 
-EARLY_SHARE = 0.7
-"""Share of the iterations in which a model whose filter is symmetric learns only to grow."""
+EARLY_SHARE = {Regime.GROWING: 0.7, Regime.PERSISTENT: 0.7, Regime.REGENERATING: 0.5}
+"""Share of the iterations in which a model whose filter is symmetric learns only to grow; healing takes its time."""
 
 MIN_POOLS_IN_MEMORY = 32
 """Pools for which a quarter of a GPU's memory must have room, for the pool to be kept there."""
@@ -198,7 +198,8 @@ class Trainer:
     @property
     def is_early(self) -> bool:
         """Whether the next iteration is in the early part of the training of a symmetric filter."""
-        return self.in_basis and self.iteration < EARLY_SHARE * self.config.train.iterations
+        train = self.config.train
+        return self.in_basis and self.iteration < EARLY_SHARE[train.regime] * train.iterations
 
     @property
     def current_config(self) -> RunConfig:

@@ -33,13 +33,13 @@ CONSTANTS = {
     "middle_weight": (basis, "_MIDDLE_WEIGHT"),
     "replacement": (batch, "REPLACEMENT_INTERVAL"),
     "early_replacement": (batch, "EARLY_REPLACEMENT_INTERVAL"),
-    "early_share": (trainer, "EARLY_SHARE"),
     "overflow": (trainer, "OVERFLOW_WEIGHT"),
     "limit": (objective, "OVERFLOW_LIMIT"),
     "half_share": (damage, "HALF_SHARE"),
     "warm_up": (trainer, "WARM_UP"),
 }
 """Parts of the recipe that have no flag, and the constants that they are."""
+OTHER_PARTS = ("basis", "seed_hidden", "power", "early_share")
 STEPS = (96, 200, 500, 2000)
 ROLLOUTS = 16
 
@@ -47,7 +47,7 @@ ROLLOUTS = 16
 def parse(text):
     """Settings of the command, and parts that have no flag."""
     words = dict(word.split("=", 1) for word in text.split())
-    parts = {name: words.pop(name) for name in [*words] if name in {*CONSTANTS, "basis", "seed_hidden", "power"}}
+    parts = {name: words.pop(name) for name in [*words] if name in {*CONSTANTS, *OTHER_PARTS}}
     return {name: convert(name, value) for name, value in words.items()}, parts
 
 
@@ -69,6 +69,8 @@ def prepare(settings, parts, target, seed):
     for name, (module, constant) in CONSTANTS.items():
         if name in parts:
             setattr(module, constant, type(getattr(module, constant))(parts[name]))
+    if "early_share" in parts:
+        trainer.EARLY_SHARE = dict.fromkeys(Regime, float(parts["early_share"]))
     if "power" in parts:
         trainer.choose_final_power = lambda train: float(parts["power"])
     cells, picture = None, load_target(config.target)

@@ -166,7 +166,7 @@ def test_the_seed_replaces_one_state_in_eight_or_early_in_four(size, early, inte
 
 
 def test_a_symmetric_filter_first_learns_to_grow():
-    """Under L2 and without damage, in the first 70 % of the iterations; the loss of its reports is that asked for."""
+    """Under L2 and without damage, in the first half of the iterations; the loss of its reports is that asked for."""
     config = small_run(iterations=6, loss=Loss.MANHATTAN, regime=Regime.REGENERATING, damaged=1, batch_size=2)
     config = dataclasses.replace(config, model=dataclasses.replace(config.model, filter=Filter.MEAN))
     trainer = Trainer(config, targets.load_target(config.target))
@@ -178,7 +178,7 @@ def test_a_symmetric_filter_first_learns_to_grow():
         )
         settings.append((trainer.current_config.train.loss, trainer.current_config.train.regime))
     early, late = (Loss.L2, Regime.PERSISTENT), (Loss.MANHATTAN, Regime.REGENERATING)
-    assert settings == [early, early, early, early, late, late]
+    assert settings == [early, early, late, late, late, late]
     assert not make(regime=Regime.REGENERATING).is_early, "cells with a sense of direction do not need it"
 
 
