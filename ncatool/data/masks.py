@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool, Float, Integer
+from PIL import Image
 
 from ncatool.config.names import Window
 from ncatool.data.file_spec import FileSpec
@@ -31,6 +32,12 @@ def read_mask(spec: FileSpec, picture: Raster | None = None) -> Bool[np.ndarray,
         over_black = np.round(rgb * (alpha / 255)).astype(np.uint8) if alpha.size else rgb
         inside = _find_bright(compute_luminance(over_black), raster.has_palette)
     return inside if raster.opacity is None else inside & (raster.opacity > 0.5)
+
+
+def scale_mask(inside: Bool[np.ndarray, "rows columns"], height: int, width: int) -> Float[np.ndarray, "height width"]:
+    """Return which share of each cell of a grid is inside, from 0 to 1."""
+    image = Image.fromarray(inside.astype(np.uint8) * np.uint8(255))
+    return np.asarray(image.resize((width, height), Image.Resampling.BOX)) / 255
 
 
 def _find_inside(raster: Raster) -> Bool[np.ndarray, "height width"]:

@@ -15,7 +15,7 @@ from PIL import Image
 from ncatool.config.names import Alpha, Colormap, Window
 from ncatool.config.schema import TargetConfig, parse_crop
 from ncatool.data.file_spec import locate_file
-from ncatool.data.masks import read_mask
+from ncatool.data.masks import read_mask, scale_mask
 from ncatool.data.medmnist import read_sample
 from ncatool.data.phantom import draw_phantom
 from ncatool.data.pixels import ALPHAS, Pixels, apply_opacity, compute_luminance, convert_sample, fit_size
@@ -133,9 +133,7 @@ def _find_opacity(
         raise UsageError(
             f"the mask {rule.name} has {sizes[0]} pixels, but the picture has {sizes[1]}", "give one of the same size"
         )
-    height, width = luminance.shape
-    mask = Image.fromarray(inside.astype(np.uint8) * np.uint8(255))
-    return np.asarray(mask.resize((width, height), Image.Resampling.BOX)) / 255
+    return scale_mask(inside, *luminance.shape)
 
 
 def describe_reading(target: Target) -> str:

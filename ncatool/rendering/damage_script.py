@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from PIL import Image
 
 from ncatool.config.names import Damage
 from ncatool.data.file_spec import FileSpec, locate_file
-from ncatool.data.masks import read_mask
+from ncatool.data.masks import read_mask, scale_mask
 from ncatool.errors import UsageError, shorten
 from ncatool.nca.damage import DAMAGE_SHAPES, DEFAULT_SIZES, Centre
 from ncatool.nca.types import Mask
@@ -151,5 +149,4 @@ def _check_centre(event: DamageEvent, grid: tuple[int, int]) -> Centre | None:
 
 def _read_mask(spec: FileSpec, height: int, width: int) -> Mask:
     """Return a mask scaled to the grid: cells are erased of which at least half are inside."""
-    image = Image.fromarray(read_mask(spec).astype(np.uint8) * np.uint8(255))
-    return torch.from_numpy(np.asarray(image.resize((width, height), Image.Resampling.BOX)) > 127)
+    return torch.from_numpy(scale_mask(read_mask(spec), height, width) > 0.5)

@@ -39,7 +39,8 @@ def read_npz(path: Path, part: Part) -> Raster:
     part.refuse_other(path, "pictures or volumes", arrays=True, planes=True)
     with zipfile.ZipFile(path) as file:
         sizes = {one.filename.removesuffix(".npy"): one.file_size for one in file.infolist()}
-        if len(sizes) > 1 and not part.array and str(part.index) in sizes:  # an array with a number for a name
+        # A number is the name of an array where one is called so.
+        if len(sizes) > 1 and not part.array and part.index is not None and str(part.index) in sizes:
             part = Part(str(part.index), part.plane)
         name = part.array or (next(iter(sizes)) if len(sizes) == 1 else "")
         if name not in sizes:

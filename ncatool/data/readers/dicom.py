@@ -31,7 +31,7 @@ def read_dicom(path: Path, part: Part) -> Raster:
             f"{path} holds no DICOM picture", "name a DICOM file of an image, or the folder or zip of a series"
         )
     stack = choose_stack(frames)
-    raster = _read_slice(stack, part, path) if stack.is_placed else _read_numbered(stack, part, path)
+    raster = _read_slice(stack, part, path) if stack.is_placed else _read_frame(stack, part, path)
     if stack.note:
         raster.facts["note"] = stack.note
     return raster
@@ -62,7 +62,7 @@ def _read_slice(stack: Stack, part: Part, path: Path) -> Raster:
     return make_raster(np.ascontiguousarray(cut.values), shown[0], cut.spacing, chosen, facts)
 
 
-def _read_numbered(stack: Stack, part: Part, path: Path) -> Raster:
+def _read_frame(stack: Stack, part: Part, path: Path) -> Raster:
     """Read one of pictures of which nothing says how they lie in the patient, as they are stored."""
     part.refuse_other(path, "pictures without places", planes=bool(part.inherited_count))
     if part.plane and not part.inherited_count:

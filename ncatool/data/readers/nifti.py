@@ -30,7 +30,7 @@ def read_nifti(path: Path, part: Part) -> Raster:
     nibabel = import_package("nibabel", "medical", path)
     part.refuse_other(path, "volumes", planes=True, volumes=True)
     with ExitStack() as stack:
-        image = _open(path, nibabel, stack)
+        image = _open_image(path, nibabel, stack)
         shape = tuple(map(int, image.shape))
         check_volume(path, shape[:3])
         if len(shape) < 2 or any(length > 1 for length in shape[4:]):
@@ -65,7 +65,7 @@ def read_nifti(path: Path, part: Part) -> Raster:
     )
 
 
-def _open(path: Path, nibabel: Any, stack: ExitStack) -> Any:
+def _open_image(path: Path, nibabel: Any, stack: ExitStack) -> Any:
     """Open a file by what it holds, whatever its name; a header and its file of values by their names."""
     file: Any = stack.enter_context(path.open("rb"))
     if file.read(2) == GZIP_MAGIC:

@@ -34,7 +34,7 @@ def read_pillow(path: Path, part: Part) -> Raster:
     """
     part.refuse_other(path, "pictures")
     try:
-        with _open(path) as image:
+        with _open_image(path) as image:
             height, width = image.height, image.width
             is_reduced = _reduce(image)
             if not is_reduced:
@@ -49,7 +49,7 @@ def read_pillow(path: Path, part: Part) -> Raster:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[Image.Image]:
+def _open_image(path: Path) -> Iterator[Image.Image]:
     """Open a picture while the block runs. Pillow's own limit does not hold: what is reduced may be larger."""
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None

@@ -141,8 +141,8 @@ def read_raster(spec: FileSpec, picture: Raster | None = None) -> Raster:
     """Read the picture that a text names, with the reader of its kind.
 
     For a mask, `picture` is what it belongs to: where it holds several slices, and none is named, that of the picture
-    is read. Raises UsageError for a part that does not exist, and NcatoolError, whatever a
-    library raises, for a file that cannot be read.
+    is read. Raises UsageError for a part that does not exist, and NcatoolError, whatever a library raises, for a file
+    that cannot be read.
     """
     path, hint = spec.path, "give a whole file"
     part = parse_part(spec.part)

@@ -31,8 +31,8 @@ NOT_WHOLE = 1 | 4
 """Bits of the tag NewSubfileType of a reduced copy of another page, and of a mask."""
 MAX_EXAMINED_PAGES = 64
 """Pages that are examined for previews and reduced copies."""
-MAX_ASPECT = 10
-"""Largest ratio of a pixel's sides; tags that say more are taken for mistakes."""
+MAX_RESOLUTION_RATIO = 10
+"""Largest ratio of the resolutions across and down; tags that say more are taken for mistakes."""
 
 
 def read_tiff(path: Path, part: Part) -> Raster:
@@ -134,7 +134,7 @@ def _find_spacing(tags: Mapping[str, Any]) -> tuple[float, float]:
         width = down[0] * across[1] / (down[1] * across[0])
     except (KeyError, TypeError, IndexError, ZeroDivisionError):
         return 1.0, 1.0
-    return (1.0, width) if 1 / MAX_ASPECT <= width <= MAX_ASPECT else (1.0, 1.0)
+    return (1.0, width) if 1 / MAX_RESOLUTION_RATIO <= width <= MAX_RESOLUTION_RATIO else (1.0, 1.0)
 
 
 def _read_by_pillow(path: Path, page: int, tags: Mapping[str, Any]) -> Raster:

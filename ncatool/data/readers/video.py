@@ -27,10 +27,10 @@ def read_video(path: Path, part: Part) -> Raster:
     check_pixels(path, height, width)
     count = _count_frames(path)
     frame = part.choose_index(count, path, "frame")
+    turns, aspect = _read_layout(path)
     with imageio.imopen(path, "r", plugin="pyav") as file:
         for number, values in enumerate(file.iter(format="rgb24")):
             if number == frame:
-                turns, aspect = _read_layout(path)
                 spacing = (aspect, 1.0) if turns % 2 else (1.0, aspect)
                 facts = {"frame": frame, "frames": count}
                 return Raster(np.rot90(values, turns).copy(), spacing=spacing, part=Part(index=frame), facts=facts)

@@ -1,6 +1,7 @@
 """Odd files: pipes and devices, turned and reduced pages, spacings, places and windows out of the ordinary."""
 
 import os
+import struct
 from fractions import Fraction
 from pathlib import Path
 from unittest import mock
@@ -18,11 +19,11 @@ from pydicom.sequence import Sequence
 from ncatool.config.schema import TargetConfig, parse_window
 from ncatool.data.file_spec import locate_file
 from ncatool.data.masks import read_mask
-from ncatool.data.readers import dicom_series, video
+from ncatool.data.readers import dicom_series
 from ncatool.data.readers.dicom_series import Frame, Source, choose_stack
 from ncatool.data.readers.registry import read_raster
 from ncatool.data.targets import load_target
-from ncatool.errors import NcatoolError
+from ncatool.errors import NcatoolError, UsageError
 
 STACK = np.arange(5 * 12 * 12, dtype=np.int16).reshape(5, 12, 12) % 700
 
@@ -84,6 +85,9 @@ def test_arrays_may_have_numbers_for_names():
     np.savez("two.npz", **{"0": STACK, "1": STACK[..., None].astype(np.uint8)})
     assert load("two.npz:0").origin["source"].startswith("two.npz:0:axial:")
     assert load("two.npz:0:coronal:3").origin["source"] == "two.npz:0:coronal:3"
+    np.savez("none.npz", **{"None": STACK, "other": STACK})
+    with pytest.raises(UsageError, match="several arrays"):
+        load("none.npz")
     assert load("two.npz:1").origin["source"].startswith("two.npz:1:")
 
 
@@ -116,10 +120,15 @@ def test_videos_are_turned_and_widened():
             file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         file.mux(stream.encode())
     assert load("turned.mp4", size=32).pixels.shape == (12, 32, 4)
-    with mock.patch.object(video, "_read_layout", return_value=(1, 2.0)):
-        pixels = load("turned.mp4", size=32).pixels
+    # The track's matrix says that the picture is to be turned by 90 degrees clockwise, as phones write it.
+    content = Path("turned.mp4").read_bytes()
+    start = content.index(b"tkhd") + 44
+    matrix = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)
+    Path("turned.mp4").write_bytes(content[:start] + matrix + content[start + 36 :])
+    pixels = load("turned.mp4", size=32).pixels
     assert pixels.shape == (32, 12, 4)
-    assert pixels[:, 0, 0].min() > 200, "the top is now on the left"
+    assert pixels[:, -1, 0].min() > 200, "the top is now on the right"
+    assert pixels[:, 0, 0].max() < 50
 
 
 def change_ct(name, **tags):
