@@ -2,12 +2,14 @@
 
 Measured over 16 rollouts from the seed: the median MSE at steps 500 and 2000, whether any is dead or has exploded by
 step 10,000, and with damage the smallest median R of all shapes. Prints a Markdown table for each target, in which what
-misses its bar is bold. The models stay in the folder, and a matrix that was interrupted goes on where it stopped.
+misses its bar is bold, and a last one of each filter over all losses and targets, which the README shows. The models
+stay in the folder, and a matrix that was interrupted goes on where it stopped.
 Run: python -m tests.benchmarks.matrix chest.png phantom blood.png --out matrix [--train "more flags"] [--jobs 2]
 """
 
 import argparse
 import multiprocessing
+import statistics
 import subprocess
 import sys
 import tomllib
@@ -86,6 +88,23 @@ def print_table(target, found, seconds):
     print("\nmisses of forty: " + ", ".join(f"{name} {count}" for name, count in missed.items()), flush=True)
 
 
+def print_summary(found):
+    """Print a row a filter: the median and largest MSE at step 500 of all losses and targets, and the smallest R."""
+    print(
+        "\n| filter | MSE at 500 (largest) | over 2.5e-4 | with damage | over 2.5e-4 | smallest R |\n"
+        + "|---" * 6
+        + "|"
+    )
+    for name in Filter:
+        cells = []
+        for damage in (False, True):
+            errors = [one["mse_500"] for key, one in found if key[0] == name and key[2] is damage]
+            count = sum(misses("mse_500", error) for error in errors)
+            cells += [f"{statistics.median(errors):.1e} ({max(errors):.1e})", f"{count} of {len(errors)}"]
+        smallest = min(one["recovery"] for key, one in found if key[0] == name and key[2])
+        print(f"| {name} | {' | '.join(cells)} | {smallest:.2f} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="+")
@@ -93,6 +112,7 @@ def main():
     parser.add_argument("--train", default="", help="more flags for sweep")
     parser.add_argument("--jobs", type=int, default=2)
     wish = parser.parse_args()
+    everything = []
     for target in wish.targets:
         folder = wish.out / Path(target).stem
         sweep(target, folder, wish.train.split(), wish.jobs)
@@ -101,7 +121,9 @@ def main():
             measures = pool.map(measure, paths, chunksize=1)
         models = [load_model(path) for path in paths]
         keys = [(one.config.filter, one.train["loss"], one.train["regime"] == "regenerating") for one in models]
+        everything += zip(keys, measures, strict=True)
         print_table(target, dict(zip(keys, measures, strict=True)), sum(map(read_seconds, paths)))
+    print_summary(everything)
 
 
 if __name__ == "__main__":
