@@ -17,6 +17,7 @@ from ncatool.config.flat import adopt_model, build_config, check_settings
 from ncatool.config.names import Device
 from ncatool.data.default_name import name_model
 from ncatool.data.medmnist import choose_default_source
+from ncatool.data.sources import resolve_source
 from ncatool.data.target import Target
 from ncatool.data.targets import convert_picture, load_target
 from ncatool.engine.compiled import configure_process
@@ -28,6 +29,7 @@ from ncatool.evaluation.table import to_json
 from ncatool.nca.model_file import ModelData, load_model, read_record
 from ncatool.nca.model_name import find_model, find_record
 from ncatool.nca.picture import enlarge, parse_background
+from ncatool.nca.pictures import adopt_seeds
 from ncatool.rendering.damage_script import parse_script
 from ncatool.rendering.gif import Gif
 from ncatool.rendering.layout import Layout
@@ -46,7 +48,7 @@ Picture = str | Path | Image.Image | np.ndarray
 
 
 class Model:
-    """A trained model: the weights, the settings of its rule, and the picture that it grows."""
+    """A trained model: the weights, the settings of its rule, and the picture that it grows, or several."""
 
     def __init__(self, data: ModelData, path: Path) -> None:
         self.data = data
@@ -57,12 +59,20 @@ class Model:
     def __repr__(self) -> str:
         height, width = self.data.target.shape
         rule = self.data.config
-        return f"Model({str(self.path)!r}: {height}x{width} cells, {rule.filter} filter, {rule.channels} channels)"
+        count = f"{len(self.pictures)} pictures, " if self.data.target.others else ""
+        sizes = f"{height}x{width} cells, {rule.filter} filter, {rule.channels} channels"
+        return f"Model({str(self.path)!r}: {count}{sizes})"
 
     @property
     def name(self) -> str:
-        """The file's name without its ending."""
-        return self.path.stem
+        """The file's name without its ending; of one picture of several, with the picture's name after a colon."""
+        picture = "" if self.data.target.others else self.data.target.name
+        return f"{self.path.stem}:{picture}" if picture else self.path.stem
+
+    @cached_property
+    def pictures(self) -> dict[str, Model]:
+        """The model of each picture, by its name: `model.pictures["lizard"].grow()`."""
+        return {one.target.name or self.name: Model(one, self.path) for one in self.data.pictures}
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -71,7 +81,7 @@ class Model:
 
     @property
     def target(self) -> UInt8[np.ndarray, "height width 4"]:
-        """The picture that it grows: RGBA, not premultiplied, without padding."""
+        """The picture that it grows, or the first of several: RGBA, not premultiplied, without padding."""
         return self.data.target.pixels
 
     def grow(self, steps: int = 200, **settings: Any) -> Float[np.ndarray, "height width channel"]:
@@ -79,22 +89,24 @@ class Model:
 
         Settings are those of `ncatool render`: seed, damage (such as "circle@100"), grid (height, width), at (row and
         column of each seed), rotate (degrees), mirror. The fire masks are those of a rendering, so that both show the
-        same cells.
+        same cells. Raises UsageError for a model of several pictures: which is to grow?
         """
-        playback, chosen = self._play(steps=steps, **{"every": max(1, steps), **settings})
+        chosen = make_render_settings(steps=steps, **{"every": max(1, steps), **settings})
+        playback = Playback(self._require_one(), chosen)
         for _ in play_frames([playback], chosen):
             pass
         return playback.state[0].cpu().numpy().copy()
 
     def frames(self, steps: int = 500, **settings: Any) -> Iterator[Image.Image]:
-        """Return the frames of a rendering one by one, as Pillow images.
+        """Return the frames of a rendering one by one, as Pillow images; several pictures are tiles.
 
         Settings are those of `ncatool render`: every, scale, damage, background, view, overlay, trim, grid, at,
         rotate, mirror, seed.
         """
-        playback, chosen = self._play(steps=steps, **settings)
-        layout = Layout([playback], chosen)
-        for frame in play_frames([playback], chosen):
+        chosen = make_render_settings(steps=steps, **settings)
+        playbacks = self._list_playbacks(chosen)
+        layout = Layout(playbacks, chosen)
+        for frame in play_frames(playbacks, chosen):
             yield Image.fromarray(enlarge(layout.paint(frame), layout.scale))
 
     def save(self, *outputs: str | Path, force: bool = False, **settings: Any) -> None:
@@ -105,15 +117,16 @@ class Model:
         """
         names = [str(output) for output in outputs]
         check_outputs(names, force, [self.path, find_record(self.path)])
-        chosen = plan_pace([self.data], make_render_settings(**settings), settings)
-        render([Playback(self.data, chosen, self.name)], names, chosen, overwrite=force)
+        chosen = plan_pace(self.data.pictures, make_render_settings(**settings), settings)
+        render(self._list_playbacks(chosen), names, chosen, overwrite=force)
 
     def evaluate(
         self, rollouts: int = 16, steps: int = 2000, seed: int = 0, progress: Callable[[int, int], object] | None = None
     ) -> dict[str, Any]:
         """Measure how well the model grows, persists and regenerates; the names are those of `compare --json`.
 
-        `progress` is called with the steps done and the steps in all.
+        `progress` is called with the steps done and the steps in all. Raises UsageError for a model of several
+        pictures: which is to be measured?
         """
         protocol = Protocol(rollouts=rollouts, steps=steps, seed=seed)
         done = 0
@@ -124,12 +137,18 @@ class Model:
             if progress is not None:
                 progress(done, protocol.total_steps)
 
-        candidate = Candidate(self.name, self.path, self.data, self.record)
+        candidate = Candidate(self.name, self.path, self._require_one(), self.record)
         return to_json(evaluate(candidate, protocol, count))
 
-    def _play(self, **settings: Any) -> tuple[Playback, RenderSettings]:
-        chosen = make_render_settings(**settings)
-        return Playback(self.data, chosen, self.name), chosen
+    def _require_one(self) -> ModelData:
+        """Return the model; raise UsageError where it grows several pictures."""
+        if self.data.target.others:
+            raise UsageError(f"{self.path} grows {len(self.pictures)} pictures", f"choose one: {list(self.pictures)}")
+        return self.data
+
+    def _list_playbacks(self, settings: RenderSettings) -> list[Playback]:
+        """Return a playback of each picture."""
+        return [Playback(one.data, settings, name) for name, one in self.pictures.items()]
 
     def _repr_mimebundle_(
         self, include: Iterable[str] | None = None, exclude: Iterable[str] | None = None
@@ -139,11 +158,11 @@ class Model:
 
     def _draw_gif(self) -> bytes:
         buffer = io.BytesIO()
-        chosen = plan_pace([self.data], RenderSettings(), ())
-        playback = Playback(self.data, chosen, self.name)
-        layout = Layout([playback], chosen)
+        chosen = plan_pace(self.data.pictures, RenderSettings(), ())
+        playbacks = self._list_playbacks(chosen)
+        layout = Layout(playbacks, chosen)
         writer = Gif(buffer, layout)
-        for frame in play_frames([playback], chosen):
+        for frame in play_frames(playbacks, chosen):
             writer.add(layout.paint(frame), frame.moment)
         writer.close()
         return buffer.getvalue()
@@ -187,6 +206,8 @@ def train(
     elif target is not None:
         named["target"] = str(target)
     given = check_settings({"target": choose_default_source(folder), **named}, "ncatool.train")
+    if picture is None:
+        given["target"] = resolve_source(given["target"], folder)
     model = name_model(given["target"]) if out is None else Path(out)
     run = prepare_run(given, model, root=folder, force=force, picture=picture)
     with run.files.lock(), catch_signals() as stopped:
@@ -224,7 +245,8 @@ def prepare_run(
     files = RunFiles(out)
     files.check(force, [*inputs, *list_inputs(config)])
     configure_process(config.train.threads)
-    return Run(config, target, files, start.weights if start else None, start.seed if start else None)
+    seed = adopt_seeds(start, target, config.train.seed) if start else None
+    return Run(config, target, files, start.weights if start else None, seed)
 
 
 def make_render_settings(**settings: Any) -> RenderSettings:

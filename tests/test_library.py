@@ -13,9 +13,11 @@ from PIL import Image
 
 import ncatool
 from ncatool.errors import NcatoolError, UsageError
+from ncatool.nca.model_file import save_model
 from ncatool.rendering.timeline import RenderSettings
 from ncatool.training.checkpoint import read_checkpoint_tables
 from tests.conftest import GOLDEN, run_in_process
+from tests.several import make_several
 
 TINY = {
     "size": 10, "padding": 1, "channels": 6, "hidden": 10, "batch_size": 2, "pool_size": 4, "steps": "4-8",
@@ -231,3 +233,20 @@ def test_torch_is_loaded_only_when_something_is_used():
     with pytest.raises(AttributeError, match="has no attribute 'grow'"):
         _ = ncatool.grow
     assert isinstance(ncatool.load(GOLDEN).data.weights.hidden_weight, torch.Tensor)
+
+
+def test_each_picture_of_several_is_a_model_of_its_own(tmp_path):
+    save_model(tmp_path / "several.safetensors", make_several())
+    model = ncatool.load(tmp_path / "several.safetensors", "cpu")
+    assert list(model.pictures) == ["red", "green", "blue"]
+    assert "3 pictures" in repr(model)
+    blue = model.pictures["blue"]
+    assert (blue.name, model.name) == ("several:blue", "several")
+    assert np.array_equal(blue.target, make_several().target.pictures[2].pixels)
+    assert not np.array_equal(blue.grow(5), model.pictures["red"].grow(5))
+    for call in (model.grow, model.evaluate):
+        with pytest.raises(UsageError, match="grows 3 pictures"):
+            call()
+    model.save(tmp_path / "tiles.png", steps=10, every=10)
+    with Image.open(tmp_path / "tiles.png") as image:
+        assert image.width > image.height / 4

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from ncatool.cli import terminal
 from ncatool.config.names import Damage, Regime
-from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
+from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig, split_sources
+from ncatool.data.expansion import shorten_sources
 from ncatool.data.file_spec import locate_file
 from ncatool.data.medmnist import find_file
 from ncatool.data.sample_spec import parse_spec
@@ -88,6 +89,7 @@ def announce_sweep(planned: Sequence[PlannedRun], out: Path, root: Path | None, 
     for run in planned:
         for name, value in run.varied.items():
             text = ("yes" if value else "no") if isinstance(value, bool) else str(value)
+            text = shorten_sources(text) if name == "target" else text
             varied.setdefault(name, {})[_shorten(text)] = None
     parts = [f"{name.replace('_', ' ')} {_list_some(list(values))}" for name, values in varied.items()]
     targets = {describe_target(run.config.target) for run in planned}
@@ -119,6 +121,9 @@ def announce_fetching(flags: Sequence[str], size: int, folder: Path, source: Pat
 def describe_target(target: TargetConfig) -> str:
     """Return a target's name and size; of a picture from a file only the longer side is known yet."""
     margin = f" + {target.padding} around" if target.padding else ""
+    sources = split_sources(target.source)
+    if len(sources) > 1:
+        return f"{len(sources)} pictures ({_shorten(shorten_sources(target.source))}) {target.size} cells{margin}"
     found = locate_file(target.source)
     if found is not None and (found.part or found.path.suffix or found.path.is_dir()):
         return f"{_shorten(found.name)} {target.size} cells{margin}"
@@ -127,7 +132,9 @@ def describe_target(target: TargetConfig) -> str:
 
 def describe_header(header: ModelHeader) -> list[str]:
     """Return target, grid and filter of a model."""
-    source, (height, width) = header.get("target", "source"), header.shape
+    source, (height, width), names = header.get("target", "source"), header.shape, header.get("target", "names")
+    if isinstance(names, list):
+        return [f"{len(names)} pictures {height}×{width}", str(header.get("model", "filter"))]
     name = f"{_shorten(Path(str(source)).name)} " if source else ""
     return [f"{name}{height}×{width}", str(header.get("model", "filter"))]
 
@@ -157,10 +164,14 @@ def _list_regime(train: TrainConfig) -> list[str]:
 
 
 def _is_here(target: TargetConfig, root: Path | None) -> bool:
-    """Return whether a target seems to be on this machine."""
-    if target.source == "phantom" or locate_file(target.source) is not None:
+    """Return whether a target seems to be on this machine, with all of its pictures."""
+    return all(_is_source_here(source, root) for source in split_sources(target.source))
+
+
+def _is_source_here(source: str, root: Path | None) -> bool:
+    if source == "phantom" or locate_file(source) is not None:
         return True
-    spec = parse_spec(target.source)
+    spec = parse_spec(source)
     return spec is not None and find_file(spec.dataset, root) is not None
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ncatool.evaluation.models import Candidate, Evaluation
     from ncatool.evaluation.protocol import Protocol
+    from ncatool.evaluation.several import SeveralEvaluation
     from ncatool.evaluation.table import Column
 
 BEST = "best of the models that are healthy and have grown"
@@ -87,13 +88,15 @@ def compare(
     protocol = Protocol(rollouts=rollouts, steps=steps, seed=seed)
     if readable:  # else the error to come is that of the models
         outputs.check(paths)
-    evaluations, failed = measure_models(paths, protocol, prepare_device(threads, device))
+    place = prepare_device(threads, device)
+    evaluations, failed = measure_models(paths, protocol, place)
+    several = _measure_several(evaluations, protocol, place)
     if sort is not None:
         evaluations = sort_evaluations(evaluations, sort)
     words, best = describe_models(evaluations)
     ending = Ending(outputs.list_files(), words, _suggest(models, best, outputs))
-    _print(evaluations, metric, protocol, failed, ending)
-    _write(evaluations, outputs, protocol, failed)
+    _print(evaluations, several, metric, protocol, failed, ending)
+    _write(evaluations, several, outputs, protocol, failed)
     ending.print()
     if failed:
         raise typer.Exit(ExitCode.FAILED)
@@ -183,21 +186,44 @@ def _measure_each(candidates: Sequence[Candidate], protocol: Protocol, update: t
     return evaluations
 
 
+def _measure_several(
+    evaluations: Sequence[Evaluation], protocol: Protocol, device: torch.device
+) -> list[SeveralEvaluation]:
+    """Return the models of several pictures as one each; their pictures are wounded once more."""
+    from ncatool.evaluation.several import SeveralEvaluation, group_evaluations, measure_confusion
+    from ncatool.nca.model_file import load_model
+
+    found = []
+    groups = group_evaluations(evaluations)
+    for group in terminal.track(groups, len(groups), "models of several pictures") if groups else []:
+        candidate = group[0].candidate
+        name = candidate.name.removesuffix(f":{candidate.model.target.name}")
+        counts = measure_confusion(load_model(candidate.path).move_to(device), protocol.seed)
+        found.append(SeveralEvaluation(name, group, counts))
+    return found
+
+
 def _print(
     evaluations: Sequence[Evaluation],
+    several: Sequence[SeveralEvaluation],
     metric: Metric,
     protocol: Protocol,
     failed: Mapping[Path, NcatoolError],
     ending: Ending,
 ) -> None:
+    from ncatool.evaluation.several import describe_several
     from ncatool.evaluation.table import to_json
 
     if not terminal.settings.as_json:
-        return print_evaluations(evaluations, metric)
+        print_evaluations(evaluations, metric)
+        for one in several:
+            terminal.print_note(f"{one.name}: {describe_several(one)}")
+        return None
     return terminal.print_result(
         {
             "trial": {"rollouts": protocol.rollouts, "steps": protocol.steps, "seed": protocol.seed},
             "models": [to_json(evaluation) for evaluation in evaluations],
+            **({"several": [one.to_json() for one in several]} if several else {}),
             "failed": [{"path": str(path), "error": error.what} for path, error in failed.items()],
             **ending.describe(),
         }
@@ -245,6 +271,7 @@ def _list_footnotes(evaluations: Sequence[Evaluation], has_best: bool) -> list[s
 
 def _write(
     evaluations: Sequence[Evaluation],
+    several: Sequence[SeveralEvaluation],
     outputs: ComparisonOutputs,
     protocol: Protocol,
     failed: Mapping[Path, NcatoolError],
@@ -261,7 +288,7 @@ def _write(
         with replace_atomically(outputs.picture, outputs.force) as partial:
             arrange_strips(evaluations).save(partial, SHEET_FORMATS[outputs.picture.suffix.lower()])
     if outputs.report is not None:
-        write_report(outputs.report, evaluations, outputs.metric, protocol, failed, outputs.force)
+        write_report(outputs.report, evaluations, outputs.metric, protocol, failed, outputs.force, several)
     if outputs.animation is not None:
         count = len(plan_moments(ANIMATION))
         candidates = [evaluation.candidate for evaluation in evaluations]

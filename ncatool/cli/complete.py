@@ -97,7 +97,7 @@ def _name_outputs(inputs: Iterable[Any], endings: Iterable[str]) -> list[str]:
 
 def _list_pictures(incomplete: str) -> list[str]:
     """Return picture files; in place of the DICOM files of a folder that is not typed out yet, the folder."""
-    from ncatool.data.sources import IMAGE_ENDINGS
+    from ncatool.data.expansion import IMAGE_ENDINGS
 
     files = [file for file in _list_files(incomplete, IMAGE_ENDINGS) if not file.endswith(".curve.png")]
     typed = os.path.dirname(incomplete)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ncatool.cli import terminal
 from ncatool.cli.ending import Ending
+from ncatool.data.expansion import shorten_sources
 from ncatool.errors import NcatoolError
 from ncatool.sweep.choose import choose_threads
 from ncatool.sweep.dispatch import Failure, Workers, run_jobs
@@ -37,6 +38,7 @@ def print_dry_run(items: Sequence[SweepItem], folder: SweepFolder, workers: Work
         counts = {"runs": len(items), "to_do": len(pending), "at_once": slots, "threads": threads}
         terminal.print_result({**counts, "seconds": round(total, 1), "plan": rows})
         return
+    rows = [{name: shorten_sources(text) if name == "target" else text for name, text in row.items()} for row in rows]
     names = list(dict.fromkeys(name for row in rows for name in row))
     terminal.print_table(names, [[row.get(name, "") for name in names] for row in rows])
     terminal.print_note(
@@ -75,7 +77,8 @@ def _make_row(item: SweepItem, seconds: Mapping[str, float]) -> dict[str, Any]:
         state = f"{state} at {item.status.iteration}"
     duration = _format_duration(seconds[item.name]) if item.is_pending else "–"
     settings = {**to_json(item.plan.varied), "iterations": item.config.train.iterations}
-    return {"run": item.name, **settings, "state": state, "takes": duration}
+    pictures = {"pictures": len(item.target.pictures)} if item.target.others else {}
+    return {"run": item.name, **settings, **pictures, "state": state, "takes": duration}
 
 
 def _format_duration(seconds: float) -> str:

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ncatool.training.run_files import RunFiles
 
 
+MOST_NAMED = 4
+"""Rendered models that are named one by one."""
+
+
 @dataclass(frozen=True)
 class Ending:
     """What is said at the end of a command."""
@@ -55,12 +59,20 @@ def format_command(words: Sequence[str]) -> str:
 
 def describe_end(errors: Mapping[str, Mapping[str, Any]], blanks: Sequence[float]) -> str:
     """Return how rendered models end, by their errors and the MSE that cells would have which show nothing."""
+    from ncatool.evaluation.quality import BLURRED_MSE
+
     words = [
         _describe_state(one["mse"], one["psnr"], blank) for one, blank in zip(errors.values(), blanks, strict=True)
     ]
     if len(set(words)) == 1:
         return words[0]
-    return "; ".join(f"{terminal.clean_line(name, 40)} {text}" for name, text in zip(errors, words, strict=True))
+    named = [f"{terminal.clean_line(name, 40)} {text}" for name, text in zip(errors, words, strict=True)]
+    if len(named) <= MOST_NAMED:
+        return "; ".join(named)
+    good = sorted(one["psnr"] for one in errors.values() if one["mse"] <= BLURRED_MSE)
+    some = f"{len(good)} of {len(named)} end at {good[0]:.0f} to {good[-1]:.0f} dB" if good else "none is its picture"
+    bad = [name for name, one in zip(named, errors.values(), strict=True) if not one["mse"] <= BLURRED_MSE]
+    return "; ".join([some, *(bad if len(bad) <= MOST_NAMED else [])])
 
 
 def _describe_state(mse: float, psnr: float, blank: float) -> str:
@@ -68,7 +80,7 @@ def _describe_state(mse: float, psnr: float, blank: float) -> str:
 
     if not mse <= MAX_PICTURE_MSE:
         return "has exploded: train it longer (ncatool resume), or with a lower --learning-rate"
-    if mse > BLURRED_MSE and mse > 0.9 * blank:
+    if mse > BLURRED_MSE and 0.9 * blank < mse < 1.1 * blank:
         return "ends blank: train it longer (ncatool resume), or with another --seed"
     return f"ends at {psnr:.0f} dB{'' if mse <= BLURRED_MSE else ': not the picture'}"
 
@@ -82,7 +94,9 @@ def describe_models(evaluations: Sequence[Evaluation]) -> tuple[str, Evaluation 
     failed = {one.candidate.name for some in failing.values() for one in some}
     sound = [one for one in evaluations if one.candidate.name not in failed]
     grown = [one for one in sound if one.median("mse_later") <= GROWN_MSE]
-    parts = [f"{len(grown)} of {len(evaluations)} {'models have' if len(evaluations) > 1 else 'has'} grown and held"]
+    kind = "pictures" if len({one.candidate.path for one in evaluations}) < len(evaluations) else "models"
+    who = f"{len(evaluations)} {kind} have" if len(evaluations) > 1 else "1 has"
+    parts = [f"{len(grown)} of {who} grown and held"]
     for name, some in failing.items():
         if some:
             names = ", ".join(one.candidate.name for one in some)

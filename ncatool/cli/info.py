@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -57,13 +58,15 @@ def _print(one: ModelInfo) -> None:
         one.kind: str(one.path),
         "grows": _describe_target(one.target),
         "rule": _describe_rule(one.rule),
-        **({"seed": describe_places(one.seed)} if one.seed else {}),
+        **({"seed": _describe_seed(one)} if one.seed else {}),
         "trained": _describe_training(one.training),
         "quality": _describe_quality(one),
         "version": _describe_version(one.version),
     }
     for name, text in lines.items():
         terminal.print_line(f"{name:<10}  {text}")
+    for line in _list_pictures(one):
+        terminal.print_line(line)
 
 
 def _shorten(value: Any) -> str:
@@ -74,8 +77,32 @@ def _describe_target(target: dict[str, Any]) -> str:
     sides = f"{target['height']}×{target['width']}" if "height" in target else _shorten(target.get("size", "?"))
     size = f", {sides} cells"
     margin = f" with {_shorten(target['padding'])} around the picture" if target.get("padding") else ""
+    if isinstance(target.get("names"), list):
+        return f"{len(target['names'])} pictures{size}{margin}"
     label = target.get("meaning") or (target.get("label") if isinstance(target.get("label"), str) else None)
     return f"{_shorten(target.get('source', '?'))}{f' ({_shorten(label)})' if label else ''}{size}{margin}"
+
+
+def _describe_seed(one: ModelInfo) -> str:
+    places = describe_places(one.seed)
+    return f"{places}; a code for each picture" if _get_names(one) else places
+
+
+def _get_names(one: ModelInfo) -> list[str]:
+    """Return the names of several pictures; none of one picture, or where the file's list is no such list."""
+    names = one.target.get("names")
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _list_pictures(one: ModelInfo) -> list[str]:
+    """Return a line for each of several pictures: its name, its error where it is known, and its source."""
+    names = [_shorten(name) for name in _get_names(one)]
+    errors = next((one.quality[key] for key in one.quality if key.startswith("each_mse_at_")), None)
+    known = [_describe_error(error) for error in errors] if isinstance(errors, list) else []
+    sources = one.target.get("sources")
+    rows = zip_longest(names, known, map(_shorten, sources) if isinstance(sources, list) else [], fillvalue="")
+    width, most = max(map(len, names), default=0), max(map(len, known), default=0)
+    return [f"  {name:<{width}}  {error:>{most}}  {source}".rstrip() for name, error, source in rows]
 
 
 def _describe_rule(rule: dict[str, Any]) -> str:
@@ -122,6 +149,8 @@ def _describe_quality(one: ModelInfo) -> str:
     if quality["source"] == "record":
         steps = [key.removeprefix("mse_at_") for key in quality if key.startswith("mse_at_")]
         parts = [f"{_describe_error(quality[f'mse_at_{step}'])} at step {step}" for step in steps]
+        worst = next((quality[key] for key in quality if key.startswith("worst_mse_at_")), None)
+        parts += [] if worst is None else [f"the worst picture {_describe_error(worst)}"]
         return f"{', '.join(parts)}; more: ncatool compare {name}"
     parts = [
         f"{_describe_error(quality['mse_at_96'])} at step 96",

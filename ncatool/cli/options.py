@@ -125,10 +125,11 @@ Root = Annotated[
     ),
 ]  # fmt: skip
 
-PositionalTarget = Annotated[
-    str | None,
+PositionalTargets = Annotated[
+    list[str] | None,
     typer.Argument(
-        help="The picture: phantom, a file, or a MedMNIST sample; the same as --target.", metavar="TARGET",
+        help="The picture: phantom, a file, or a MedMNIST sample; the same as --target. Several for one model of all.",
+        metavar="TARGET...",
         show_default=False, autocompletion=complete_targets,
     ),
 ]  # fmt: skip
@@ -218,9 +219,31 @@ Grid = Annotated[
 At = Annotated[
     list[str] | None,
     make_option(
-        PICTURE, "at", "Middle of a seed, by row and column; may be repeated.", metavar="Y,X", show_default="the middle"
+        PICTURE, "at", "Middle of a seed, by row and column; may be repeated, for several pictures with names.",
+        metavar="Y,X[=NAME]", show_default="the middle",
     ),
-]
+]  # fmt: skip
+Grow = Annotated[
+    str | None,
+    make_option(
+        PICTURE, "grow", "Which pictures of a model of several, by their names.", metavar="NAME,...",
+        show_default="all",
+    ),
+]  # fmt: skip
+Morph = Annotated[
+    list[str] | None,
+    make_option(
+        PICTURE, "morph", "Another picture's seed, sown into what has grown, and after which step.",
+        metavar="NAME@STEP,...", show_default=False,
+    ),
+]  # fmt: skip
+Blend = Annotated[
+    str | None,
+    make_option(
+        PICTURE, "blend", "What grows from seeds between those of two pictures.", metavar="NAME:NAME",
+        show_default=False,
+    ),
+]  # fmt: skip
 Rotate = Annotated[
     float,
     make_option(PICTURE, "rotate", "Grow the picture turned, counter-clockwise about the seed.", metavar="DEGREES"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,10 +17,11 @@ from ncatool.cli.app import app
 from ncatool.cli.command import Command
 from ncatool.cli.complete import complete_rendering
 from ncatool.cli.help import list_examples
+from ncatool.cli.pictures import PictureOptions, choose_sowings, list_pictures, parse_pair, parse_place
 from ncatool.cli.training import prepare_device, print_slowness
 from ncatool.config.names import SWITCH_WORDS, Damage, Device, View
 from ncatool.config.schema import MAX_SIDE, check_range
-from ncatool.errors import UsageError, shorten
+from ncatool.errors import UsageError
 
 if TYPE_CHECKING:
     from ncatool.rendering.playback import Playback
@@ -52,6 +54,7 @@ def _is_script(word: str) -> bool:
         "render phantom",
         'render phantom healing.gif --damage "left@200,circle@350" --overlay',
         "render phantom chest together.gif sheet.png --scale 8",
+        "render cells both.gif --grid 40x72 --at 20,18=monocyte --at 20,54=platelet",
     ),
 )
 def render(
@@ -77,6 +80,9 @@ def render(
     trim: o.Trim = False,
     grid: o.Grid = None,
     at: o.At = None,
+    grow: o.Grow = None,
+    morph: o.Morph = None,
+    blend: o.Blend = None,
     rotate: o.Rotate = 0,
     mirror: o.MirrorImage = False,
     force: o.Force = False,
@@ -93,6 +99,10 @@ def render(
 
     files = _name_models(files)
     require_model(Path(files[0]))
+    options = PictureOptions(
+        places=[parse_place(text) for text in at or []], grow=grow, morph=morph or [], blend=blend
+    )  # fmt: skip
+    options.check()
     announce_rendering(files, steps, force)
     from ncatool.nca.model_file import load_model
     from ncatool.nca.model_name import label_models
@@ -115,17 +125,18 @@ def render(
         steps=steps, every=every or RenderSettings.every, fps=fps or RenderSettings.fps, hold=hold, scale=scale,
         damage=parse_script(damage or [], steps), seed=seed, background=parse_background(background), view=view,
         rollouts=rollouts or RenderSettings.rollouts, overlay=overlay, trim=trim, grid=_parse_grid(grid),
-        at=tuple(_parse_pair("--at", text, ",") for text in at or []), rotate=rotate, mirror=mirror,
+        at=options.unnamed_places, rotate=rotate, mirror=mirror,
     )  # fmt: skip
     check_outputs(outputs, force, list_inputs(models, settings))
     place = prepare_device(threads, device)
-    names = label_models(models)
-    loaded = [load_model(path).move_to(place) for path in models]
-    print_slowness(place, [model.config for model in loaded])
-    if rotate % 90 and any(model.config.filter.is_symmetric for model in loaded):
+    loaded = {name: load_model(path).move_to(place) for path, name in zip(models, label_models(models), strict=True)}
+    print_slowness(place, [model.config for model in loaded.values()])
+    if rotate % 90 and any(model.config.filter.is_symmetric for model in loaded.values()):
         terminal.print_note(f"--rotate {rotate:g}: {SLANTED}")
-    settings = plan_pace(loaded, settings, given)
-    playbacks = [Playback(model, settings, name) for model, name in zip(loaded, names, strict=True)]
+    settings = dataclasses.replace(settings, sow=choose_sowings(loaded, options, steps))
+    shown = list_pictures(loaded, options)
+    settings = plan_pace([*shown.values()], settings, given)
+    playbacks = [Playback(model, settings, name) for name, model in shown.items()]
     if outputs:
         count = len(plan_moments(settings))
         write_outputs(playbacks, outputs, settings, lambda frames: terminal.track(frames, count, "frames"), force)
@@ -133,7 +144,7 @@ def render(
         if overlay or scale:
             terminal.print_note("--overlay and --scale are for files; the terminal goes without")
         player.play(playbacks, settings)
-    _print_errors(playbacks, models, outputs)
+    _print_errors(playbacks, models, outputs, is_blend=blend is not None)
 
 
 def _name_models(words: Sequence[str]) -> list[str]:
@@ -151,25 +162,20 @@ def _is_short_name(word: str) -> bool:
     return not word.endswith(("/", os.sep)) and not os.path.lexists(word) and is_file(f"{word}{MODEL_SUFFIX}")
 
 
-def _parse_pair(flag: str, text: str, separator: str) -> tuple[int, int]:
-    """Return two whole numbers, as `--grid 64x96` and `--at 10,20` have them."""
-    numbers = text.strip().lower().split(separator)
-    if len(numbers) != 2 or not all(number.strip().isdecimal() and len(number) < 6 for number in numbers):
-        raise UsageError(f"{flag} is {shorten(text)}", f"give two numbers, as {flag} 64{separator}96")
-    return int(numbers[0]), int(numbers[1])
-
-
 def _parse_grid(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    height, width = _parse_pair("--grid", text, "x")
+    height, width = parse_pair("--grid", text, "x")
     check_range("grid", min(height, width), 1, MAX_SIDE)
     check_range("grid", max(height, width), 1, MAX_SIDE)
     return height, width
 
 
-def _print_errors(playbacks: list[Playback], models: list[Path], outputs: list[str]) -> None:
-    """Print what was written and how near the targets it ends; nothing on a stdout that is itself an output."""
+def _print_errors(playbacks: list[Playback], models: list[Path], outputs: list[str], is_blend: bool) -> None:
+    """Print what was written and how near the targets it ends; nothing on a stdout that is itself an output.
+
+    Seeds between two pictures need not grow either, so their states are not judged.
+    """
     from ncatool.cli.ending import Ending, describe_end, suggest_watching
     from ncatool.evaluation.errors import measure_errors
     from ncatool.evaluation.variation import measure_variation
@@ -177,7 +183,7 @@ def _print_errors(playbacks: list[Playback], models: list[Path], outputs: list[s
     if "-" in outputs:
         return
     errors = {one.name: {"steps": one.step, **measure_errors(one.state, one.expected)} for one in playbacks}
-    words = describe_end(errors, [float((one.expected**2).mean()) for one in playbacks])
+    words = "" if is_blend else describe_end(errors, [float((one.expected**2).mean()) for one in playbacks])
     ending = Ending(outputs, words, suggest_watching(models, rendered=bool(outputs)))
     for one in playbacks:
         if len(one.state) > 1:

@@ -78,7 +78,11 @@ LearningRate = Annotated[
 
 SeedCellsOption = Annotated[
     SeedCells,
-    make_option(RULE, "seed-cells", "Cells that growth starts from; auto: three for symmetric filters, else one."),
+    make_option(
+        RULE,
+        "seed-cells",
+        "Cells that growth starts from; auto: three for symmetric filters, a square for several pictures, else one.",
+    ),
 ]
 
 SeedRadius = Annotated[
@@ -124,9 +128,19 @@ Steps = Annotated[
     ),
 ]
 
-Channels = Annotated[int, make_option(RULE, "channels", "Channels of a cell, RGBA included.")]
+Channels = Annotated[
+    int,
+    make_option(
+        RULE, "channels", "Channels of a cell, RGBA included.", show_default="16; for 8 pictures 24, for 16 32"
+    ),
+]  # fmt: skip
 
-Hidden = Annotated[int, make_option(RULE, "hidden", "Hidden units of the update network.")]
+Hidden = Annotated[
+    int,
+    make_option(
+        RULE, "hidden", "Hidden units of the update network.", show_default="128; for 8 pictures 192, for 16 256"
+    ),
+]  # fmt: skip
 
 FilterOption = Annotated[Filter, make_option(RULE, "filter", "Stencil that a cell perceives its neighbours through.")]
 

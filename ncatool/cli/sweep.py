@@ -134,7 +134,7 @@ def run_sweep(request: SweepRequest, flags: Mapping[str, str | bool | None]) -> 
 
 def _read_plan(request: SweepRequest, flags: Mapping[str, str | bool | None]) -> list[PlannedRun]:
     from ncatool.data.medmnist import choose_default_source
-    from ncatool.data.sources import resolve_source
+    from ncatool.data.sources import expand_target, resolve_source
     from ncatool.nca.model_name import find_model
     from ncatool.sweep.plan import parse_flags, read_plan
 
@@ -146,13 +146,13 @@ def _read_plan(request: SweepRequest, flags: Mapping[str, str | bool | None]) ->
     if "from" in settings:
         settings["from"] = [str(find_model(name)) for name in settings["from"]]
     if "target" in settings:
-        settings["target"] = list(map(resolve_source, settings["target"]))
+        settings["target"] = [resolve_source(text, request.root) for text in settings["target"]]
     base = tables.get("base", {})
     if "target" not in settings and isinstance(base, dict) and "target" not in base:
         tables = {**tables, "base": {**base, "target": choose_default_source(request.root)}}
-    planned = read_plan(tables, where, settings, request.most)
+    planned = read_plan(tables, where, settings, request.most, lambda text: expand_target(text, request.root))
     for source in {run.config.target.source for run in planned}:
-        resolve_source(source)  # refuses what does not exist
+        resolve_source(source, request.root)  # refuses what does not exist
     return planned
 
 
@@ -214,7 +214,7 @@ def _prepare_items(planned: Sequence[PlannedRun], folder: SweepFolder, request: 
 
     previous = folder.read_plan()
     items = prepare_items(planned, request.root, folder, previous)
-    print_readings([item.target for item in items])
+    print_readings([one for item in items for one in item.target.pictures])
     names = {plan.name for plan in planned}
     dropped = [name for name in previous if name not in names]
     if dropped:
@@ -230,8 +230,9 @@ def _check_memory(pending: Sequence[SweepItem], request: SweepRequest) -> None:
 
     if pending and request.scheduler is None:
         largest = max(pending, key=lambda item: item.estimate_memory())
-        check_memory(largest.config, largest.target.shape, min(request.jobs, len(pending)) or 1)
-        if note := describe_memory(largest.config, largest.target.shape):
+        grid, pictures = largest.target.shape, len(largest.target.pictures)
+        check_memory(largest.config, grid, min(request.jobs, len(pending)) or 1, pictures)
+        if note := describe_memory(largest.config, grid, pictures):
             terminal.print_note(f"run {largest.name} {note}")
 
 

@@ -46,9 +46,9 @@ class Comparison:
     unreadable: dict[Path, NcatoolError]
     """Why other models could not be loaded."""
     measures: dict[str, Measures] = field(default_factory=dict)
-    """By the name of the run."""
+    """By the name of the candidate: that of the run, and of several pictures one for each, RUN:PICTURE."""
     failed: dict[str, Failure] = field(default_factory=dict)
-    """Models that could not be measured, by the name of the run."""
+    """What could not be measured, by the name of the candidate."""
 
     @property
     def is_complete(self) -> bool:
@@ -75,21 +75,25 @@ def load_comparison(items: Sequence[SweepItem], folder: SweepFolder, on_cluster:
         count = len(comparison.unreadable)
         raise NcatoolError(f"none of {count} models can be loaded", "give --force to train them anew")
     for one in comparison.candidates:
-        path, grid = locate_measures(one.path), one.model.target.shape
+        path, grid = _locate_measures(one), one.model.target.shape
         remove_partials(path)  # of a command that was killed; this one holds the sweep's lock
-        measures = read_measures(path, bases[one.name], grid, PROTOCOL)
+        measures = read_measures(path, bases[one.path.stem], grid, PROTOCOL)
         if measures is not None:
             comparison.measures[one.name] = measures
     return comparison
 
 
 def is_measured(item: SweepItem, folder: SweepFolder, on_cluster: bool) -> bool:
-    """Return whether an earlier command has kept the measures of a run's model."""
+    """Return whether an earlier command has kept the measures of a run's model, of all of its pictures."""
     try:
-        path = locate_measures(folder.get_run_files(item.name).model)
-        return has_measures(path, _describe_basis(item, folder, on_cluster))
+        model, basis = folder.get_run_files(item.name).model, _describe_basis(item, folder, on_cluster)
+        return all(has_measures(locate_measures(model, one.name), basis) for one in item.target.pictures)
     except NcatoolError:
         return False
+
+
+def _locate_measures(candidate: Candidate) -> Path:
+    return locate_measures(candidate.path, candidate.model.target.name)
 
 
 def _describe_basis(item: SweepItem, folder: SweepFolder, on_cluster: bool) -> Basis:
@@ -116,40 +120,44 @@ def measure_with_progress(
 
     `on_measured` is called with each model once its measures are kept.
     """
-    candidates = {one.name: one for one in comparison.candidates}
-    missing = [item for item in items if item.name in candidates and item.name not in comparison.measures]
-    bases = {item.name: _describe_basis(item, folder, on_cluster) for item in missing}
-    done = dict.fromkeys(bases, 0)
+    runs = {item.name: item for item in items}
+    places = {name: place for place, name in enumerate(runs)}
+    candidates = {one.name: one for one in sorted(comparison.candidates, key=lambda one: places[one.path.stem])}
+    missing = [one for name, one in candidates.items() if name not in comparison.measures]
+    bases = {one.path.stem: _describe_basis(runs[one.path.stem], folder, on_cluster) for one in missing}
+    done = {one.name: 0 for one in missing}
     with (
         open_measuring_workers(workers) as measuring,
         terminal.show_progress(len(missing) * PROTOCOL.total_steps, "steps") as show,
     ):
         threads = choose_threads(measuring, len(missing))
-        jobs = [_make_job(item, candidates[item.name], token, item.config.train.threads or threads) for item in missing]
+        jobs = [_make_job(runs[one.path.stem], one, token, threads) for one in missing]
         for event in run_jobs(jobs, measuring, stopped):
             if isinstance(event, Progress):
                 done[event.name] = event.iteration
             elif isinstance(event, Outcome) and event.measures is not None:
                 done[event.name] = PROTOCOL.total_steps
                 comparison.measures[event.name] = event.measures
-                _keep_measures(candidates[event.name].path, event.measures, bases[event.name])
-                on_measured(name_measures(candidates[event.name], event.measures))
+                candidate = candidates[event.name]
+                _keep_measures(_locate_measures(candidate), event.measures, bases[candidate.path.stem])
+                on_measured(name_measures(candidate, event.measures))
             elif isinstance(event, Failure):
                 _add_failure(event, comparison, stopped())
             show(sum(done.values()), f"{len(comparison.measures)}/{len(candidates)} models")
 
 
 def _make_job(item: SweepItem, candidate: Candidate, token: str, threads: int) -> MeasureJob:
-    model = candidate.model
+    model, train = candidate.model, item.config.train
     return MeasureJob(
-        item.name, pack_arrays(model), model.config, model.target, PROTOCOL, item.config.train.device, token, threads
-    )
+        candidate.name, pack_arrays(model), model.config, model.target, PROTOCOL, train.device, token,
+        train.threads or threads,
+    )  # fmt: skip
 
 
-def _keep_measures(model: Path, measures: Measures, basis: Basis) -> None:
+def _keep_measures(path: Path, measures: Measures, basis: Basis) -> None:
     """Write the file of a model's measures; without one they are only taken anew the next time."""
     try:
-        write_bytes(locate_measures(model), pack_measures(measures, basis))
+        write_bytes(path, pack_measures(measures, basis))
     except NcatoolError as error:
         terminal.print_note(f"not kept for the next time: {error.what}")
 

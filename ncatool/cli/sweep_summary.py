@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +28,8 @@ from ncatool.training.signals import catch_signals
 
 RESULTS = ("iterations", "loss", "mse", "mse_at_96", "mse_at_500", "psnr_at_500", "seconds")
 """Columns of the summary from a run's `[result]`."""
+SEVERAL_RESULTS = ("worst_mse_at_500", "worst_picture")
+"""The same of a run of several pictures; the others are medians over them."""
 PRINTED_COLUMNS = ("run", "state", "iterations", "mse_at_96", "mse_at_500", "seconds")
 """Columns of the printed table, where the models are not compared."""
 
@@ -45,6 +48,7 @@ class Summary:
         self._items, self._failed, self._folder, self._paper = items, failed, folder, paper
         self._finished = [item for item in items if item.name not in failed]
         self._rows = {item.name: _make_row(item, failed.get(item.name), folder) for item in items}
+        self._evaluations: dict[str, list[Evaluation]] = {}
         self._written = 0.0
 
     def complete(self, compare: bool, workers: Workers, token: str, on_cluster: bool) -> ExitCode:
@@ -64,15 +68,22 @@ class Summary:
             measure_with_progress(
                 comparison, self._finished, *place, lambda: stopped() is not None, self._receive_measures
             )
-            for failure in comparison.failed.values():
-                self._rows[failure.name]["error"] = f"not measured: {failure.what}"
+            for one in comparison.candidates:
+                if (failure := comparison.failed.get(one.name)) is not None:
+                    self._rows[one.path.stem]["error"] = f"not measured: {failure.what}"
             self._write()
             number = None if comparison.is_complete else stopped()
         return self._finish(comparison) if number is None else self._print_stopped(comparison, number)
 
     def _add_measures(self, evaluation: Evaluation) -> None:
-        row = self._rows[evaluation.candidate.path.stem]
-        row.update(_select_measures(row, table.flatten_evaluation(evaluation)))
+        """Add the measures of a run's model to its row, as far as its pictures are measured."""
+        name = evaluation.candidate.path.stem
+        found = self._evaluations.setdefault(name, [])
+        found.append(evaluation)
+        row = self._rows[name]
+        several = bool(evaluation.candidate.model.target.name)
+        measures = _combine_pictures(found) if several else table.flatten_evaluation(evaluation)
+        row.update(_select_measures(row, measures))
 
     def _receive_measures(self, evaluation: Evaluation) -> None:
         self._add_measures(evaluation)
@@ -130,7 +141,29 @@ def _make_row(item: SweepItem, failure: Failure | None, folder: SweepFolder) -> 
         "error": failure.what if failure else "",
         **to_json(item.plan.varied),
         **{name: result.get(name) for name in RESULTS if name not in item.plan.varied},
+        **({"pictures": len(item.target.pictures)} if item.target.others else {}),
+        **{name: result[name] for name in SEVERAL_RESULTS if name in result},
     }
+
+
+def _combine_pictures(evaluations: Sequence[Evaluation]) -> Row:
+    """Return the medians of a model's measures over its pictures, and which of them is the worst."""
+    rows = [table.flatten_evaluation(one) for one in evaluations]
+    worst = max(evaluations, key=lambda one: one.median("mse_later"))
+    return {
+        **{name: _find_median([row[name] for row in rows]) for name in rows[0]},
+        "worst_mse_later": worst.median("mse_later"),
+        "worst_picture": worst.candidate.model.target.name,
+    }
+
+
+def _find_median(values: Sequence[Any]) -> Any:
+    """Return the median of numbers, the higher of two, None where it is none; of texts the one that all are."""
+    if any(isinstance(value, str) for value in values):
+        return values[0] if len({*values}) == 1 else None
+    numbers = sorted(math.inf if value is None else value for value in values)
+    middle = numbers[len(numbers) // 2]
+    return None if math.isinf(middle) else middle
 
 
 def _select_measures(row: Row, measures: Mapping[str, Any]) -> Row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from ncatool.cli.command import Command
 from ncatool.cli.help import list_examples
 from ncatool.cli.settings import collect_settings, take_settings
 from ncatool.cli.training import complete_run, prepare_device, print_readings
+from ncatool.cli.usage import describe_extra, is_target
 from ncatool.config.flat import build_config
 from ncatool.config.names import Damage
+from ncatool.config.schema import SEPARATOR, split_sources
 from ncatool.errors import UsageError, shorten
 
 
@@ -46,7 +49,7 @@ class _TrainCommand(Command):
 @take_settings
 def train(
     context: typer.Context,
-    picture: o.PositionalTarget = None,
+    pictures: o.PositionalTargets = None,
     root: o.Root = None,
     out: o.Out = None,
     force: o.Force = False,
@@ -64,8 +67,8 @@ def train(
     and NAME.checkpoint. Ctrl-C saves all of them; `ncatool resume` goes on.
     """
     given = collect_settings(settings)
-    if picture is not None:
-        given["target"] = _choose_target(picture, context)
+    if pictures:
+        given["target"] = _join_targets(pictures, root, context)
     build_config(given)  # refuses what has no meaning before torch is imported
 
     from ncatool.cli.announce import announce_training
@@ -79,7 +82,7 @@ def train(
         if given["target"] == "phantom":
             terminal.print_note("no --target and chestmnist is not fetched: growing the built-in phantom")
     else:
-        given["target"] = _check_target(given["target"])
+        given["target"] = _check_target(given["target"], root)
     if given.get("from"):
         given["from"] = str(find_model(given["from"]))
         require_model(Path(given["from"]))
@@ -89,31 +92,34 @@ def train(
 
     run = prepare_run(given, out, root=root, force=force, inputs=[config] if config else [])
     prepare_device(run.config.train.threads, run.config.train.device, run.config)
-    print_readings([run.trainer.target])
+    print_readings(run.trainer.target.pictures)
     with run.files.lock(terminal.print_note):
         run.files.check(force)  # another process may have written them meanwhile
         complete_run(run, preview, tensorboard)
 
 
-def _choose_target(picture: str, context: typer.Context) -> str:
-    """Return the target that stands alone on the command line; it wins over environment and file of settings."""
+def _join_targets(pictures: Sequence[str], root: Path | None, context: typer.Context) -> str:
+    """Return the targets that stand alone on the command line; they win over environment and file of settings."""
     source = context.get_parameter_source("target")
     if source is not None and source.name == "COMMANDLINE":
         named = shorten(context.params["target"])
-        raise UsageError(f"the target is given twice: {shorten(picture)} and --target {named}", "give one of them")
-    return picture
+        raise UsageError(f"the target is given twice: {shorten(pictures[0])} and --target {named}", "give one of them")
+    outputs = [word for word in pictures[1:] if not is_target(word, root)]
+    if outputs:
+        raise describe_extra(outputs, context.command, context.command_path)
+    return SEPARATOR.join(pictures)
 
 
-def _check_target(source: str) -> str:
+def _check_target(source: str, root: Path | None) -> str:
     """Return the text of a target in its usual form; UsageError where it names nothing, or a file that is none."""
     from ncatool.data.sources import resolve_source
     from ncatool.nca.model_header import read_header
 
-    resolved = resolve_source(source)
-    path = Path(resolved)
-    if read_header(path) is not None:
-        advice = f"go on training it: ncatool resume {path}; from its weights: ncatool train TARGET --from {path}"
-        raise UsageError(f"{path} is a model, not a target", advice)
-    if path.suffix == ".toml" and path.is_file():
-        raise UsageError(f"{path} holds settings, not a picture", f"repeat its run: ncatool train --config {path}")
+    resolved = resolve_source(source, root)
+    for path in map(Path, split_sources(resolved)):
+        if read_header(path) is not None:
+            advice = f"go on training it: ncatool resume {path}; from its weights: ncatool train TARGET --from {path}"
+            raise UsageError(f"{path} is a model, not a target", advice)
+        if path.suffix == ".toml" and path.is_file():
+            raise UsageError(f"{path} holds settings, not a picture", f"repeat its run: ncatool train --config {path}")
     return resolved

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from ncatool.training.run import Run
     from ncatool.training.trainer import Report
 
+MAX_READINGS = 20
+"""Pictures of which it is said how they were read."""
+MAX_EACH = 8
+"""Pictures whose own errors are printed at the end; the record has those of more."""
+
 
 def prepare_device(threads: int, device: Device, config: RunConfig | None = None) -> torch.device:
     """Set up torch for this process, and return the device that a name means.
@@ -59,8 +64,11 @@ def print_readings(targets: Iterable[Target]) -> None:
     """Print a note, each once, of which part of its file a target is, and of the window of its greys."""
     from ncatool.data.targets import describe_reading
 
-    for note in filter(None, dict.fromkeys(map(describe_reading, targets))):
+    notes = [*filter(None, dict.fromkeys(map(describe_reading, targets)))]
+    for note in notes[:MAX_READINGS]:
         terminal.print_note(terminal.clean_line(note, 200))
+    if len(notes) > MAX_READINGS:
+        terminal.print_note(f"and {len(notes) - MAX_READINGS} more, as the record says")
 
 
 def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:
@@ -72,7 +80,8 @@ def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:
     from ncatool.training.memory import describe_memory
     from ncatool.training.tensorboard import open_log
 
-    if note := describe_memory(run.config, run.trainer.target.shape):
+    target = run.trainer.target
+    if note := describe_memory(run.config, target.shape, len(target.pictures)):
         terminal.print_note(note)
     with open_log(tensorboard, run) as log:
         number = train_with_progress(run, preview, log)
@@ -93,9 +102,20 @@ def _print_ending(run: Run, result: Mapping[str, Any]) -> None:
     quality = measure_quality(run.trainer.copy_model().move_to(run.trainer.device), run.config.train)
     command = suggest_after_training(quality, run.files, run.config)
     ending = Ending(run.files.list_existing(), quality, command)
-    more = ending.describe() if terminal.settings.as_json else {}
-    terminal.print_result({"wrote": str(run.files.model), **result, **more})
+    shown = {**result, **ending.describe()} if terminal.settings.as_json else _name_errors(result, run)
+    terminal.print_result({"wrote": str(run.files.model), **shown})
     ending.print()
+
+
+def _name_errors(result: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    """Return a run's results with the error of each picture behind its name, or without these where they are many."""
+    names = [one.name for one in run.trainer.target.pictures]
+    return {
+        name: ", ".join(f"{one} {error:.3g}" for one, error in zip(names, value, strict=True))
+        if isinstance(value, list) else value
+        for name, value in result.items()
+        if not isinstance(value, list) or len(names) <= MAX_EACH
+    }  # fmt: skip
 
 
 def train_with_progress(run: Run, preview: bool, log: Callable[[Report], None] | None = None) -> int | None:
@@ -127,9 +147,10 @@ def _draw_preview(run: Run) -> RenderableType:
 
     console = terminal.stderr_console()
     width, height = max(1, console.width // 2 - 1), max(1, console.height - 4)
-    pictures = (run.trainer.target.premultiply(), run.trainer.last_state[0, ..., :4].cpu().numpy())
+    target = run.trainer.target.pictures[run.trainer.last_picture]
+    pictures = (target.premultiply(), run.trainer.last_state[0, ..., :4].cpu().numpy())
     table = Table.grid(padding=(0, 2))
-    table.add_row("target", f"iteration {run.trainer.iteration:,}")
+    table.add_row(terminal.clean_line(target.name or "target", width), f"iteration {run.trainer.iteration:,}")
     fitted = [fit_picture(compose(visible, BLACK), width, height) for visible in pictures]
     table.add_row(*(draw_half_blocks(picture, width) for picture in fitted))
     return table

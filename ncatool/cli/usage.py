@@ -74,16 +74,20 @@ def describe_unknown_command(word: str, commands: Collection[str]) -> UsageError
         return UsageError(what, f"did you mean ncatool {meant[0]}? S{see[1:]}")
     if word.endswith(".safetensors") or Path(f"{word}.safetensors").is_file():
         return UsageError(what, f"to watch a model: ncatool render {word}; {see}")
-    if _is_target(word):
+    if is_target(word):
         return UsageError(what, f"to train on a target: ncatool train {word}; {see}")
     return UsageError(what, see)
 
 
-def _is_target(word: str) -> bool:
+def is_target(word: str, root: Path | None = None) -> bool:
+    """Return whether a word names a picture, or several; `root` is the folder of MedMNIST sets.
+
+    Raises NcatoolError for samples of a set that is not fetched, where their numbers are to be found.
+    """
     from ncatool.data.sources import resolve_source
 
     try:
-        return bool(resolve_source(word))
+        return bool(resolve_source(word, root))
     except UsageError:
         return False
 
@@ -92,8 +96,8 @@ def describe_extra(words: Sequence[str], command: Any, path: str) -> UsageError:
     """Return the error for words beyond those that a command takes."""
     if command.name == "train":
         return UsageError(
-            f"{path} trains on one target, but {shorten(words[0])} follows it",
-            "name one; to train on each of several: ncatool sweep --target A,B",
+            f"{path} takes pictures, but {shorten(words[0])} is none",
+            "name pictures that are there; the model's file: --out NAME.safetensors",
         )
     if command.name == "sweep":
         return UsageError(

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ncatool.config.names import Filter, Optimiser, Regime, SeedCells
-from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig
+from ncatool.config.schema import ModelConfig, RunConfig, TargetConfig, TrainConfig, split_sources
 from ncatool.config.synonyms import translate_setting
 from ncatool.config.tables import complete_training, convert_value, read_table
 from ncatool.errors import UsageError, shorten
@@ -51,15 +51,24 @@ def choose_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]
     return low, low + 31
 
 
-def choose_iterations(side: int, regime: Regime, optimiser: Optimiser, filter_: Filter) -> int:
+def choose_width(pictures: int) -> int:
+    """Return the width of a model of so many pictures, in units of 8 channels and 64 hidden units.
+
+    It is two for up to four pictures, and one more for each doubling beyond; see `tests.benchmarks.many_pictures`.
+    """
+    return max(2, (pictures - 1).bit_length())
+
+
+def choose_iterations(side: int, regime: Regime, optimiser: Optimiser, filter_: Filter, pictures: int = 1) -> int:
     """Return the iterations for a picture of this longer side: with Muon 50 a cell, or 87.5 to learn to heal, too.
 
     Adam takes twice as many. A symmetric filter takes three times as many, as cells first learn to find their places.
+    Several pictures take twice as many, or as many times as the model's width.
     """
-    heals = regime is Regime.REGENERATING
+    heals, times = regime is Regime.REGENERATING, choose_width(pictures) if pictures > 1 else 1
     if filter_.is_symmetric:
-        return side * (250 if heals else 150)
-    iterations = side * (175 if heals else 100)
+        return times * side * (250 if heals else 150)
+    iterations = times * side * (175 if heals else 100)
     return iterations // 2 if optimiser is Optimiser.MUON else iterations
 
 
@@ -70,11 +79,13 @@ def choose_learning_rate(optimiser: Optimiser, filter_: Filter, padding: int, re
     return 6e-3 if filter_.is_symmetric or padding else 1e-2
 
 
-def choose_seed_cells(cells: SeedCells, filter_: Filter) -> SeedCells:
-    """Return how many cells a seed has; under `auto` as many as the filter needs."""
+def choose_seed_cells(cells: SeedCells, filter_: Filter, pictures: int = 1) -> SeedCells:
+    """Return how many cells a seed has; under `auto` as many as the filter and the number of pictures need."""
     if cells is not SeedCells.AUTO:
         return cells
-    return SeedCells.THREE if filter_.is_symmetric else SeedCells.ONE
+    if filter_.is_symmetric:
+        return SeedCells.THREE
+    return SeedCells.ONE if pictures == 1 else SeedCells.SQUARE
 
 
 def check_settings(settings: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -104,17 +115,19 @@ def build_config(settings: Mapping[str, Any]) -> RunConfig:
     regime = _resolve_regime(given.pop("regime", None), given.pop("damage", None))
     own_names = {flat: name for name, flat in _FLAT_NAMES.items()}
     named = {own_names.get(name, name): value for name, value in given.items() if name != "steps"}
-    model = ModelConfig(**_select_fields(ModelConfig, named))
     target = TargetConfig(**_select_fields(TargetConfig, named))
+    pictures = len(split_sources(target.source))
+    width = choose_width(pictures)
+    model = ModelConfig(**{"channels": 8 * width, "hidden": 64 * width, **_select_fields(ModelConfig, named)})
     steps = given.get("steps")
     low, high = _parse_steps(steps) if steps is not None else choose_steps(target.size, model.fire_rate, regime)
     optimiser = named.get("optimiser", TrainConfig.optimiser)
     train = {
-        "iterations": choose_iterations(target.size, regime, optimiser, model.filter),
+        "iterations": choose_iterations(target.size, regime, optimiser, model.filter, pictures),
         "learning_rate": choose_learning_rate(optimiser, model.filter, target.padding, regime),
         **_select_fields(TrainConfig, named),
     }
-    cells = choose_seed_cells(train.get("seed_cells", SeedCells.AUTO), model.filter)
+    cells = choose_seed_cells(train.get("seed_cells", SeedCells.AUTO), model.filter, pictures)
     train |= {"regime": regime, "min_steps": low, "max_steps": high, "seed_cells": cells}
     return RunConfig(model=model, target=target, train=TrainConfig(**train))
 

@@ -52,11 +52,12 @@ class Optimiser(StrEnum):
 
 
 class SeedCells(StrEnum):
-    """How many cells a picture grows from: one, three of different colours, or as many as the filter needs."""
+    """How many cells a picture grows from: one, three of different colours, a square of 25, or as many as it needs."""
 
     AUTO = "auto"
     ONE = "one"
     THREE = "three"
+    SQUARE = "square"
 
 
 class Schedule(StrEnum):

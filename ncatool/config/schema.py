@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -54,6 +55,34 @@ def check_file_name(name: str) -> None:
         raise UsageError(f"the name {name} is not UTF-8", hint) from None
     if "\0" in name:
         raise UsageError(f"the name {shorten(name)} contains a zero byte", "give the name of a file")
+
+
+SEPARATOR = " + "
+"""What stands between the sources of several pictures."""
+_MAX_PARTS_OF_NAME = 8
+"""Parts between ` + ` that the name of one file may have: many sources take no time to tell apart."""
+_MAX_COLONS = 4
+"""Colons behind the name of a file, which say what part of it is meant."""
+
+
+def split_sources(text: str) -> list[str]:
+    """Return the sources that a text names, one for each picture; the name of a file that exists may contain ` + `.
+
+    The longest name that exists is meant.
+    """
+    parts, found = text.split(SEPARATOR), list[str]()
+    while parts:
+        joined = (SEPARATOR.join(parts[:count]) for count in range(min(len(parts), _MAX_PARTS_OF_NAME), 1, -1))
+        source = next(filter(_names_file, joined), parts[0])
+        parts = parts[source.count(SEPARATOR) + 1 :]
+        found.append(source if os.path.lexists(source) else source.strip())
+    return found
+
+
+def _names_file(text: str) -> bool:
+    """Return whether a text is the name of a file, or with colons one and its part."""
+    names = (text.rsplit(":", count)[0] for count in range(min(text.count(":"), _MAX_COLONS) + 1))
+    return any(SEPARATOR not in text[len(name) :] and os.path.lexists(name) for name in names)
 
 
 def parse_window(text: str) -> Window | tuple[float, float, bool]:

@@ -130,6 +130,19 @@ def read_samples(
         raise _add_fetch_hint(error, dataset) from None
 
 
+def find_labels(dataset: DataSet, split: str, root: Path | None) -> NDArray[Any]:
+    """Return the labels of a split: integers [samples, columns].
+
+    Raises what `require_file` raises.
+    """
+    import numpy as np
+
+    path = require_file(dataset, root)
+    with np.load(path, allow_pickle=False) as arrays:
+        labels = arrays[f"{split}_labels"]
+    return labels.reshape(len(labels), -1)
+
+
 def read_sample(spec: SampleSpec, root: Path | None = None) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """Return one picture, uint8 [height, width] or [height, width, 3], and its origin for the record."""
     dataset = spec.dataset

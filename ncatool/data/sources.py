@@ -6,26 +6,35 @@ import os
 from pathlib import Path
 
 from ncatool.config.names import Alpha
+from ncatool.config.schema import SEPARATOR
 from ncatool.config.suggestions import suggest_names
 from ncatool.data.catalogue import load_catalogue
+from ncatool.data.expansion import IMAGE_ENDINGS, expand_sources
 from ncatool.data.file_spec import FileSpec, locate_file, parse_part
 from ncatool.data.sample_spec import parse_spec
 from ncatool.errors import UsageError, shorten
 
 PHANTOM = "phantom"
-IMAGE_ENDINGS = (
-    ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp", ".tif", ".tiff", ".dcm", ".nii", ".nii.gz", ".npy", ".npz",
-    ".mp4", ".webm",
-)  # fmt: skip
-"""Endings of the files that are suggested as a target; others can be read as well."""
 TARGET_GRAMMAR = "a target is phantom, a file as FILE[:PLANE][:INDEX], or a MedMNIST set as FLAG[@SIZE][:SPLIT[:INDEX]]"
 
 
-def resolve_source(source: str) -> str:
-    """Return the text of a target in its usual form: the names of sets and of the phantom may be in capitals.
+def resolve_source(text: str, root: Path | None = None) -> str:
+    """Return the text of a target in its usual form: one source, or several joined by ` + `.
 
-    Raises UsageError, with what is meant perhaps, where it names no file, no sample and not the phantom.
+    Names of sets and of the phantom may be in capitals. Ranges, folders of pictures and `each` are expanded; `root` is
+    the folder of MedMNIST sets. Raises UsageError, with what is meant perhaps, where a source is no file, no sample
+    and not the phantom.
     """
+    return SEPARATOR.join(_resolve_one(source) for source in expand_sources(text, root))
+
+
+def expand_target(text: str, root: Path | None) -> str:
+    """Return the text of a target of several pictures in its usual form, and that of one as it is."""
+    several = len(expand_sources(text, root)) > 1
+    return resolve_source(text, root) if several else text
+
+
+def _resolve_one(source: str) -> str:
     if source == PHANTOM or os.path.isfile(source):  # noqa: PTH113 - unlike Path.is_file, it takes any text
         return source
     if source.lower() == PHANTOM or parse_spec(source) is not None:

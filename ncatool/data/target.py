@@ -1,20 +1,26 @@
-"""The target of a model, and the description of it that files hold."""
+"""The target of a model, one picture or several, and the description of it that files hold."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ncatool.config.schema import SEPARATOR
 from ncatool.data.pixels import Pixels
+
+PICTURE_FACTS = ("source", "meaning")
+"""What the table `[target]` of several pictures says of each, in lists named by the plural."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """The picture that a model grows."""
+    """The picture that a model grows, or the first of several."""
 
     pixels: Pixels
     """RGBA, not premultiplied, without padding."""
@@ -22,6 +28,15 @@ class Target:
     """Empty cells on each side."""
     origin: dict[str, Any] = field(default_factory=dict)
     """Source, label, licence and the like, for the `[target]` table of the record."""
+    name: str = ""
+    """What the picture is called in a model of several; else empty."""
+    others: tuple[Target, ...] = ()
+    """The other pictures of a model of several, of the same size and padding."""
+
+    @cached_property
+    def pictures(self) -> list[Target]:
+        """All pictures, each as a target of its own."""
+        return [dataclasses.replace(self, others=()), *self.others]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -42,6 +57,20 @@ class Target:
         return self.pixels[..., 3] > 0
 
     def describe(self) -> dict[str, Any]:
-        """Return the `[target]` table of the record, with the SHA-256 of the pixels."""
-        digest = hashlib.sha256(np.ascontiguousarray(self.pixels).tobytes()).hexdigest()
-        return {**self.origin, "size": max(self.pixels.shape[:2]), "padding": self.padding, "sha256": digest}
+        """Return the `[target]` table of the record, with the SHA-256 of the pixels.
+
+        Of several pictures, it has what they have in common, their names, and lists of their sources and labels.
+        """
+        pixels = np.stack([one.pixels for one in self.pictures])
+        digest = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).hexdigest()
+        origin = self._list_origins() if self.others else self.origin
+        return {**origin, "size": max(self.pixels.shape[:2]), "padding": self.padding, "sha256": digest}
+
+    def _list_origins(self) -> dict[str, Any]:
+        origins = [one.origin for one in self.pictures]
+        shared = {name: value for name, value in self.origin.items() if all(one.get(name) == value for one in origins)}
+        own = {name: [one.get(name, "") for one in origins] for name in PICTURE_FACTS if name in self.origin}
+        names = [one.name for one in self.pictures]
+        # The sources as one text, too, as a run's settings have them: its record repeats it.
+        source = {"source": SEPARATOR.join(own["source"])} if "source" in own else {}
+        return {**shared, **source, "names": names, **{f"{key}s": own[key] for key in own}}

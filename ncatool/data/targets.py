@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ncatool.config.names import Alpha, Colormap, Window
-from ncatool.config.schema import TargetConfig, parse_crop
+from ncatool.config.schema import TargetConfig, parse_crop, split_sources
 from ncatool.data.file_spec import locate_file
 from ncatool.data.masks import read_mask, scale_mask
 from ncatool.data.medmnist import read_sample
@@ -23,6 +23,7 @@ from ncatool.data.raster import Raster, crop_raster
 from ncatool.data.readers.pillow import convert_image
 from ncatool.data.readers.registry import read_raster
 from ncatool.data.sample_spec import SampleSpec, parse_spec
+from ncatool.data.several import combine_targets
 from ncatool.data.sources import PHANTOM, describe_missing, parse_alpha, resolve_source
 from ncatool.data.target import Target
 from ncatool.data.window import convert_colours, convert_greys, hide_infinite
@@ -30,12 +31,30 @@ from ncatool.errors import NcatoolError, UsageError
 
 
 def load_target(config: TargetConfig, root: Path | None = None) -> Target:
-    """Load the target that the configuration names.
+    """Load the target that the configuration names, of one picture or several.
 
     `root` is the folder of MedMNIST sets, by default one in the user's cache. Raises UsageError for an option that
     does not apply to the target, and NcatoolError where the target cannot be read.
     """
-    config = dataclasses.replace(config, source=resolve_source(config.source))
+    sources = split_sources(resolve_source(config.source, root))
+    if len(sources) > 1:
+        return combine_targets([_load_one_of_several(dataclasses.replace(config, source=one), root) for one in sources])
+    return _load_one(dataclasses.replace(config, source=sources[0]), root)
+
+
+def _load_one_of_several(config: TargetConfig, root: Path | None) -> Target:
+    """Return one of several pictures; an error says which one it is about."""
+    try:
+        return _load_one(config, root)
+    except NcatoolError as error:
+        if config.source in error.what:
+            raise
+        error.what = f"{config.source}: {error.what}"
+        error.args = (error.what,)
+        raise
+
+
+def _load_one(config: TargetConfig, root: Path | None) -> Target:
     spec = None if Path(config.source).is_file() else parse_spec(config.source)
     if spec is not None:
         return _load_sample(config, spec, root)

@@ -1,8 +1,9 @@
 """Measures of a model as a file, so that a comparison that was interrupted goes on where it stopped.
 
 The file of the model `NAME.safetensors` is `.NAME.measures` in the same folder: hidden, and of an ending that neither a
-run nor a comparison looks at. It holds all rollouts, and in its header what the measures were made from and by: where
-anything differs, the model is measured anew, as where the file is damaged or of another kind.
+run nor a comparison looks at; a model of several pictures has one for each, `.NAME~HASH.measures`. It holds all
+rollouts, and in its header what the measures were made from and by: where anything differs, the model is measured anew,
+as where the file is damaged or of another kind.
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ Basis = dict[str, Any]
 """What measures depend on: the model, the protocol, and what computes them."""
 
 
-def locate_measures(model: Path) -> Path:
-    """Return the file of a model's measures."""
-    return model.with_name(f".{model.stem}.measures")
+def locate_measures(model: Path, picture: str = "") -> Path:
+    """Return the file of a model's measures; of several pictures, those of the one that is named."""
+    part = f"~{hashlib.sha256(picture.encode()).hexdigest()[:8]}" if picture else ""
+    return model.with_name(f".{model.stem}{part}.measures")
 
 
 def describe_basis(model: Path, protocol: Protocol, device: str, engine: str) -> Basis:

@@ -22,6 +22,10 @@ from ncatool.nca.seed_summary import Place, read_places
 CHECKPOINT_ENDINGS = (".checkpoint", EARLIER_CHECKPOINT_SUFFIX)
 _TRAINING = ("loss", "regime", "batch_size", "learning_rate", "optimiser", "seed", "initial")
 """Settings of training that are told."""
+_TARGET = ("source", "label", "meaning", "size", "padding", "names", "sources", "meanings")
+"""Facts of the target that are told."""
+_MEASURES = ("mse_at_", "psnr_at_", "worst_", "each_")
+"""How the names of a run's measures begin."""
 
 Table = dict[str, Any]
 
@@ -35,7 +39,7 @@ class ModelInfo:
     kind: str
     """`model`, `checkpoint` or `record`."""
     target: Table
-    """Source, label, height and width of the grid, and the like."""
+    """Source, label, height and width of the grid, and the like; of several pictures lists of them, and `names`."""
     rule: Table
     """Filter, channels and the like, and the number of parameters."""
     training: Table
@@ -131,7 +135,7 @@ def _get(tables: Mapping[str, Any], name: str) -> Table:
 
 def _describe_target(tables: Mapping[str, Any], shape: tuple[int, int] | None) -> Table:
     target = _get(tables, "target")
-    kept: Table = {name: target[name] for name in ("source", "label", "meaning", "size", "padding") if name in target}
+    kept: Table = {name: target[name] for name in _TARGET if name in target}
     return kept if shape is None else {**kept, "height": shape[0], "width": shape[1]}
 
 
@@ -162,7 +166,7 @@ def _describe_training(tables: Mapping[str, Any]) -> Table:
 
 def _select_result(result: Table) -> Table:
     """Return the measures that a run made at its end."""
-    names = [name for name in result if name.startswith(("mse_at_", "psnr_at_"))]
+    names = [name for name in result if name.startswith(_MEASURES)]
     return {"source": "record", **{name: result[name] for name in names}} if names else {}
 
 

@@ -126,10 +126,21 @@ def load_candidates(paths: Sequence[Path], device: torch.device) -> tuple[list[C
     for path, name in zip(paths, label_models(paths), strict=True):
         try:
             model = load_model(path).move_to(device)
-            candidates.append(Candidate(name, path, model, read_record(path, model)))
+            candidates += _list_candidates(name, path, model)
         except NcatoolError as error:
             failed[path] = error
     return sorted(candidates, key=lambda candidate: (*candidate.grouping.values(), candidate.name)), failed
+
+
+def _list_candidates(name: str, path: Path, model: ModelData) -> list[Candidate]:
+    """Return a candidate for each picture that a model grows."""
+    record = read_record(path, model)
+    if len(model.pictures) == 1:
+        return [Candidate(name, path, model, record)]
+    return [
+        Candidate(f"{name}:{one.target.name}", path, one, {**record, "target": one.target.describe()})
+        for one in model.pictures
+    ]
 
 
 def evaluate(candidate: Candidate, protocol: Protocol, on_step: StepCallback = lambda: None) -> Evaluation:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
 import torch
 
 from ncatool.config.names import Damage, Regime
@@ -64,17 +65,71 @@ class Quality:
         return f"{self.words}: {self.advice}" if self.advice else self.words
 
 
-def choose_rollouts(train: TrainConfig) -> int:
-    """Return how many rollouts are worth while after a training, from its settings alone."""
+@dataclass(frozen=True)
+class SeveralQuality(Quality):
+    """The quality of a model of several pictures: outcome and advice are those of the worst, numbers are medians."""
+
+    worst: str
+    """The name of the picture that has become worst."""
+    worst_psnr: float
+    """PSNR at its last step, in dB."""
+
+
+@dataclass(frozen=True)
+class _Course:
+    """The median MSE of the rollouts of one picture at each step, that of a blank picture, and that after healing."""
+
+    steps: dict[int, float]
+    blank: float
+    healed: float | None
+
+    @property
+    def final(self) -> float:
+        """The last error; infinite where it is no number."""
+        last = self.steps[COURSE_STEPS[-1]]
+        return math.inf if math.isnan(last) else last
+
+
+def choose_rollouts(train: TrainConfig, pictures: int = 1) -> int:
+    """Return how many rollouts of each picture are worth while after a training, from its settings alone."""
     steps = train.iterations * train.batch_size * (train.min_steps + train.max_steps) / 2 * BACKWARD_COST
-    return max(1, min(MAX_ROLLOUTS, int(TRAINING_SHARE * steps / COURSE_STEPS[-1])))
+    return max(1, min(MAX_ROLLOUTS, int(TRAINING_SHARE * steps / COURSE_STEPS[-1] / pictures)))
 
 
 def measure_quality(model: ModelData, train: TrainConfig) -> Quality:
     """Run a few rollouts of 500 steps, and where training has damaged states, heal a circle; describe what is found."""
+    pictures = model.pictures
+    courses = [_measure_course(one, train, choose_rollouts(train, len(pictures))) for one in pictures]
+    found = [_describe_course(course, train, model) for course in courses]
+    if len(found) == 1:
+        return found[0]
+    worst = max(range(len(courses)), key=lambda i: courses[i].final)
+    middle, name = _describe_course(_find_median(courses), train, model), pictures[worst].target.name
+    words = f"{len(found)} pictures, median: {middle.words}; worst, {name}: {found[worst].words}"
+    numbers = middle.psnr, middle.step, middle.final_psnr
+    return SeveralQuality(
+        found[worst].outcome, words, found[worst].advice, *numbers, worst=name, worst_psnr=found[worst].final_psnr
+    )
+
+
+def _find_median(courses: Sequence[_Course]) -> _Course:
+    """Return the medians over pictures of all errors."""
+    healed = [one.healed for one in courses if one.healed is not None]
+    steps = {step: _compute_median([one.steps[step] for one in courses]) for step in COURSE_STEPS}
+    return _Course(steps, _compute_median([one.blank for one in courses]), _compute_median(healed) if healed else None)
+
+
+def _compute_median(errors: Sequence[float]) -> float:
+    return compute_quartiles(np.asarray(errors)).median
+
+
+def _describe_course(course: _Course, train: TrainConfig, model: ModelData) -> Quality:
+    return describe_quality(course.steps, course.blank, train.regime, model.has_direction, course.healed)
+
+
+def _measure_course(model: ModelData, train: TrainConfig, count: int) -> _Course:
     generator = torch.Generator().manual_seed(train.seed + 3)
     target = torch.from_numpy(model.target.premultiply()).to(model.device)
-    count = choose_rollouts(train)
     state = intact = model.place_seeds(count)
     course, done = {}, 0
     for step in COURSE_STEPS:
@@ -84,7 +139,7 @@ def measure_quality(model: ModelData, train: TrainConfig) -> Quality:
     healed = None
     if train.regime is Regime.REGENERATING:
         healed = compute_quartiles(measure_damage(model, intact, Damage.CIRCLE, train.seed).mse[:, -1]).median
-    return describe_quality(course, float(target.square().mean()), train.regime, model.has_direction, healed)
+    return _Course(course, float(target.square().mean()), healed)
 
 
 def describe_quality(

@@ -22,12 +22,12 @@ from ncatool.nca.types import Fire, State
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "msedge")
 BROWSER_TIMEOUT = 120.0
-"""Seconds that the browser may take to run the page's script with one model."""
+"""Seconds that the browser may take to run the page's script with one picture."""
 _SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 
 
 def run(model: ModelData, path: Path, fire: Fire, engine: str = "plain") -> State | None:
-    """Return the state that the page's script computes from the seed of its only model; see `run_all`."""
+    """Return the states that the page's script computes from the seeds of its only model; see `run_all`."""
     states = run_all([model], path, [fire], engine)
     return None if states is None else states[0]
 
@@ -35,27 +35,28 @@ def run(model: ModelData, path: Path, fire: Fire, engine: str = "plain") -> Stat
 def run_all(
     models: Sequence[ModelData], path: Path, fires: Sequence[Tensor], engine: str = "plain"
 ) -> list[Tensor] | None:
-    """Return the state that the page's script computes from each model's seed with its fire masks.
+    """Return the states that the page's script computes from the seeds of each model's pictures with its fire masks.
 
-    Both are as in `run`, but their grids differ; all take the same number of steps. `engine` is `plain` (JavaScript)
-    or `webgl`. Returns None where there is no browser, or where it cannot run the WebGL engine. Raises NcatoolError
-    where the browser fails.
+    A model's states and masks are a batch of its pictures; all models take the same number of steps, but their grids
+    differ. `engine` is `plain` (JavaScript) or `webgl`. Returns None where there is no browser, or where it cannot run
+    the WebGL engine. Raises NcatoolError where the browser fails.
     """
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         return None
-    masks = [_pack_masks(fire) for fire in fires]
+    masks = [[_pack_masks(one) for one in fire.unbind(1)] for fire in fires]
     request = to_script_json({"backend": engine, "steps": len(fires[0]), "masks": masks})
     element = f'<body><script type="application/json" id="parity">{request}</script>'
     text = path.read_text(encoding="utf-8").replace("<body>", element, 1)
     flags = _SOFTWARE_GL if engine == "webgl" else ("--disable-gpu",)
-    dom = _dump_dom(browser, text, flags, BROWSER_TIMEOUT * len(models))
+    dom = _dump_dom(browser, text, flags, BROWSER_TIMEOUT * sum(map(len, masks)))
     if engine == "webgl" and 'id="parity-error"' in dom:
         return None
-    return [_parse_state(dom, i, (1, *one.target.shape, one.config.channels)) for i, one in enumerate(models)]
+    shapes = [(len(one.target.pictures), *one.target.shape, one.config.channels) for one in models]
+    return [_parse_states(dom, i, shape) for i, shape in enumerate(shapes)]
 
 
-def _pack_masks(fire: Fire) -> str:
+def _pack_masks(fire: Tensor) -> str:
     return base64.b64encode(np.packbits(fire.cpu().numpy().reshape(-1), bitorder="little").tobytes()).decode()
 
 
@@ -74,9 +75,9 @@ def _dump_dom(browser: str, text: str, flags: tuple[str, ...], timeout: float) -
     return done.stdout.decode(errors="replace")
 
 
-def _parse_state(dom: str, index: int, shape: tuple[int, ...]) -> Tensor:
-    match = re.search(rf'<pre id="parity-state-{index}">([A-Za-z0-9+/=]*)</pre>', dom)
-    values = np.frombuffer(base64.b64decode(match[1]), "<f4") if match else np.zeros(0, "<f4")
+def _parse_states(dom: str, index: int, shape: tuple[int, ...]) -> Tensor:
+    match = re.search(rf'<pre id="parity-state-{index}">([A-Za-z0-9+/= ]*)</pre>', dom)
+    values = np.frombuffer(b"".join(map(base64.b64decode, match[1].split())) if match else b"", "<f4")
     if values.size != np.prod(shape):
         raise _make_error(f"the page left {values.size} values, not {np.prod(shape)}")
     return torch.from_numpy(values.astype(np.float32).reshape(shape))

@@ -4,7 +4,7 @@
  *
  * float state[@PREFIX@_SIZE], next[@PREFIX@_SIZE];
  * unsigned char fire[@PREFIX@_CELLS], alive[@PREFIX@_CELLS];
- * @PREFIX@_seed(state);
+ * @PREFIX@_seed(@SEED_ARGUMENTS@);
  * for each step: set fire to 1 for each cell with probability @PREFIX@_fire_rate, otherwise to 0;
  *                call @PREFIX@_step(state, next, fire, alive); then swap state and next.
  *

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from ncatool.config.names import Boundary
 from ncatool.engine import build
 from ncatool.errors import NcatoolError
-from ncatool.formats.common import describe_model, make_seed_state
+from ncatool.formats.common import describe_model, make_seed_states
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.seed import is_plain
@@ -48,6 +50,31 @@ static inline void @PREFIX@_seed(float *state)
     for (j = 0; j < @SEED_CELLS@; j++)
         for (i = 0; i < @PREFIX@_CHANNELS; i++)
             state[@PREFIX@_seed_cells[j] * @PREFIX@_CHANNELS + i] = @PREFIX@_seed_values[j * @PREFIX@_CHANNELS + i];
+}
+"""
+_SEVERAL_SEEDS = """\
+enum { @PREFIX@_PICTURES = @PICTURES@ };
+
+/* Return the name of a picture. */
+static inline const char *@PREFIX@_name(int picture)
+{
+    static const char *const names[@PREFIX@_PICTURES] = {@NAMES@};
+    return names[picture];
+}
+
+/* Channels of each cell of the seeds, picture by picture, and the indices of these cells. */
+@SEED_VALUES@
+static const int @PREFIX@_seed_cells[@SEED_CELLS@] = {@SEED_INDICES@};
+
+/* Set the state to the seed of a picture, from 0 to PICTURES - 1: its cells have their channels, all else is 0. */
+static inline void @PREFIX@_seed(float *state, int picture)
+{
+    const float *values = @PREFIX@_seed_values + picture * @SEED_CELLS@ * @PREFIX@_CHANNELS;
+    int i, j;
+    for (i = 0; i < @PREFIX@_SIZE; i++) state[i] = 0.0f;
+    for (j = 0; j < @SEED_CELLS@; j++)
+        for (i = 0; i < @PREFIX@_CHANNELS; i++)
+            state[@PREFIX@_seed_cells[j] * @PREFIX@_CHANNELS + i] = values[j * @PREFIX@_CHANNELS + i];
 }
 """
 
@@ -96,10 +123,12 @@ def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) ->
     prefix, config = make_identifier(name), model.config
     height, width = model.target.shape
     row, column = middle_cell(height, width)
-    cells = make_seed_state(model).flatten(0, 2)
-    indices = cells.any(dim=1).nonzero().flatten()
+    cells = make_seed_states(model).flatten(1, 2)
+    indices = cells.any(dim=2).any(dim=0).nonzero().flatten()
     description = describe_model(model, record, name)
-    description.pop("seed", None)  # an array of the header holds it
+    for table in ("seed", "seeds"):  # an array of the header holds them
+        description.pop(table, None)
+    names = [re.sub(r"[^A-Za-z0-9.-]", "_", one.name) for one in model.target.pictures]
     replacements = {
         "GROWN_FROM": "one cell" if len(indices) == 1 else f"{len(indices)} cells",
         "DESCRIPTION": "\n".join(f" * {key}: {_format_comment(value)}" for key, value in description.items()),
@@ -117,16 +146,20 @@ def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) ->
         "ARRAYS": _format_arrays(model, prefix),
         "SEED_CELLS": len(indices),
         "SEED_INDICES": ", ".join(map(str, indices.tolist())),
-        "SEED_VALUES": _format_array(f"{prefix}_seed_values", cells[indices].flatten().tolist()),
+        "SEED_VALUES": _format_array(f"{prefix}_seed_values", cells[:, indices].flatten().tolist()),
+        "SEED_ARGUMENTS": "state, picture" if model.target.others else "state",
+        "PICTURES": len(names),
+        "NAMES": ", ".join(f'"{name}"' for name in names),
     }
-    seed = _PLAIN_SEED if is_plain(model.seed) else _OTHER_SEED
+    one_seed = _PLAIN_SEED if is_plain(model.seed) else _OTHER_SEED
+    seed = _SEVERAL_SEEDS if model.target.others else one_seed
     template = _TEMPLATE.read_text(encoding="utf-8").replace("@SEED@", seed)
     text = re.sub(r"@([A-Z_0-9]+)@", lambda match: str(replacements[match[1]]), template)
     path.write_text(text, encoding="ascii")
 
 
 def run(model: ModelData, path: Path, fire: Fire) -> State | None:
-    """Return the state that the compiled header computes from the seed; None where there is no C compiler."""
+    """Return the states that the compiled header computes from the seeds; None where there is no C compiler."""
     if not build.has_compiler():
         return None
     prefix = re.search(r"void (nca_\w+)_step", path.read_text())
@@ -139,16 +172,20 @@ def run(model: ModelData, path: Path, fire: Fire) -> State | None:
             '#include "model.h"\n'
             "void exported_step(const float *state, float *next, const unsigned char *fire, unsigned char *alive)\n"
             f"{{\n    {prefix[1]}_step(state, next, fire, alive);\n}}\n"
-            f"void exported_seed(float *state)\n{{\n    {prefix[1]}_seed(state);\n}}\n"
+            "void exported_seed(float *state, int picture)\n"
+            f"{{\n    (void)picture;\n    {prefix[1]}_seed(state{', picture' * bool(model.target.others)});\n}}\n"
         )
         if not build.build_shared_library(source, library):
             raise NcatoolError("the .h does not compile", "please report this with the model file")
-        return _run_library(ctypes.CDLL(str(library)), model, fire)
+        loaded = ctypes.CDLL(str(library))
+        return torch.stack([_run_library(loaded, model, i, fire[:, i]) for i in range(len(model.target.pictures))])
 
 
-def _run_library(library: ctypes.CDLL, model: ModelData, fire: Fire) -> State:
-    state = torch.empty(1, *model.target.shape, model.config.channels)
-    library.exported_seed(ctypes.c_void_p(state.data_ptr()))
+def _run_library(
+    library: ctypes.CDLL, model: ModelData, picture: int, fire: Bool[Tensor, "steps height width"]
+) -> Float[Tensor, "height width channel"]:
+    state = torch.empty(*model.target.shape, model.config.channels)
+    library.exported_seed(ctypes.c_void_p(state.data_ptr()), picture)
     alive = torch.zeros(model.target.shape, dtype=torch.uint8)
     for mask in fire.to(torch.uint8).contiguous():
         following = torch.empty_like(state)

@@ -20,7 +20,8 @@ from ncatool.nca.types import Fire, Seed, State
 def describe_model(model: ModelData, record: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return name, version, model and target as JSON values; training and result where the record has them.
 
-    Where the seed is more than the plain one cell, `seed` lists its cells; see `list_seed_cells`.
+    Where the seed is more than the plain one cell, `seed` lists its cells; see `list_seed_cells`. Of several pictures,
+    `seeds` holds such a list for each, by its name.
     """
     tables = {key: _to_json(record[key]) for key in ("train", "result") if isinstance(record.get(key), dict)}
     return {
@@ -28,9 +29,15 @@ def describe_model(model: ModelData, record: Mapping[str, Any], name: str) -> di
         "ncatool": version("ncatool"),
         "model": dataclasses.asdict(model.config),
         "target": _to_json(model.target.describe()),
-        **({} if is_plain(model.seed) else {"seed": list_seed_cells(model.seed)}),
+        **_describe_seeds(model),
         **tables,
     }
+
+
+def _describe_seeds(model: ModelData) -> dict[str, Any]:
+    if model.target.others:
+        return {"seeds": {one.target.name: list_seed_cells(one.seed) for one in model.pictures}}
+    return {} if is_plain(model.seed) else {"seed": list_seed_cells(model.seed)}
 
 
 def list_seed_cells(seed: Seed) -> list[dict[str, Any]]:
@@ -48,19 +55,21 @@ def _to_json(table: Mapping[str, Any]) -> dict[str, Any]:
     def convert(value: Any) -> Any:
         if isinstance(value, float) and not math.isfinite(value):
             return None
+        if isinstance(value, list):
+            return [convert(one) for one in value]
         return value if isinstance(value, str | int | float | bool | None) else str(value)
 
     return {str(key): convert(value) for key, value in table.items()}
 
 
-def make_seed_state(model: ModelData) -> State:
-    """Return the seed on the model's grid, a batch of one, from which exported files are checked."""
-    return model.place_seeds(1)
+def make_seed_states(model: ModelData) -> State:
+    """Return the seed of each picture on the model's grid, from which exported files are checked."""
+    return torch.cat([one.place_seeds(1) for one in model.pictures])
 
 
 def run_dense(model: ModelData, fire: Fire) -> State:
-    """Return the state that the dense rule computes from the seed with these fire masks."""
-    state = make_seed_state(model)
+    """Return the states that the dense rule computes from the seeds with these fire masks."""
+    state = make_seed_states(model)
     with torch.no_grad():
         for mask in fire:
             state = step(state, model.weights, model.config, mask)

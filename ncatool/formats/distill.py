@@ -51,6 +51,8 @@ def check_supported(model: ModelData) -> None:
     for name, count in (("channels", config.channels), ("hidden units", config.hidden)):
         if count % 4:
             raise UsageError(f"the article's format packs four {name} together, but this model has {count}", _HINT)
+    if model.target.others:
+        raise UsageError(f"the article's player grows one picture, but this model {len(model.target.pictures)}", _HINT)
     if not is_plain(model.seed):
         count = len(list_cells(model.seed))
         cells = "one of its own" if count == 1 else f"{count} cells"

@@ -14,7 +14,7 @@ from ncatool.engine.rollout import draw_fire_masks
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.files.atomic import replace_atomically
 from ncatool.formats import arrays, browser, c_header, distill, onnx, page, pt2
-from ncatool.formats.common import make_seed_state, run_dense
+from ncatool.formats.common import make_seed_states, run_dense
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.types import Fire, State
 
@@ -33,7 +33,10 @@ class ExportKind:
     write: Callable[[ModelData, Mapping[str, Any], str, Path], None]
     """Takes model, record, the model's name, and the path to write."""
     run: Run
-    """Returns the state that the file computes from the seed with these fire masks; None if this machine cannot."""
+    """Returns the states that the file computes from the seeds of all pictures; None if this machine cannot.
+
+    The third argument holds the fire masks: [steps, pictures, height, width].
+    """
     needs: str
     """What runs such a file."""
     exact: bool = True
@@ -116,9 +119,9 @@ def export_gallery(
 
 
 def _run_reference(model: ModelData) -> tuple[Fire, State]:
-    """Return the fire masks of the check, and the state that the dense rule computes with them."""
+    """Return the fire masks of the check, and the states that the dense rule computes with them, one a picture."""
     generator = torch.Generator().manual_seed(0)
-    fire = draw_fire_masks(PARITY_STEPS, make_seed_state(model), model.config.fire_rate, generator)
+    fire = draw_fire_masks(PARITY_STEPS, make_seed_states(model), model.config.fire_rate, generator)
     return fire, run_dense(model, fire)
 
 

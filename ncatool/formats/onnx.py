@@ -16,7 +16,7 @@ import torch
 
 from ncatool.config.schema import ModelConfig
 from ncatool.errors import NcatoolError
-from ncatool.formats.common import describe_model, make_seed_state
+from ncatool.formats.common import describe_model, make_seed_states
 from ncatool.formats.pt2 import StepModule, make_dynamic_shapes, make_example_inputs
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.types import Fire, State
@@ -56,7 +56,7 @@ def _silence_exporter() -> Iterator[None]:
 
 
 def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) -> None:
-    """Write one step as an ONNX graph; its metadata hold the settings as JSON.
+    """Write one step as an ONNX graph; its metadata hold the settings as JSON, with the seeds of several pictures.
 
     Inputs: `state` [batch, height, width, channel] float32 and `fire` [batch, height, width] bool. Output: `next`.
     """
@@ -149,8 +149,8 @@ def _make_loop_body(helper: Any, types: Any, step_graph: Any) -> Any:
 
 
 def _check_rollout(model: ModelData, path: Path) -> None:
-    """Run the loop once from the seed; NcatoolError where a value of the result is not finite."""
-    (final,) = _open_session(path).run(None, {"start": make_seed_state(model).numpy()})
+    """Run the loop once from the seeds; NcatoolError where a value of the result is not finite."""
+    (final,) = _open_session(path).run(None, {"start": make_seed_states(model).numpy()})
     if not torch.isfinite(torch.from_numpy(final)).all():
         raise NcatoolError("the exported rollout ends in values that are not finite", "export a trained model")
 
@@ -164,9 +164,9 @@ def _open_session(path: Path) -> Any:
 
 
 def run(model: ModelData, path: Path, fire: Fire) -> State:
-    """Return the state that onnxruntime computes from the seed with these fire masks."""
+    """Return the states that onnxruntime computes from the seeds with these fire masks."""
     session = _open_session(path)
-    state = make_seed_state(model).numpy()
+    state = make_seed_states(model).numpy()
     for mask in fire.numpy():
         (state,) = session.run(None, {"state": state, "fire": mask})
     return torch.from_numpy(state)

@@ -1,6 +1,6 @@
 """`.html`: one page that grows pictures in a browser, and lets visitors erase cells and plant seeds.
 
-It holds one model or several, needs no other file, and asks for nothing from elsewhere.
+It holds one model or several, each of one picture or several, needs no other file, and asks for nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -82,13 +82,19 @@ def render_gallery(models: Sequence[PageModel]) -> str:
     style = _read_asset("page.css")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     shown = [_describe_model(*model) for model in models]
+    has_pictures = any(one.model.target.others for one in models)
     data = [{**make_page_data(one.model, one.name), **text} for one, text in zip(models, shown, strict=True)]
     return environment.from_string(_read_asset("page.html")).render(
         models=[
             {**text, "facts": describe_facts(one.model, one.record)} for one, text in zip(models, shown, strict=True)
         ],
         origin=_describe_origin([one.model for one in models]),
-        shortcuts={**SHORTCUTS, **({"N": "next model"} if len(models) > 1 else {})},
+        has_pictures=has_pictures,
+        shortcuts={
+            **SHORTCUTS,
+            **({"N": "next model"} if len(models) > 1 else {}),
+            **({"G": "next picture to grow"} if has_pictures else {}),
+        },
         version=metadata.version("ncatool"),
         data=Markup(to_script_json(data)),
         script=Markup(script),
@@ -113,7 +119,13 @@ def _describe_model(model: ModelData, record: Mapping[str, Any], name: str) -> d
 
 
 def describe_target(model: ModelData, record: Mapping[str, Any]) -> str:
-    """Return what the picture is and its size: `Shepp-Logan head phantom, 28 × 28`, `chest.png, 28 × 28`."""
+    """Return what the picture is and its size: `Shepp-Logan head phantom, 28 × 28`, `chest.png, 28 × 28`.
+
+    Of several it is their number: `4 pictures, 28 × 28`.
+    """
+    height, width = model.target.pixels.shape[:2]
+    if model.target.others:
+        return f"{len(model.target.pictures)} pictures, {height} × {width}"
     origin = {**model.target.origin, **_get_table(record, "target")}
     source, label = (
         clean_text(origin.get("source") or ""),
@@ -121,7 +133,6 @@ def describe_target(model: ModelData, record: Mapping[str, Any]) -> str:
     )
     name = re.split(r"[/\\]", source)[-1]
     words = label if source == "phantom" and label else ", ".join(filter(None, (name, label)))
-    height, width = model.target.pixels.shape[:2]
     return f"{clean_text(words) or 'a picture'}, {height} × {width}"
 
 
@@ -187,9 +198,20 @@ def make_page_data(model: ModelData, name: str) -> dict[str, Any]:
         "hiddenBias": _encode_tensor(weights.hidden_bias),
         "outputWeight": _encode_tensor(weights.output_weight),
         "outputBias": _encode_tensor(weights.output_bias),
-        "target": base64.b64encode(np.ascontiguousarray(target.pixels).tobytes()).decode(),
-        **_pack_seed(model.seed),
+        **_pack_pictures(model),
     }
+
+
+def _pack_pictures(model: ModelData) -> dict[str, Any]:
+    """Return target and seed; of several pictures those of each, with what it is called."""
+    packed = [
+        {"target": base64.b64encode(np.ascontiguousarray(one.target.pixels).tobytes()).decode(), **_pack_seed(one.seed)}
+        for one in model.pictures
+    ]
+    if len(packed) == 1:
+        return packed[0]
+    names = (clean_text(one.name) or "picture" for one in model.target.pictures)
+    return {"pictures": [{"label": name, **one} for name, one in zip(names, packed, strict=True)]}
 
 
 def _pack_seed(seed: Seed) -> dict[str, Any]:
@@ -224,13 +246,35 @@ def describe_facts(model: ModelData, record: Mapping[str, Any]) -> dict[str, str
         "fire rate": config.fire_rate,
         "alive above": config.threshold,
         "boundary": config.boundary.value,
-        **({} if is_plain(model.seed) else {"seed": describe_places(list_cells(model.seed))}),
+        **_describe_seeds(model),
         "grid": f"{height} × {width} cells" + (f", {padding} of padding on each side" if padding else ""),
-        **_select_facts({**model.target.origin, **_get_table(record, "target")}, "target ", _TARGET_FIELDS),
+        **_describe_origins(model, _get_table(record, "target")),
         **_select_facts(_get_table(record, "train"), "training ", _TRAIN_FIELDS),
         **_select_facts(_get_table(record, "result"), "training ", ("iterations", "seconds")),
     }
     return {heading: clean_text(value) for heading, value in facts.items()}
+
+
+def _describe_seeds(model: ModelData) -> dict[str, str]:
+    """Return the row on the seed, where there is more to say than that it is the plain one cell."""
+    cells = list_cells(model.seed)
+    if not model.target.others:
+        return {} if is_plain(model.seed) else {"seed": describe_places(cells)}
+    places = "1 cell" if cells == [(0, 0)] else describe_places(cells)
+    return {"seed": f"{places}; the hidden channels hold the code of the picture"}
+
+
+def _describe_origins(model: ModelData, table: Mapping[str, Any]) -> dict[str, object]:
+    """Return the rows on the target; of several pictures their names, sources, and what they have in common."""
+    if not model.target.others:
+        return _select_facts({**model.target.origin, **table}, "target ", _TARGET_FIELDS)
+    pictures = model.target.pictures
+    sources = ", ".join(filter(None, (clean_text(one.origin.get("source") or "") for one in pictures)))
+    return {
+        "pictures": ", ".join(one.name for one in pictures),
+        **({"target sources": sources} if sources else {}),
+        **_select_facts({**model.target.describe(), **table}, "target ", _TARGET_FIELDS),
+    }
 
 
 def _get_table(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:

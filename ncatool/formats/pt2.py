@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ncatool.formats.common import describe_model, make_seed_state
+from ncatool.formats.common import describe_model, make_seed_states
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.rule import step
 from ncatool.nca.types import Fire, State
@@ -56,9 +56,9 @@ def write(model: ModelData, record: Mapping[str, Any], name: str, path: Path) ->
 
 
 def run(model: ModelData, path: Path, fire: Fire) -> State:
-    """Return the state that the file's program computes from the seed with these fire masks."""
+    """Return the states that the file's program computes from the seeds with these fire masks."""
     program = torch.export.load(io.BytesIO(path.read_bytes())).module()
-    state = make_seed_state(model)
+    state = make_seed_states(model)
     for mask in fire:
         state = program(state, mask)
     return state

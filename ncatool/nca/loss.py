@@ -18,8 +18,8 @@ Error = Float[Tensor, "batch height width 4"]
 PerSample = Float[Tensor, "batch"]
 
 
-def compute_error(state: State, target: Float[Tensor, "height width 4"]) -> Error:
-    """Return the visible channels (RGBA) less the target."""
+def compute_error(state: State, target: Float[Tensor, "*pictures height width 4"]) -> Error:
+    """Return the visible channels (RGBA) less the target, of which there is one, or one a sample."""
     return state[..., :4] - target
 
 

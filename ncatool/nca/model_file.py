@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ncatool.config.names import Boundary
 from ncatool.config.schema import MAX_SIDE, ModelConfig, TrainConfig
 from ncatool.config.tables import is_record_value, read_table
-from ncatool.data.target import Target
+from ncatool.data.target import PICTURE_FACTS, Target
 from ncatool.errors import NcatoolError, UsageError, shorten
 from ncatool.files.atomic import write_bytes
 from ncatool.files.toml import read_toml
@@ -32,7 +33,7 @@ from ncatool.nca.tensor_file import (
     read_header_table,
     read_tensor,
 )
-from ncatool.nca.types import Seed, State
+from ncatool.nca.types import Seed, Seeds, State
 from ncatool.nca.weights import Weights
 
 _TENSOR_FIELDS = {
@@ -53,13 +54,30 @@ class ModelData:
     target: Target
     train: Mapping[str, Any] = field(default_factory=dict)
     """The `[train]` table: the settings of training that made it what it is; empty where they are not known."""
-    own_seed: Seed | None = None
-    """What growth starts from, where that is more than the plain one cell."""
+    own_seed: Seed | Seeds | None = None
+    """What growth starts from, where that is more than the plain one cell; of several pictures one for each."""
+
+    @property
+    def seeds(self) -> Seeds:
+        """The seed of each picture, on the CPU."""
+        own = make_seed(self.config.channels) if self.own_seed is None else self.own_seed
+        return own if own.ndim == 4 else own[None]
 
     @property
     def seed(self) -> Seed:
-        """The cells that growth starts from, on the CPU."""
-        return make_seed(self.config.channels) if self.own_seed is None else self.own_seed
+        """The cells that growth starts from, on the CPU; of several pictures those of the first."""
+        return self.seeds[0]
+
+    @property
+    def pictures(self) -> list[ModelData]:
+        """The model of each picture: the same weights, that picture as the target, and its seed."""
+        targets = self.target.pictures
+        if len(targets) == 1:
+            return [self]
+        return [
+            dataclasses.replace(self, target=target, own_seed=seed)
+            for target, seed in zip(targets, self.seeds, strict=True)
+        ]
 
     @property
     def has_direction(self) -> bool:
@@ -97,12 +115,12 @@ def tensors_to_weights(tensors: Mapping[str, Tensor]) -> Weights:
 
 def pack_arrays(model: ModelData) -> dict[str, np.ndarray]:
     """Return a model's weights and seed as arrays, by the names that they have in a file, for another process."""
-    tensors = {**weights_to_tensors(model.weights), "seed": model.seed}
+    tensors = {**weights_to_tensors(model.weights), "seed": _squeeze_one(model.seeds)}
     return {name: tensor.numpy() for name, tensor in tensors.items()}
 
 
-def unpack_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Weights, Seed]:
-    """Return weights and seed from the arrays that `pack_arrays` made."""
+def unpack_arrays(arrays: Mapping[str, np.ndarray]) -> tuple[Weights, Seed | Seeds]:
+    """Return weights and seeds from the arrays that `pack_arrays` made."""
     tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
     seed = tensors.pop("seed")
     return tensors_to_weights(tensors), seed
@@ -118,15 +136,20 @@ def hash_weights(weights: Weights) -> str:
 
 
 def target_to_tensor(target: Target) -> Tensor:
-    """Return the target's pixels, uint8 [height, width, 4]."""
-    return torch.from_numpy(np.array(target.pixels))
+    """Return the target's pixels, uint8 [height, width, 4]; of several pictures [pictures, height, width, 4]."""
+    return torch.from_numpy(_squeeze_one(np.stack([one.pixels for one in target.pictures])))
+
+
+def _squeeze_one(stacked: Any) -> Any:
+    """Return the array or tensor of one picture without its first axis, and that of several as it is."""
+    return stacked[0] if len(stacked) == 1 else stacked
 
 
 def save_model(path: Path, model: ModelData) -> None:
     """Write a model file, whole or not at all."""
     tensors = {**weights_to_tensors(model.weights), "target": target_to_tensor(model.target)}
-    if not is_plain(model.seed):
-        tensors["seed"] = model.seed
+    if len(model.seeds) > 1 or not is_plain(model.seed):
+        tensors["seed"] = _squeeze_one(model.seeds)
     write_bytes(path, pack_tensors(tensors, {**list_tables(model), "environment": {"ncatool": version("ncatool")}}))
 
 
@@ -152,18 +175,37 @@ def read_weights(path: Path, file: Any, config: ModelConfig) -> Weights:
 
 
 def read_target(path: Path, file: Any) -> Target:
-    """Read the target and its origin.
+    """Read the target, one picture or several, and its origin.
 
-    Raises NcatoolError for pixels or a padding that no target can have.
+    Raises NcatoolError for pixels or a padding that no target can have, and for names that are not those of pictures.
     """
     table = read_header_table(path, file, "target")
     shape = tuple(file.get_slice("target").get_shape()) if "target" in file.keys() else ()  # noqa: SIM118
-    expected = (*shape[:2], 4) if len(shape) == 3 and min(shape) > 0 and max(shape) <= MAX_SIDE else (1, 1, 4)
-    padding = _get_padding(path, table, expected)
+    is_right = len(shape) in (3, 4) and min(shape) > 0 and max(shape[-3:]) <= MAX_SIDE
+    expected = (*shape[:-1], 4) if is_right else (1, 1, 4)
+    padding = _get_padding(path, table, expected[-3:])
     origin = {key: value for key, value in table.items() if key not in ("size", "padding", "sha256")}
     for name, value in origin.items():
         _require(is_record_value(name) and is_record_value(value), path, f"{shorten(name)} is {shorten(value)}")
-    return Target(read_tensor(path, file, "target", expected, "U8").numpy(), padding, origin)
+    pixels = read_tensor(path, file, "target", expected, "U8").numpy()
+    return Target(pixels, padding, origin) if pixels.ndim == 3 else _split_target(path, pixels, padding, origin)
+
+
+def _split_target(path: Path, pixels: NDArray[np.uint8], padding: int, origin: dict[str, Any]) -> Target:
+    """Return the target of several pictures, each with its part of what the table says."""
+    lists = {f"{name}s": name for name in ("name", *PICTURE_FACTS)}
+    for name in lists.keys() & origin.keys():
+        value = origin[name]
+        is_list = isinstance(value, list) and len(value) == len(pixels) and all(isinstance(one, str) for one in value)
+        _require(is_list, path, f"{name} is {shorten(value)}, not a text for each of {len(pixels)} pictures")
+    names = origin.get("names", [])
+    _require(len(set(names)) == len(pixels), path, f"names is {shorten(names)}, not a name for each picture")
+    shared = {name: value for name, value in origin.items() if name not in lists}
+    targets = []
+    for i, one in enumerate(pixels):
+        own = {name: origin[key][i] for key, name in lists.items() if key in origin}
+        targets.append(Target(one, padding, {**shared, **own}, own.pop("name")))
+    return dataclasses.replace(targets[0], others=tuple(targets[1:]))
 
 
 def _get_padding(path: Path, table: Mapping[str, Any], shape: tuple[int, ...]) -> int:
@@ -182,19 +224,24 @@ def _require(holds: bool, path: Path, what: str) -> None:
         raise NcatoolError(f"{path}: {what} in the header's target", "use another copy of the file")
 
 
-def read_seed(path: Path, file: Any, channels: int) -> Seed | None:
-    """Read the seed, or return None where the model grows from the plain one cell.
+def read_seed(path: Path, file: Any, channels: int, pictures: int) -> Seed | Seeds | None:
+    """Read the seed, or those of several pictures; return None where the model grows from the plain one cell.
 
     Raises NcatoolError for a seed that is no seed: of another shape, too large, or without a cell.
     """
-    if "seed" not in file.keys():  # noqa: SIM118
+    if "seed" not in file.keys() and pictures == 1:  # noqa: SIM118
         return None
-    shape = tuple(file.get_slice("seed").get_shape())
-    if len(shape) != 3 or min(shape) == 0 or max(shape[:2]) > MAX_SIDE or shape[2] != channels:
-        expected = f"[rows, columns, {channels}] of at most {MAX_SIDE} rows and columns"
-        raise NcatoolError(f"{path}: seed should be {expected}, but is {list(shape)}", WHOLE_FILE_HINT)
+    shape = tuple(file.get_slice("seed").get_shape()) if "seed" in file.keys() else ()  # noqa: SIM118
+    several = () if pictures == 1 else (pictures,)
+    is_right = len(shape) == 3 + len(several) and min(shape) > 0 and max(shape[-3:-1]) <= MAX_SIDE
+    if not is_right or shape[-1] != channels or shape[:-3] != several:
+        expected = f"[{''.join(f'{one}, ' for one in several)}rows, columns, {channels}]"
+        raise NcatoolError(
+            f"{path}: seed should be {expected} of at most {MAX_SIDE} rows and columns, but is {list(shape)}",
+            WHOLE_FILE_HINT,
+        )
     seed = read_tensor(path, file, "seed", shape)
-    if not seed.any():
+    if not seed.flatten(-3).any(dim=-1).all():
         raise NcatoolError(f"{path}: its seed has no cell that is not 0, so nothing can grow", WHOLE_FILE_HINT)
     return seed
 
@@ -205,7 +252,7 @@ def _check_seed(path: Path, model: ModelData) -> None:
     Training that starts from the model adopts these, which its header's table `[train]` holds.
     """
     height, width = model.target.shape
-    if model.config.boundary is Boundary.ZERO and not fits_grid(model.seed, height, width):
+    if model.config.boundary is Boundary.ZERO and not all(fits_grid(seed, height, width) for seed in model.seeds):
         rows, columns = model.seed.shape[:2]
         what = f"its seed of {rows}x{columns} cells lies beyond the edge of its grid of {height}x{width}"
         raise NcatoolError(f"{path}: {what}", WHOLE_FILE_HINT)
@@ -228,8 +275,9 @@ def load_model(path: Path) -> ModelData:
         table = read_header_table(path, file, "model")
         config = read_table(ModelConfig, table, str(path))
         train = read_header_table(path, file, "train", required=False)
-        weights, seed = read_weights(path, file, config), read_seed(path, file, config.channels)
-        model = ModelData(weights, config, read_target(path, file), train, seed)
+        weights, target = read_weights(path, file, config), read_target(path, file)
+        seed = read_seed(path, file, config.channels, len(target.pictures))
+        model = ModelData(weights, config, target, train, seed)
         _check_seed(path, model)
         check_checksum(path, file)
     _check_record(path, find_record(path), model)

@@ -55,7 +55,7 @@ def read_header(path: Path) -> ModelHeader | None:
             entries = json.loads(file.read(size)) if size <= _MAX_HEADER_BYTES else {}
             whole = os.fstat(file.fileno()).st_size
         tables = json.loads(entries["__metadata__"]["ncatool"])
-        height, width = entries["target"]["shape"][:2]
+        height, width = entries["target"]["shape"][-3:-1]
         padding = tables["target"]["padding"]
         tensors = {name: entry for name, entry in entries.items() if name != "__metadata__"}
         if whole != 8 + size + max(entry["data_offsets"][1] for entry in tensors.values()):

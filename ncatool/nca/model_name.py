@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ncatool.config.suggestions import suggest_names
 from ncatool.data.default_name import name_model
-from ncatool.data.sources import IMAGE_ENDINGS
+from ncatool.data.expansion import IMAGE_ENDINGS
 from ncatool.errors import NcatoolError, UsageError
 
 MODEL_SUFFIX = ".safetensors"

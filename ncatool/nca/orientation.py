@@ -32,10 +32,11 @@ def turn_model(model: ModelData, degrees: float, mirror: bool = False) -> ModelD
             f"leave {flag} out, or train a model with a direction: ncatool train --seed-cells three",
         )
     symmetric = model.config.filter.is_symmetric
+    turned = torch.stack([turn_seed(seed, degrees, mirror) for seed in model.seeds])
     return dataclasses.replace(
         model,
         weights=model.weights if symmetric else turn_weights(model.weights, degrees, mirror),
-        own_seed=None if model.own_seed is None else turn_seed(model.own_seed, degrees, mirror),
+        own_seed=None if model.own_seed is None else turned if len(turned) > 1 else turned[0],
     )
 
 

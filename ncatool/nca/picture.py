@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,10 @@ Picture = UInt8[np.ndarray, "_height _width _colours"]
 """RGB, or RGBA that is not premultiplied. Axes with an underscore may differ between the pictures of one call."""
 
 
+MAX_TILES_ASPECT = 1.6
+"""Width of pictures in rows, divided by their height."""
+_LINE_GREY = 204
+"""Grey of the lines between them."""
 _CHECKER_GREYS = (153, 102)
 _CHECKER_PIXELS = 8
 """Side of a square of the checkerboard."""
@@ -87,3 +92,17 @@ def compose(visible: Float[np.ndarray, "height width 4"], background: Background
 def enlarge(picture: UInt8[np.ndarray, "height width ..."], scale: int) -> UInt8[np.ndarray, "tall wide ..."]:
     """Return a picture that shows each cell as a square of scale × scale pixels."""
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def arrange_tiles(pictures: Sequence[Picture]) -> Picture:
+    """Return RGB pictures of one size as tiles in rows, a grey line apart; a single picture stays as it is."""
+    height, width = pictures[0].shape[:2]
+    count = len(pictures)
+    fitting = (rows for rows in range(1, count) if -(-count // rows) * width <= MAX_TILES_ASPECT * rows * height)
+    rows = next(fitting, count)
+    columns = -(-count // rows)
+    canvas = np.full((rows * (height + 1) - 1, columns * (width + 1) - 1, 3), _LINE_GREY, np.uint8)
+    for i in range(rows * columns):
+        top, left = i // columns * (height + 1), i % columns * (width + 1)
+        canvas[top : top + height, left : left + width] = pictures[i] if i < count else 255
+    return canvas

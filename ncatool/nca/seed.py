@@ -11,21 +11,31 @@ import math
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ncatool.config.names import SeedCells
 from ncatool.errors import UsageError
 from ncatool.nca.state import ALPHA, middle_cell
-from ncatool.nca.types import Seed, State
+from ncatool.nca.types import Seed, Seeds, State
+
+SQUARE_SIDE = 5
+"""Cells along a side of a square seed. A code in all of them reaches more cells than that of a single one."""
+
+CANDIDATES = 256
+"""Random codes from which that is taken which differs most from those of the other pictures."""
 
 
 def make_seed(channels: int, cells: SeedCells = SeedCells.ONE, radius: float = 2.0) -> Seed:
-    """Return a seed of one cell, or of three on a circle around the middle: red above it, green and blue below.
+    """Return a seed of one cell, of a square of them, or of three on a circle: red above its middle, the others below.
 
-    Alpha and hidden channels of the one cell are 1. Of three, each has alpha 1, every third hidden channel 1 and the
-    others -1, so that they differ in all channels. `radius` is in cells, at least 1; places are rounded to cells.
+    Alpha and hidden channels of the one cell and of those of the square are 1. Of three, each has alpha 1, every third
+    hidden channel 1 and the others -1, so that they differ in all channels. `radius` is that of the circle in cells, at
+    least 1; places are rounded to cells.
     """
-    if cells is SeedCells.ONE:
-        seed = torch.zeros(1, 1, channels)
+    if cells is not SeedCells.THREE:
+        side = SQUARE_SIDE if cells is SeedCells.SQUARE else 1
+        seed = torch.zeros(side, side, channels)
         seed[..., ALPHA:] = 1
         return seed
     reach = round(radius)
@@ -38,6 +48,34 @@ def make_seed(channels: int, cells: SeedCells = SeedCells.ONE, radius: float = 2
         seed[y, x, ALPHA + 1 :] = -1
         seed[y, x, ALPHA + 1 + colour :: 3] = 1
     return seed
+
+
+def draw_codes(count: int, channels: int, generator: torch.Generator) -> Float[Tensor, "pictures channels"]:
+    """Draw a code of -1 and 1 for each of several pictures, by which cells tell them apart; no two are alike.
+
+    Each is the one of some random codes that differs in the most channels from the nearest of those before it. Raises
+    UsageError where there are not so many codes.
+    """
+    if channels < 62 and count > 2**channels:
+        raise UsageError(
+            f"{count} pictures need as many codes, but {channels} hidden channels have {2**channels}",
+            "give more --channels",
+        )
+    codes = torch.empty(0, channels)
+    while len(codes) < count:
+        drawn = 2.0 * torch.randint(2, (CANDIDATES, channels), generator=generator) - 1
+        differences = (drawn[:, None] != codes).sum(dim=-1)
+        nearest = differences.amin(dim=1) if len(codes) else torch.ones(CANDIDATES)
+        if nearest.max() > 0:
+            codes = torch.cat([codes, drawn[nearest.argmax()][None]])
+    return codes
+
+
+def code_seed(seed: Seed, codes: Float[Tensor, "pictures hidden"]) -> Seeds:
+    """Return the seed of each picture: as `seed`, with its hidden channels times the picture's code."""
+    seeds = seed.repeat(len(codes), 1, 1, 1)
+    seeds[..., ALPHA + 1 :] *= codes[:, None, None]
+    return seeds
 
 
 def choose_radius(height: int, width: int) -> float:
@@ -66,11 +104,17 @@ def place_seed(seed: Seed, count: int, height: int, width: int, at: Sequence[tup
     By default the only one is in the middle of the grid. What lies beyond an edge comes in at the opposite one.
     """
     state = torch.zeros(count, height, width, seed.shape[-1])
-    middle = middle_cell(*seed.shape[:2])
-    for y, x in at or [middle_cell(height, width)]:
-        for row, column in list_cells(seed):
-            state[:, (y + row) % height, (x + column) % width] = seed[middle[0] + row, middle[1] + column]
+    for place in at or [middle_cell(height, width)]:
+        sow_seed(state, seed, place)
     return state
+
+
+def sow_seed(state: State, seed: Seed, at: tuple[int, int]) -> None:
+    """Put the cells of a seed in place of those that are there, its middle at this row and column; in place."""
+    height, width = state.shape[1:3]
+    y, x = middle_cell(*seed.shape[:2])
+    for row, column in list_cells(seed):
+        state[:, (at[0] + row) % height, (at[1] + column) % width] = seed[y + row, x + column].to(state.device)
 
 
 def fits_grid(seed: Seed, height: int, width: int, at: tuple[int, int] | None = None) -> bool:

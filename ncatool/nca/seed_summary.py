@@ -15,13 +15,15 @@ _ALPHA = 3
 def read_places(path: Path) -> list[Place]:
     """Return the places of the seed's cells in a model or checkpoint; none where it is the plain one cell.
 
-    A seed that is damaged counts as none: `nca.model_file` says what is wrong with it.
+    Of several pictures they are those of the first, whose places the others share. A seed that is damaged counts as
+    none: `nca.model_file` says what is wrong with it.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, "np") as file:
             seed = file.get_tensor("seed")
+        seed = seed[0] if seed.ndim == 4 else seed
         rows, columns, channels = seed.shape
         if seed.dtype != "float32":
             return []

@@ -14,6 +14,9 @@ State = Float[Tensor, "batch height width channel"]
 Seed = Float[Tensor, "_rows _columns channel"]
 """The cells that growth starts from: what is not 0 in it. Its cell [rows // 2, columns // 2] is the middle."""
 
+Seeds = Float[Tensor, "pictures _rows _columns channel"]
+"""The seeds of several pictures, all of one size."""
+
 Mask = Bool[Tensor, "height width"]
 """Some cells of one picture or grid."""
 

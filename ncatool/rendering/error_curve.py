@@ -64,7 +64,7 @@ class ErrorCurve:
         """Return the strip up to this moment; moments must come in order."""
         x = self.convert_to_x(moment.step)
         point = x, self._convert_to_y(mse)
-        if moment.damaged:
+        if moment.change:
             self._draw.line((x, self.TOP, x, self.TOP + self._HEIGHT), fill=_DAMAGE_COLOUR)
         self._draw.line((self._last or point, point), fill=_CURVE_COLOUR, width=2)
         self._last = point

@@ -18,20 +18,21 @@ ExpectedImage = Float[np.ndarray, "height width 4"]
 
 
 def draw_expected(
-    model: ModelData, grid: tuple[int, int], seeds: Sequence[tuple[int, int]], degrees: float = 0, mirror: bool = False
-) -> ExpectedImage:
-    """Return the target around each seed of the grid; later seeds cover earlier ones.
+    models: Sequence[ModelData], grid: tuple[int, int], seeds: Sequence[tuple[int, int]], degrees: float = 0,
+    mirror: bool = False,
+) -> ExpectedImage:  # fmt: skip
+    """Return the targets of models around the places of their seeds; later ones cover earlier ones.
 
-    It is mirrored left to right where asked for, then rotated counter-clockwise, both about its middle cell. Where the
-    grid wraps, so does the target; otherwise it is cut at the edge.
+    They are mirrored left to right where asked for, then rotated counter-clockwise, both about their middle cells.
+    Where the grid wraps, so does a target; otherwise it is cut at the edge.
     """
-    picture, centre = model.target.premultiply(), middle_cell(*model.target.shape)
-    if mirror:
-        picture, centre = picture[:, ::-1], (centre[0], picture.shape[1] - 1 - centre[1])
-    if degrees:
-        picture, centre = _rotate(picture, centre, degrees)
     canvas = np.zeros((*grid, 4), np.float32)
-    for row, column in seeds:
+    for model, (row, column) in zip(models, seeds, strict=True):
+        picture, centre = model.target.premultiply(), middle_cell(*model.target.shape)
+        if mirror:
+            picture, centre = picture[:, ::-1], (centre[0], picture.shape[1] - 1 - centre[1])
+        if degrees:
+            picture, centre = _rotate(picture, centre, degrees)
         _paste(canvas, picture, row - centre[0], column - centre[1], model.config.boundary)
     return canvas
 

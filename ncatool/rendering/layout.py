@@ -53,7 +53,8 @@ class Layout:
         self.scale = scales[0] if plain else 1
         """The factor by which a writer enlarges a painted frame: a single picture is painted with one pixel a cell."""
         self._plain, self._scales = plain, scales
-        self._target_scenes = [scene._replace(cells=scene.expected) for scene in scenes]
+        self._scenes = scenes
+        """Those of the last frame."""
         self._curves: list[ErrorCurve] = []
         if settings.overlay:
             widths = [self._draw_panels(i, scene).shape[1] for i, scene in enumerate(scenes)]
@@ -61,6 +62,7 @@ class Layout:
 
     def paint(self, frame: Frame) -> Picture:
         """Return the picture of the next frame, still to be enlarged by `scale`."""
+        self._scenes = frame.scenes
         blocks = [self._draw_panels(i, scene) for i, scene in enumerate(frame.scenes)]
         for i, curve in enumerate(self._curves):
             blocks[i] = _stack(blocks[i], curve.draw(frame.moment, frame.scenes[i].mse), self.background)
@@ -69,15 +71,19 @@ class Layout:
         return picture
 
     def paint_targets(self) -> Picture | None:
-        """Return a frame that shows the targets instead of the states; None for a view that does not show colours."""
+        """Return the last frame with targets instead of the states; None for a view that does not show colours."""
         if self.settings.view is not View.RGBA:
             return None
-        return self._arrange_tiles([self._draw_panels(i, scene) for i, scene in enumerate(self._target_scenes)])
+        targets = [scene._replace(cells=scene.expected) for scene in self._scenes]
+        return self._arrange_tiles([self._draw_panels(i, scene) for i, scene in enumerate(targets)])
 
     def list_palette_pictures(self) -> list[Picture]:
         """Return pictures of the colours that later frames may have, for a palette that is chosen before them."""
         targets = self.paint_targets()
-        return list_view_colours(self.settings.view) if targets is None else [targets]
+        if targets is None:
+            return list_view_colours(self.settings.view)
+        sown = [one.model.target.premultiply() for one in self.settings.sow if one.step > 0]
+        return [targets, *(self._draw_panels(0, self._scenes[0]._replace(cells=one, expected=one)) for one in sown)]
 
     def list_line_colours(self) -> list[tuple[int, int, int]]:
         """Return the colours of thin lines, which a palette that is chosen from pixels would miss."""

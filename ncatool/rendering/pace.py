@@ -52,16 +52,17 @@ def plan_pace(models: Sequence[ModelData], settings: RenderSettings, given: Coll
         return settings
     horizon = min(settings.steps, MAX_STEPS)
     scans = [measure_changes(model, dataclasses.replace(settings, damage=fixed), horizon) for model in models]
-    first_damage = min([event.step for event in fixed if event.step > 0], default=horizon)
-    grown = _find_latest([find_settled(changes[:first_damage]) for changes in scans])
-    settings = dataclasses.replace(settings, grown=min(grown or PERSISTENCE_STEP, first_damage))
+    change_steps = dataclasses.replace(settings, damage=fixed).change_steps
+    first_change = min([step for step in change_steps if step > 0], default=horizon)
+    grown = _find_latest([find_settled(changes[:first_change]) for changes in scans])
+    settings = dataclasses.replace(settings, grown=min(grown or PERSISTENCE_STEP, first_change))
     if repeated:
         return _plan_damage(settings, fixed, "steps" in given)
     if "steps" in given:
         return settings
     settled = _find_latest([find_settled(changes) for changes in scans]) or horizon
     end = min(horizon, -(-(settled + _REST) // 10) * 10)
-    return dataclasses.replace(settings, steps=max([end, *(event.step + REPETITION_INTERVAL for event in fixed)]))
+    return dataclasses.replace(settings, steps=max([end, *(step + REPETITION_INTERVAL for step in change_steps)]))
 
 
 def _plan_damage(settings: RenderSettings, fixed: tuple[DamageEvent, ...], steps_given: bool) -> RenderSettings:
@@ -86,9 +87,8 @@ def measure_changes(model: ModelData, settings: RenderSettings, steps: int) -> C
         before = playback.state
         playback.advance_to(step)
         changes.append((playback.state[0, ..., :4] - before[0, ..., :4]).abs().sum() / (4 * shown))
-        for event in settings.damage:
-            if event.step == step:
-                playback.erase(event)
+        for change in settings.list_changes(step):
+            playback.change(change)
     return np.nan_to_num(torch.stack(changes).cpu().numpy(), nan=np.inf, posinf=np.inf)
 
 

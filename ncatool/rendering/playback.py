@@ -8,18 +8,18 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ncatool.config.names import Boundary, View
+from ncatool.config.names import View
 from ncatool.engine.advance import advance
-from ncatool.errors import UsageError
 from ncatool.evaluation.variation import measure_variation
 from ncatool.nca.damage import draw_circle
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.orientation import turn_model
-from ncatool.nca.seed import fits_grid, list_cells, place_seed
+from ncatool.nca.seed import sow_seed
 from ncatool.nca.state import middle_cell
-from ncatool.nca.types import Mask, Seed, State
+from ncatool.nca.types import Mask, State
 from ncatool.rendering.damage_script import DamageEvent, make_mask
 from ncatool.rendering.expected import ExpectedImage, draw_expected
+from ncatool.rendering.sowing import Place, Sowing, check_places
 from ncatool.rendering.timeline import Moment, RenderSettings, plan_moments
 from ncatool.rendering.views import Scene
 
@@ -32,17 +32,23 @@ class Frame(NamedTuple):
 
 
 class Playback:
-    """The rollout of one model, or several of them: states at a step, which can be advanced, damaged and captured.
+    """The rollout of one model, or several of them: states at a step, which can be advanced, changed and captured.
 
     Raises UsageError for a seed or damage outside the grid, and where nothing in the model has a direction to turn.
     """
 
     def __init__(self, model: ModelData, settings: RenderSettings, name: str = "") -> None:
-        self.model, self.name = turn_model(model, settings.rotate, settings.mirror), name
+        self._settings, self.name = settings, name
+        self.model = self._turn(model)
         self.grid = settings.grid or model.target.shape
-        self.seeds = settings.at or (middle_cell(*self.grid),)
-        _check_seeds(self.model, self.seeds, self.grid)
-        self.expected = draw_expected(model, self.grid, self.seeds, settings.rotate, settings.mirror)
+        places = [Sowing(model, place) for place in settings.at or [None]]
+        self._first = [one for one in settings.sow if one.step == 0] or places
+        """The seeds that growth starts from."""
+        for one in (*self._first, *settings.sow):
+            check_places(self._turn(one.model), [self._locate(one)], self.grid)
+        self._grown = list(self._first)
+        """The seeds from which the pictures that the state should show have grown."""
+        self.expected = self._draw_expected()
         """The picture that the state should show."""
         self._picture_box = self._locate_target() if self.grid == model.target.shape else _select_all(self.grid)
         self._shown_box = _locate_visible(self.expected) if settings.trim else _select_all(self.grid)
@@ -54,8 +60,11 @@ class Playback:
 
     def restart(self) -> None:
         """Go back to the seed, and draw the same fire masks and damage again."""
-        seeds = place_seed(self.model.seed, self._count, *self.grid, self.seeds)
-        self.state: State = seeds.to(self.model.device)
+        self.state: State = torch.zeros(self._count, *self.grid, self.model.config.channels, device=self.model.device)
+        for one in self._first:
+            sow_seed(self.state, self._turn(one.model).seed, self._locate(one))
+        self._grown = list(self._first)
+        self.expected = self._draw_expected()
         self.step = 0
         self._captured = self.state
         self._fire_generator = torch.Generator().manual_seed(self._seed)
@@ -64,6 +73,31 @@ class Playback:
     def advance_to(self, step: int) -> None:
         """Advance the state to a step, which must not be before the current one."""
         self.state, self.step = advance(self.model, self.state, step - self.step, self._fire_generator), step
+
+    def change(self, change: DamageEvent | Sowing) -> None:
+        """Erase cells, or sow a seed."""
+        if isinstance(change, Sowing):
+            self._sow(change)
+        else:
+            self.erase(change)
+
+    def _sow(self, sowing: Sowing) -> None:
+        """Put a seed on the grid; its picture takes the place of one that has grown there."""
+        self.state = self.state.clone()
+        place = self._locate(sowing)
+        sow_seed(self.state, self._turn(sowing.model).seed, place)
+        self._grown = [*(one for one in self._grown if self._locate(one) != place), sowing]
+        self.expected = self._draw_expected()
+
+    def _locate(self, sowing: Sowing) -> Place:
+        return sowing.at or middle_cell(*self.grid)
+
+    def _turn(self, model: ModelData) -> ModelData:
+        return turn_model(model, self._settings.rotate, self._settings.mirror)
+
+    def _draw_expected(self) -> ExpectedImage:
+        models, places = [one.model for one in self._grown], [self._locate(one) for one in self._grown]
+        return draw_expected(models, self.grid, places, self._settings.rotate, self._settings.mirror)
 
     def erase(self, event: DamageEvent) -> None:
         """Set the cells of an event to zero."""
@@ -103,41 +137,13 @@ class Playback:
 
 
 def play_frames(playbacks: Sequence[Playback], settings: RenderSettings) -> Iterator[Frame]:
-    """Yield a frame for each planned moment; all models are advanced and damaged together."""
-    events: dict[int, list[DamageEvent]] = {}
-    for event in settings.damage:
-        events.setdefault(event.step, []).append(event)
+    """Yield a frame for each planned moment; all models are advanced and changed together."""
     for moment in plan_moments(settings):
         for playback in playbacks:
             playback.advance_to(moment.step)
-            for event in events[moment.step] if moment.damaged else []:
-                playback.erase(event)
+            for change in settings.list_changes(moment.step) if moment.change else []:
+                playback.change(change)
         yield Frame(moment, [playback.capture() for playback in playbacks])
-
-
-def _check_seeds(model: ModelData, seeds: Sequence[tuple[int, int]], grid: tuple[int, int]) -> None:
-    """Raise UsageError for a seed whose middle, or any cell where the grid does not wrap, lies outside the grid."""
-    for y, x in seeds:
-        if not (0 <= y < grid[0] and 0 <= x < grid[1]):
-            raise UsageError(
-                f"a seed at row {y}, column {x} lies outside the grid of {grid[0]}x{grid[1]} cells",
-                f"rows go from 0 to {grid[0] - 1}, columns from 0 to {grid[1] - 1}",
-            )
-        if model.config.boundary is not Boundary.WRAP and not fits_grid(model.seed, *grid, (y, x)):
-            raise UsageError(
-                f"a seed at row {y}, column {x} reaches beyond the edge of the grid of {grid[0]}x{grid[1]} cells",
-                _list_places(model.seed, grid),
-            )
-
-
-def _list_places(seed: Seed, grid: tuple[int, int]) -> str:
-    """Return in words where on a grid all cells of a seed have room."""
-    rows, columns = zip(*list_cells(seed), strict=True)
-    top, bottom = -min(rows), grid[0] - 1 - max(rows)
-    left, right = -min(columns), grid[1] - 1 - max(columns)
-    if top > bottom or left > right:
-        return "give a larger --grid"
-    return f"the cells of this seed have room from row {top} to {bottom} and from column {left} to {right}"
 
 
 def _select_all(grid: tuple[int, int]) -> tuple[slice, slice]:

@@ -72,7 +72,7 @@ class _Player:
         due = time.monotonic()
         for i, frame in enumerate(play_frames(self._playbacks, self._settings)):
             speed = self._speeds.value
-            if speed > 1 and i % speed and not frame.moment.damaged:
+            if speed > 1 and i % speed and not frame.moment.change:
                 continue
             self._draw(frame)
             due = max(due, time.monotonic()) + frame.moment.pause / 1000 / min(1.0, speed)

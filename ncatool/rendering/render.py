@@ -54,7 +54,7 @@ class Sheet:
 
     def add(self, picture: Picture, moment: Moment) -> None:
         if self._seen in self._chosen:
-            label = f"step {moment.step} damaged" if moment.damaged else f"step {moment.step}"
+            label = f"step {moment.step} {moment.change}".strip()
             self._shown.append((label, enlarge(picture, self._canvas.scale)))
         self._seen += 1
 
@@ -85,8 +85,8 @@ class PdfSheet(Sheet):
 
 
 def choose_stages(moments: Sequence[Moment]) -> list[int]:
-    """Indices of growth, denser at the start; then of each damage, and how far it has healed before the next one."""
-    hits = [i for i, moment in enumerate(moments) if moment.damaged]
+    """Return indices of growth, denser at the start; then of each change, and of what comes of it before the next."""
+    hits = [i for i, moment in enumerate(moments) if moment.change]
     end, count = hits[0] - 1 if hits else len(moments) - 1, max(GROWTH_STAGE_COUNT, STAGE_COUNT - 2 * len(hits))
     grown = {round(end * (i / (count - 1)) ** 2) for i in range(count)}
     healed = [i - 1 for i in hits[1:]] + [len(moments) - 1]
@@ -150,8 +150,8 @@ def _open_stdout(canvas: Layout) -> Iterator[Add]:
 
 
 _STEP_DIGITS = 7
-_DAMAGED_MARK = ".then-damaged"
-"""Ends the name of a frame after damage; it sorts behind `.png`, whether sorting regards punctuation or not."""
+_CHANGE_MARK = ".then-"
+"""Stands before the change that a frame shows; it sorts behind `.png`, whether sorting regards punctuation or not."""
 _FRAME_PATTERN = "step-[0-9]*.png"
 
 
@@ -175,7 +175,7 @@ def _write_frames(folder: Path, canvas: Layout) -> Iterator[Add]:
         digits = max(_STEP_DIGITS, len(str(canvas.settings.steps)))
 
         def add(picture: Picture, moment: Moment) -> None:
-            file = partial / f"step-{moment.step:0{digits}d}{_DAMAGED_MARK if moment.damaged else ''}.png"
+            file = partial / f"step-{moment.step:0{digits}d}{_CHANGE_MARK + moment.change if moment.change else ''}.png"
             Image.fromarray(enlarge(picture, canvas.scale)).save(file, "PNG")
 
         yield add

@@ -11,13 +11,14 @@ from ncatool.config.names import View
 from ncatool.config.schema import check_range
 from ncatool.nca.picture import WHITE, Background
 from ncatool.rendering.damage_script import DamageEvent
+from ncatool.rendering.sowing import Sowing
 
-DAMAGE_PAUSE = 400.0
-"""Milliseconds that a frame with fresh damage is shown."""
+CHANGE_PAUSE = 400.0
+"""Milliseconds that a frame with fresh damage or a new seed is shown."""
 GROWTH_FRAMES = 75
 """Frames of growth, where they are not given: three seconds at 25 frames a second."""
 HEALING_STEPS = 50
-"""Steps after damage that are shown as slowly as growth."""
+"""Steps after damage or a new seed that are shown as slowly as growth."""
 QUICKENING = 4
 """How many times as quickly the rest is shown."""
 
@@ -58,6 +59,8 @@ class RenderSettings:
     """Height and width in cells; None: those of the target with its padding."""
     at: tuple[tuple[int, int], ...] = ()
     """Row and column of the middle of each seed; empty: one in the middle of the grid."""
+    sow: tuple[Sowing, ...] = ()
+    """Seeds of chosen pictures, in the order of their steps; those of step 0 come instead of the model's own."""
     rotate: float = 0
     """Degrees, counter-clockwise, by which the picture is turned, by the weights or the seed."""
     mirror: bool = False
@@ -70,36 +73,46 @@ class RenderSettings:
         check_range("rollouts", self.rollouts, 2, 4096)
         check_range("seed", self.seed, 0, 2**62)
 
+    def list_changes(self, step: int) -> list[DamageEvent | Sowing]:
+        """Return what changes the state after a step: damage, then seeds that are sown into what has grown."""
+        return [*(one for one in self.damage if one.step == step), *(one for one in self.sow if one.step == step > 0)]
+
+    @property
+    def change_steps(self) -> list[int]:
+        """The steps after which something changes the state."""
+        return sorted({*(one.step for one in self.damage), *(one.step for one in self.sow if one.step > 0)})
+
 
 class Moment(NamedTuple):
     """The step and the duration of a frame."""
 
     step: int
-    damaged: bool
-    """Whether it shows the state after the damage of this step, instead of before."""
+    change: str
+    """`damaged` or `sown` where it shows the state after the changes of this step; before them, empty."""
     pause: float
     """Duration in milliseconds."""
 
 
 def plan_moments(settings: RenderSettings) -> list[Moment]:
-    """Return the moments of all frames: step 0, some steps, before and after each damage, the last step."""
-    damage_steps = {event.step for event in settings.damage}
+    """Return the moments of all frames: step 0, some steps, before and after each change, the last step."""
+    change_steps, damage_steps = settings.change_steps, {event.step for event in settings.damage}
     pause = 1000 / settings.fps
     frame_steps = range(0, settings.steps, settings.every) if settings.every else _list_frame_steps(settings)
     moments = []
-    for step in sorted({*frame_steps, *damage_steps, settings.steps}):
-        moments.append(Moment(step, False, pause))
-        if step in damage_steps:
-            moments.append(Moment(step, True, max(pause, DAMAGE_PAUSE)))
+    for step in sorted({*frame_steps, *change_steps, settings.steps}):
+        moments.append(Moment(step, "", pause))
+        if step in change_steps:
+            change = "damaged" if step in damage_steps else "sown"
+            moments.append(Moment(step, change, max(pause, CHANGE_PAUSE)))
     moments[0] = moments[0]._replace(pause=max(pause, 1000 * settings.seed_pause))
     moments[-1] = moments[-1]._replace(pause=max(moments[-1].pause, pause, 1000 * settings.hold))
     return moments
 
 
 def _list_frame_steps(settings: RenderSettings) -> Iterator[int]:
-    """Yield the steps of frames that are close together while the picture grows or heals."""
+    """Yield the steps of frames that are close together while the picture grows, heals or changes."""
     slow = max(1, round(settings.grown / GROWTH_FRAMES))
-    starts = sorted({0, *(event.step for event in settings.damage)})
+    starts = sorted({0, *settings.change_steps})
     for start, end in pairwise([*starts, settings.steps]):
         slow_end = min(end, settings.grown if start == 0 else start + HEALING_STEPS)
         yield from range(start, slow_end, slow)

@@ -14,11 +14,13 @@ from ncatool.data import targets
 from ncatool.data.target import Target
 from ncatool.errors import UsageError
 from ncatool.nca.model_file import ModelData, hash_weights, load_model, pack_arrays
+from ncatool.nca.pictures import adopt_seeds
 from ncatool.sweep.folder import RunState, RunStatus, SweepFolder
 from ncatool.sweep.identity import RunIdentity
 from ncatool.sweep.job import Job
 from ncatool.sweep.plan import PlannedRun
 from ncatool.training.memory import estimate_memory
+from ncatool.training.several import check_pictures
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,14 @@ class SweepItem:
 
     def estimate_memory(self) -> float:
         """Return the bytes of memory that training takes, estimated."""
-        return estimate_memory(self.config, self.target.shape)
+        return estimate_memory(self.config, self.target.shape, len(self.target.pictures))
 
     def make_job(self, folder: SweepFolder, token: str, threads: int, timing_only: bool = False) -> Job:
         """Return the job that a worker receives."""
-        initial = pack_arrays(self.start) if self.start else None
+        initial = None
+        if self.start is not None:
+            seed = adopt_seeds(self.start, self.target, self.config.train.seed)
+            initial = pack_arrays(dataclasses.replace(self.start, own_seed=seed))
         path = folder.path.resolve()
         return Job(self.name, self.config, self.target, initial, path, token, threads, timing_only=timing_only)
 
@@ -90,10 +95,19 @@ def prepare_items(
         start = models.get(source)
         if start is not None:
             plan = _adopt_start(plan, start)
+        _check_pictures(plan, pictures[target])
         item = SweepItem(plan, pictures[target], start, RunStatus(RunState.NEW))
         status = folder.find_status(plan.name, item.identity, previous.get(plan.name))
         items.append(dataclasses.replace(item, status=status))
     return items
+
+
+def _check_pictures(plan: PlannedRun, target: Target) -> None:
+    """Raise UsageError for settings that do not suit the number of pictures; see `check_pictures`."""
+    try:
+        check_pictures(plan.config, len(target.pictures))
+    except UsageError as error:
+        raise UsageError(f"run {plan.name}: {error.what}", error.hint) from None
 
 
 def _adopt_start(plan: PlannedRun, start: ModelData) -> PlannedRun:

@@ -23,11 +23,12 @@ from ncatool.engine import compiled
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures
 from ncatool.nca.model_file import hash_weights, unpack_arrays
-from ncatool.nca.types import Seed
+from ncatool.nca.types import Seed, Seeds
 from ncatool.nca.weights import Weights
 from ncatool.sweep.identity import RunIdentity, read_progress
 from ncatool.training.run import Run
 from ncatool.training.run_files import RunFiles
+from ncatool.training.several import count_pool_states
 from ncatool.training.trainer import Trainer
 
 PROGRESS_INTERVAL = 0.5
@@ -93,7 +94,8 @@ class Job:
     def key(self) -> str:
         """A hash that is the same for the same run of the same plan."""
         digest = hashlib.sha256(repr((self.name, self.config, sorted(self.initial or {}))).encode())
-        digest.update(self.target.pixels.tobytes())
+        for picture in self.target.pictures:
+            digest.update(picture.pixels.tobytes())
         for _, array in sorted((self.initial or {}).items()):
             digest.update(array.tobytes())
         return digest.hexdigest()[:32]
@@ -224,7 +226,7 @@ def open_run(job: Job, files: RunFiles) -> Run:
     return Run(job.config, job.target, files, *_read_start(job))
 
 
-def _read_start(job: Job) -> tuple[Weights | None, Seed | None]:
+def _read_start(job: Job) -> tuple[Weights | None, Seed | Seeds | None]:
     """Return the weights that a run starts from, and the seed; None for new ones."""
     if job.initial is None:
         return None, None
@@ -241,12 +243,12 @@ def time_iteration(job: Job) -> float:
     train = dataclasses.replace(
         planned,
         regime=Regime.PERSISTENT,
-        pool_size=planned.batch_size,
+        pool_size=count_pool_states(planned, len(job.target.pictures)),
         iterations=max(planned.iterations, count),  # a trainer ends after those of its run
     )
     trainer = Trainer(dataclasses.replace(job.config, train=train), job.target, *_read_start(job))
     grown = torch.zeros_like(trainer.pool.states)
-    grown[..., :4] = torch.from_numpy(job.target.premultiply())
+    grown[..., :4] = torch.from_numpy(job.target.premultiply())  # of several pictures the first: all cost the same
     seconds = []
     for _ in range(count):
         trainer.pool.states.copy_(grown)

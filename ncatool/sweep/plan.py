@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -18,6 +18,7 @@ from ncatool.config.flat import SETTINGS, build_config, check_setting, check_set
 from ncatool.config.names import Regime
 from ncatool.config.schema import FILE_FORMAT, RunConfig
 from ncatool.config.tables import complete_training
+from ncatool.data.default_name import name_targets
 from ncatool.data.file_spec import list_words, locate_file
 from ncatool.errors import UsageError, shorten
 
@@ -80,13 +81,18 @@ def _parse_value(name: str, text: str) -> Any:
 
 
 def read_plan(
-    tables: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[Any]], max_runs: int
+    tables: Mapping[str, Any],
+    where: str,
+    flags: Mapping[str, Sequence[Any]],
+    max_runs: int,
+    expand: Callable[[str], str] = str,
 ) -> list[PlannedRun]:
     """Return the runs that the tables of a plan and the flags ask for, in order.
 
     A flag with one value holds for every run; one with several becomes a list of the grid. `where` names the plan in
-    error messages. Raises UsageError for an unknown, malformed or contradictory entry, for two runs of one name, and
-    for more than `max_runs` runs.
+    error messages; `expand` returns the text of a target with all of its pictures, where it is several. Raises
+    UsageError for an unknown, malformed or contradictory entry, for two runs of one name, and for more than `max_runs`
+    runs.
     """
     _check_tables(tables, where)
     if {"damage", "regime"} <= set(flags) and len(flags["damage"]) + len(flags["regime"]) > 2:
@@ -98,7 +104,9 @@ def read_plan(
         base = complete_training(base)
     base = _merge_settings(check_settings(base, f"{where} [base]"), fixed)
     grid = {name: values for name, values in _read_grid(tables, where).items() if name not in fixed} | varied_flags
-    single_runs = [_read_entry(entry, i, where) for i, entry in enumerate(_get_entries(tables, where), 1)]
+    entries = [_read_entry(entry, i, where) for i, entry in enumerate(_get_entries(tables, where), 1)]
+    names = _expand_targets(base, grid, [settings for _, settings in entries], expand)
+    single_runs = [(name or _make_name(one, names) or f"run{i}", one) for i, (name, one) in enumerate(entries, 1)]
     seeds = _read_seeds(tables, where)
     if "seed" in grid and seeds:
         raise UsageError(f"{where}: seeds stand in [grid] and in [replicates]", "give them in one of the two")
@@ -109,9 +117,21 @@ def read_plan(
     _check_count((grid_size + len(single_runs)) * max(1, len(seeds)), max_runs, where)
     combinations = itertools.product(*grid.values()) if grid_size else []
     variants = [("", dict(zip(grid, values, strict=True))) for values in combinations] + single_runs
-    replicates = [one for variant in variants for one in _replicate(*variant, seeds)]
+    replicates = [one for variant in variants for one in _replicate(*variant, seeds, names)]
     plans = _build_runs(base, replicates, fixed, where)
     return plans if "format" in tables else list(map(_forget_defaults, plans))
+
+
+def _expand_targets(
+    base: Settings, grid: Settings, runs: Sequence[Settings], expand: Callable[[str], str]
+) -> dict[str, str]:
+    """Expand all targets of a plan, in place; return what those of several pictures are called in names of runs."""
+    for settings in (base, *runs):
+        if "target" in settings:
+            settings["target"] = expand(settings["target"])
+    if "target" in grid:
+        grid["target"] = list(map(expand, grid["target"]))
+    return name_targets([*grid.get("target", []), *(one["target"] for one in runs if "target" in one)])
 
 
 def _forget_defaults(plan: PlannedRun) -> PlannedRun:
@@ -171,13 +191,14 @@ def _get_entries(tables: Mapping[str, Any], where: str) -> list[Settings]:
 
 
 def _read_entry(entry: Settings, number: int, where: str) -> tuple[str, Settings]:
+    """Return the name of a run, empty where it has none of its own, and its settings."""
     name = entry.get("name", "")
     if not isinstance(name, str):
         raise UsageError(f"{where}: run {number} has the name {shorten(name)}", "give a name between quotes")
     settings = check_settings(
         {key: value for key, value in entry.items() if key != "name"}, f"{where} [[runs]] {number}"
     )
-    return name or _make_name(settings) or f"run{number}", settings
+    return name, settings
 
 
 def _read_seeds(tables: Mapping[str, Any], where: str) -> list[int]:
@@ -193,27 +214,34 @@ def _read_seeds(tables: Mapping[str, Any], where: str) -> list[int]:
     return seeds
 
 
-def _replicate(name: str, settings: Settings, seeds: Sequence[int]) -> list[tuple[str, Settings]]:
+def _replicate(
+    name: str, settings: Settings, seeds: Sequence[int], targets: Mapping[str, str]
+) -> list[tuple[str, Settings]]:
     """Return a variant for each seed, or the variant itself where it sets a seed."""
     if not seeds or "seed" in settings:
-        return [(name or _make_name(settings), settings)]
-    stem = name or _make_name(settings)
+        return [(name or _make_name(settings, targets), settings)]
+    stem = name or _make_name(settings, targets)
     return [("-".join(filter(None, (stem, f"seed{seed}"))), {**settings, "seed": seed}) for seed in seeds]
 
 
-def _make_name(settings: Settings) -> str:
-    return "-".join(_make_name_part(name, value) for name, value in settings.items())
+def _make_name(settings: Settings, targets: Mapping[str, str]) -> str:
+    return "-".join(_make_name_part(name, value, targets) for name, value in settings.items())
 
 
-def _make_name_part(name: str, value: Any) -> str:
-    """Return a setting as part of a file's name: `sobel`, `damage`, `no-damage`, `hidden64`, `chest`."""
+def _make_name_part(name: str, value: Any, targets: Mapping[str, str]) -> str:
+    """Return a setting as part of a file's name: `sobel`, `damage`, `no-damage`, `hidden64`, `chest`.
+
+    `targets` are the names of targets of several pictures.
+    """
     flag = name.replace("_", "-")
     if isinstance(value, bool):
         return flag if value else f"no-{flag}"
     if isinstance(value, StrEnum):
         return value.value
     found = locate_file(value) if name == "target" else None
-    if found is not None:
+    if name == "target" and value in targets:
+        text = targets[value]
+    elif found is not None:
         text = found.file_stem
     else:
         text = (Path(value).stem if Path(value).suffix else value) if name in ("target", "from") else f"{flag}{value}"

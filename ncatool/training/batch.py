@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ncatool.data.target import Target
 from ncatool.nca.damage import draw_damage, pad_mask
 from ncatool.nca.types import State
 
@@ -28,11 +29,19 @@ def count_replaced(size: int, done: int, early: bool) -> int:
 
 
 def damage_last(
-    states: State, grown: Bool[Tensor, "batch"], count: int, target: Target, generator: torch.Generator
+    states: State,
+    grown: Bool[Tensor, "batch"],
+    count: int,
+    visible: Sequence[Bool[Tensor, "_ _"]],
+    padding: int,
+    generator: torch.Generator,
 ) -> None:
-    """Erase a circle or a half of each of the last `count` states that has grown, in place."""
-    visible, has_grown = torch.from_numpy(target.visible), grown.tolist()
+    """Erase a circle or a half of each of the last `count` states that has grown, in place.
+
+    `visible` are the cells that show something in the picture of each state, without `padding`.
+    """
+    has_grown = grown.tolist()
     for i in range(len(states) - count, len(states)):
-        erased = draw_damage(visible, generator)
+        erased = draw_damage(visible[i], generator)
         if has_grown[i]:
-            states[i, pad_mask(erased, target.padding).to(states.device)] = 0
+            states[i, pad_mask(erased, padding).to(states.device)] = 0

@@ -124,9 +124,12 @@ def _read_basis(trainer: Mapping[str, Any], filter_: Filter, where: str) -> bool
 
 
 def _read_seed_size(trainer: Mapping[str, Any], where: str) -> list[int]:
-    """Return rows and columns of the seed; earlier versions had none but the plain one cell, and did not keep it."""
+    """Return rows and columns of the seed, and before them, where they are several, the number of seeds.
+
+    Earlier versions had none but the plain one cell, and did not keep it.
+    """
     size = _get_list(trainer, "seed", where)
-    right = len(size) in (0, 2) and all(type(one) is int and 1 <= one <= MAX_SIDE for one in size)
+    right = len(size) in (0, 2, 3) and all(type(one) is int and 1 <= one <= MAX_SIDE for one in size)
     _require(right, where, f"seed is {shorten(size)}, not a number of rows and one of columns")
     return size
 

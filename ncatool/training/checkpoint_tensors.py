@@ -77,10 +77,12 @@ def check_tensors(tensors: Mapping[str, Tensor], iteration: int, where: str) -> 
     _check_rows(tensors["rows"], iteration, where)
 
 
-def _check_seed(seed: Tensor, grid: Sequence[int], where: str) -> None:
+def _check_seed(seeds: Tensor, grid: Sequence[int], where: str) -> None:
     height, width = grid
-    _require(bool(seed.any()), where, "seed has no cell that is not 0, so nothing can grow")
-    _require(fits_grid(seed, height, width), where, f"seed lies beyond the edge of a grid of {height}x{width} cells")
+    for seed in seeds.reshape(-1, *seeds.shape[-3:]):
+        _require(bool(seed.any()), where, "seed has no cell that is not 0, so nothing can grow")
+        fits = fits_grid(seed, height, width)
+        _require(fits, where, f"seed lies beyond the edge of a grid of {height}x{width} cells")
 
 
 def _check_rows(rows: Tensor, iteration: int, where: str) -> None:

@@ -1,4 +1,4 @@
-"""The plot that a run leaves: its loss curve beside the target and the grown image."""
+"""The plot that a run leaves: its loss curve beside the target and the grown image, or those of all pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ncatool.data.matplotlib_defaults import FIGURE_METADATA, load_matplotlib, u
 from ncatool.engine.advance import advance
 from ncatool.errors import NcatoolError
 from ncatool.nca.model_file import ModelData
-from ncatool.nca.picture import WHITE, Picture, compose
+from ncatool.nca.picture import WHITE, Picture, arrange_tiles, compose
 from ncatool.training.guard import REPLACED, RESTORED
 
 load_matplotlib()  # a failure is told before a run, not at its end
@@ -55,11 +55,11 @@ def draw_loss_plot(
     path: Path, model: ModelData, rows: Sequence[Row], generator: torch.Generator, plot_format: str = "png"
 ) -> None:
     """Write the plot; `rows` are those of the run's CSV, `plot_format` is a value of `PLOT_FORMATS`."""
-    start = model.place_seeds(1)
-    grown = advance(model, start, PLOTTED_STEP, generator)[0, ..., :4].cpu().numpy()
+    grown = [_draw_grown(one, generator) for one in model.pictures]
+    count = len(grown)
     pictures = {
-        "target": compose(model.target.premultiply(), WHITE),
-        f"grown, step {PLOTTED_STEP}": compose(grown, WHITE),
+        "target" if count == 1 else f"{count} targets": arrange_tiles([_draw_target(one) for one in model.pictures]),
+        f"grown, step {PLOTTED_STEP}": arrange_tiles(grown),
     }
     with use_matplotlib_defaults() as matplotlib:
         matplotlib.rcParams.update(
@@ -67,6 +67,15 @@ def draw_loss_plot(
         )
         figure = _draw_figure(rows, pictures)
         figure.savefig(path, format=plot_format, metadata=FIGURE_METADATA[plot_format])
+
+
+def _draw_target(model: ModelData) -> Picture:
+    return compose(model.target.premultiply(), WHITE)
+
+
+def _draw_grown(model: ModelData, generator: torch.Generator) -> Picture:
+    state = advance(model, model.place_seeds(1), PLOTTED_STEP, generator)
+    return compose(state[0, ..., :4].cpu().numpy(), WHITE)
 
 
 def read_rows(path: Path) -> list[Row]:

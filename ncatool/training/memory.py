@@ -12,6 +12,7 @@ from ncatool.config.names import Regime
 from ncatool.config.schema import RunConfig
 from ncatool.engine.rollout import MAX_TAPE_BYTES
 from ncatool.errors import UsageError
+from ncatool.training.several import count_pool_states
 
 PROCESS_BYTES = 0.35 * 2**30
 """Memory of a training process without its pool, measured by tests/benchmarks/memory.py."""
@@ -23,13 +24,14 @@ ANNOUNCED_BYTES = 2**30
 """Memory from which on a run says what it takes."""
 
 
-def estimate_memory(config: RunConfig, shape: tuple[int, int]) -> float:
-    """Return the bytes of memory that training takes on a grid of this height and width, estimated."""
+def estimate_memory(config: RunConfig, shape: tuple[int, int], pictures: int = 1) -> float:
+    """Return the bytes of memory that training takes for pictures on a grid of this height and width, estimated."""
     train, cells = config.train, math.prod(shape)
     batch = 4 * cells * config.model.channels * train.batch_size
     fire = cells * train.batch_size * train.max_steps
     log = min(max(MAX_TAPE_BYTES, batch), batch * train.max_steps)
-    return PROCESS_BYTES + estimate_pool_memory(config, shape) + BATCH_COPIES * batch + fire + log
+    others = 4 * cells * (config.model.channels + 4) * (pictures - 1)  # what they grow from, and what they should be
+    return PROCESS_BYTES + estimate_pool_memory(config, shape) + BATCH_COPIES * batch + fire + log + others
 
 
 def estimate_pool_memory(config: RunConfig, shape: tuple[int, int]) -> float:
@@ -65,12 +67,12 @@ def _list_cgroup_files() -> Iterator[Path]:
         yield from (folder / "memory.max" for folder in (own, *own.parents) if folder.is_relative_to(root))
 
 
-def check_memory(config: RunConfig, shape: tuple[int, int], runs: int = 1) -> None:
+def check_memory(config: RunConfig, shape: tuple[int, int], runs: int = 1, pictures: int = 1) -> None:
     """Raise UsageError for a run, or so many at once, that takes more memory than the machine has."""
-    needed, limit = estimate_memory(config, shape), read_machine_memory()
+    needed, limit = estimate_memory(config, shape, pictures), read_machine_memory()
     if runs * needed <= limit:
         return
-    fitting = _find_fitting_pool(config, shape, limit)
+    fitting = _find_fitting_pool(config, shape, limit, pictures)
     raise UsageError(
         f"{_name_runs(runs)} of {shape[0]}x{shape[1]} cells with a pool of {config.train.pool_size} states takes "
         f"about {_format_bytes(runs * needed)} of memory, but this machine has {_format_bytes(limit)}",
@@ -78,17 +80,17 @@ def check_memory(config: RunConfig, shape: tuple[int, int], runs: int = 1) -> No
     )
 
 
-def _find_fitting_pool(config: RunConfig, shape: tuple[int, int], limit: float) -> int:
+def _find_fitting_pool(config: RunConfig, shape: tuple[int, int], limit: float, pictures: int) -> int:
     """Return the largest pool that leaves a tenth of the memory free; 0 where there is none for a batch."""
     pool = estimate_pool_memory(config, shape)
-    rest = 0.9 * limit - (estimate_memory(config, shape) - pool)
+    rest = 0.9 * limit - (estimate_memory(config, shape, pictures) - pool)
     size = int(config.train.pool_size * rest / pool) if pool else 0
-    return size if config.train.batch_size <= size < config.train.pool_size else 0
+    return size if count_pool_states(config.train, pictures) <= size < config.train.pool_size else 0
 
 
-def describe_memory(config: RunConfig, shape: tuple[int, int]) -> str:
+def describe_memory(config: RunConfig, shape: tuple[int, int], pictures: int = 1) -> str:
     """Return a line on the memory that a run takes where it is much; else nothing."""
-    needed = estimate_memory(config, shape)
+    needed = estimate_memory(config, shape, pictures)
     if needed <= ANNOUNCED_BYTES:
         return ""
     return f"needs about {_format_bytes(needed)} of memory; --pool-size and --size say how much"

@@ -37,12 +37,13 @@ def compute_losses(error: Error, train: TrainConfig) -> PerSample:
     return LOSSES[train.loss](error, train.margin)
 
 
-def choose_final_power(train: TrainConfig) -> float:
+def choose_final_power(train: TrainConfig, pictures: int = 1) -> float:
     """Return the power of the samples' losses at the end of a run; see `combine_losses`.
 
     Only the gradient of a squared error grows with the error; those of the other losses weigh samples evenly as it is.
+    Of several `pictures`, those that are still mixed up have to weigh more.
     """
-    return FINAL_LOSS_POWER[train.regime] if train.loss is Loss.L2 else 1.0
+    return FINAL_LOSS_POWER[train.regime] if train.loss is Loss.L2 and pictures == 1 else 1.0
 
 
 def combine_losses(losses: PerSample, progress: float, final_power: float) -> Float[Tensor, ""]:
@@ -62,7 +63,7 @@ def replace_dead_losses(
     start: State,
     fire: Fire,
     weights: Weights,
-    target: Float[Tensor, "height width 4"],
+    target: Float[Tensor, "batch height width 4"],
     config: RunConfig,
 ) -> PerSample:
     """Return the losses, where a state that died has the loss of its cells one step before its death.
@@ -77,6 +78,6 @@ def replace_dead_losses(
         steps = count_living_steps(start[sample], weights, config.model, fire[:, sample], precision)
         if steps > 0:
             last = rollout(start[sample], weights, config.model, fire[:steps, sample], precision)
-            error = compute_error(last, target)[last.detach().any(dim=-1)]
+            error = compute_error(last, target[i])[last.detach().any(dim=-1)]
             replaced[i] = compute_losses(error[None, None], config.train)[0]
     return torch.stack(replaced)

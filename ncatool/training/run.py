@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ncatool.config.schema import RunConfig, TargetConfig
 from ncatool.data.target import Target
@@ -22,7 +24,7 @@ from ncatool.files.text import format_csv
 from ncatool.nca.loss import compute_psnr
 from ncatool.nca.model_file import hash_weights, save_model, tensors_to_weights
 from ncatool.nca.tensor_file import select_prefix
-from ncatool.nca.types import Seed
+from ncatool.nca.types import Seed, Seeds
 from ncatool.nca.weights import Weights
 from ncatool.training import loss_plot
 from ncatool.training.basis import fold_basis
@@ -31,6 +33,7 @@ from ncatool.training.checkpoint_schema import CheckpointFacts, check_target, re
 from ncatool.training.checkpoint_tensors import check_tensors, list_tensors
 from ncatool.training.memory import check_memory
 from ncatool.training.run_files import RunFiles, write_record
+from ncatool.training.several import check_pictures
 from ncatool.training.trainer import Report, Trainer
 
 CSV_COLUMNS = ("iteration", "loss", "mse", "learning_rate", "events")
@@ -56,11 +59,12 @@ class Run:
         target: Target,
         files: RunFiles,
         initial: Weights | None = None,
-        seed: Seed | None = None,
+        seed: Seed | Seeds | None = None,
         in_basis: bool | None = None,
     ) -> None:
         """Prepare a run that starts from these weights and grows from this seed; see `Trainer`."""
-        check_memory(config, target.shape)
+        check_pictures(config, len(target.pictures))
+        check_memory(config, target.shape, pictures=len(target.pictures))
         config = dataclasses.replace(config, target=_name_target(config.target, target))
         self.config, self.files = config, files
         self.trainer = Trainer(config, target, initial, seed, in_basis)
@@ -212,9 +216,9 @@ class Run:
         """Measure the model, write the final record and the plot, and return the `[result]` table."""
         model = self.trainer.copy_model().move_to(self.trainer.device)
         generator = torch.Generator().manual_seed(self.config.train.seed + 2)
-        medians = measure_mse(model, MEASURED_STEPS, MEASURED_ROLLOUTS, generator).median(dim=1).values.tolist()
-        measures = {f"mse_at_{step}": median for step, median in zip(MEASURED_STEPS, medians, strict=True)}
-        record = self.make_record({**measures, f"psnr_at_{MEASURED_STEPS[-1]}": round(compute_psnr(medians[-1]), 3)})
+        errors = [measure_mse(one, MEASURED_STEPS, MEASURED_ROLLOUTS, generator) for one in model.pictures]
+        medians = torch.stack([error.median(dim=1).values for error in errors])  # [pictures, steps]
+        record = self.make_record(_name_measures(medians, [one.name for one in model.target.pictures]))
         write_record(self.files.record, record)
         with replace_atomically(self.files.plot) as partial:
             loss_plot.draw_loss_plot(partial, model, self.rows, generator)
@@ -252,8 +256,28 @@ class Run:
         }
 
 
+def _name_measures(medians: Float[Tensor, "pictures steps"], names: Sequence[str]) -> dict[str, Any]:
+    """Return the measures of a finished model, from the median errors of its pictures, and these by name.
+
+    Of several, each is the median over the pictures, the higher of two; beside it stand the worst, and the last error
+    of each.
+    """
+    middle, last = medians.sort(dim=0).values[len(medians) // 2].tolist(), f"mse_at_{MEASURED_STEPS[-1]}"
+    measures: dict[str, Any] = {f"mse_at_{step}": one for step, one in zip(MEASURED_STEPS, middle, strict=True)}
+    measures[f"psnr_at_{MEASURED_STEPS[-1]}"] = round(compute_psnr(middle[-1]), 3)
+    if len(medians) > 1:
+        worst = int(medians[:, -1].argmax())
+        measures |= {f"worst_{last}": medians[worst, -1].item(), "worst_picture": names[worst]}
+        measures[f"each_{last}"] = medians[:, -1].tolist()
+    return measures
+
+
 def _name_target(config: TargetConfig, target: Target) -> TargetConfig:
-    """Return the settings of a target as its record has them: files by their own names, the window in numbers."""
-    found = {name: target.origin.get(name) for name in ("source", "alpha", "window")}
+    """Return the settings of a target as its record has them: files by their own names, the window in numbers.
+
+    Of several pictures, a window that is not the same for all stays as it was given.
+    """
+    described = target.describe()
+    found = {name: described.get(name) for name in ("source", "alpha", "window")}
     named: dict[str, Any] = {name: text for name, text in found.items() if isinstance(text, str)}
     return dataclasses.replace(config, **named)

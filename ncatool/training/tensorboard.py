@@ -12,7 +12,8 @@ from ncatool.engine.advance import advance
 from ncatool.errors import NcatoolError
 from ncatool.files.atomic import describe_write_error
 from ncatool.nca.loss import compute_psnr
-from ncatool.nca.picture import WHITE, compose, enlarge
+from ncatool.nca.model_file import ModelData
+from ncatool.nca.picture import WHITE, Picture, arrange_tiles, compose, enlarge
 from ncatool.training.run import MEASURED_STEPS, Run
 from ncatool.training.trainer import Report
 
@@ -56,8 +57,15 @@ def open_log(folder: Path | None, run: Run) -> Iterator[Callable[[Report], None]
 
 
 def _draw_grown(run: Run) -> object:
-    """Return the image that the current weights grow; its own random generator leaves those of training unchanged."""
-    model = run.trainer.copy_model()
-    state = model.place_seeds(1)
-    grown = advance(model, state, MEASURED_STEPS[0], torch.Generator().manual_seed(run.config.train.seed))
-    return enlarge(compose(grown[0, ..., :4].numpy(), WHITE), _PIXELS_PER_CELL)
+    """Return the image that the current weights grow, or those of several pictures as tiles.
+
+    Its own random generator leaves those of training unchanged.
+    """
+    generator = torch.Generator().manual_seed(run.config.train.seed)
+    pictures = [_draw_state(model, generator) for model in run.trainer.copy_model().pictures]
+    return enlarge(arrange_tiles(pictures), _PIXELS_PER_CELL)
+
+
+def _draw_state(model: ModelData, generator: torch.Generator) -> Picture:
+    grown = advance(model, model.place_seeds(1), MEASURED_STEPS[0], generator)
+    return compose(grown[0, ..., :4].numpy(), WHITE)

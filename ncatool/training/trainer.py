@@ -18,7 +18,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ncatool.config.flat import choose_seed_cells
 from ncatool.config.names import Loss, Regime
 from ncatool.config.schema import PLACE_SETTINGS, RunConfig
 from ncatool.data.target import Target
@@ -27,9 +26,9 @@ from ncatool.engine.rollout import draw_fire_masks, rollout
 from ncatool.errors import NcatoolError, shorten
 from ncatool.nca.loss import PerSample, compute_error, compute_mse
 from ncatool.nca.model_file import ModelData, weights_to_tensors
-from ncatool.nca.seed import check_fit, choose_radius, make_seed, place_seed
+from ncatool.nca.seed import place_seed
 from ncatool.nca.tensor_file import select_prefix
-from ncatool.nca.types import Fire, Seed, State
+from ncatool.nca.types import Fire, Seed, Seeds, State
 from ncatool.nca.weights import Weights, draw_weights
 from ncatool.training.basis import draw_basis, fold_basis, unfold_basis
 from ncatool.training.batch import count_replaced, damage_last
@@ -45,6 +44,7 @@ from ncatool.training.objective import (
 )
 from ncatool.training.pool import Pool
 from ncatool.training.schedule import SCHEDULES, WARM_UP
+from ncatool.training.seeds import prepare_seeds
 
 EARLY_SHARE = {Regime.GROWING: 0.7, Regime.PERSISTENT: 0.7, Regime.REGENERATING: 0.5}
 """Share of the iterations in which a model whose filter is symmetric learns only to grow; healing takes its time."""
@@ -75,6 +75,8 @@ class Attempt(NamedTuple):
 
     entries: Int[Tensor, "batch"] | None
     """Entries of the pool from which the states come; None if there is no pool."""
+    pictures: Int[Tensor, "batch"]
+    """Which of the target's pictures each state is to become."""
     start: State
     weights: Weights
     """Those of the rule, through which gradients flow to those that the optimiser changes."""
@@ -101,7 +103,7 @@ class Trainer:
         config: RunConfig,
         target: Target,
         weights: Weights | None = None,
-        seed: Seed | None = None,
+        seed: Seed | Seeds | None = None,
         in_basis: bool | None = None,
     ) -> None:
         """Start from weights, or from new ones if none are given, and grow from a seed, by default as configured.
@@ -114,7 +116,9 @@ class Trainer:
         self.device = resolve_device(train.device)
         self.draw_generator = torch.Generator().manual_seed(train.seed)
         self.fire_generator = torch.Generator(self.device).manual_seed(train.seed + 1)
-        self.target_values = torch.from_numpy(target.premultiply()).to(self.device)
+        premultiplied = [torch.from_numpy(one.premultiply()) for one in target.pictures]
+        self.target_values = torch.stack(premultiplied).to(self.device)
+        """What each picture should be: [pictures, height, width, 4]."""
         self.in_basis = model.filter.is_symmetric if in_basis is None else in_basis
         fresh = draw_weights(model, self.draw_generator)  # always, so that later draws do not depend on `weights`
         self.trained = self._prepare_weights(fresh, weights)
@@ -122,13 +126,18 @@ class Trainer:
         parameters = [tensor for tensor in self.trained if tensor is not None]
         self.optimiser = OPTIMISERS[train.optimiser](parameters)
         pool_size = 0 if train.regime is Regime.GROWING else train.pool_size
-        self.seed = self._prepare_seed(seed)
-        self._seed_state = place_seed(self.seed, 1, *target.shape).to(self.device)
-        self.pool = self._place_pool(place_seed(self.seed, pool_size, *target.shape))
+        self.seeds = prepare_seeds(config, target, seed, self.draw_generator)
+        """The seed of each picture."""
+        placed = [place_seed(one, 1, *target.shape) for one in self.seeds]
+        self._seed_states = torch.cat(placed).to(self.device)
+        self.pool = self._place_pool(self._make_seeds(self._assign_pictures(torch.arange(pool_size))))
         self.guard = Guard(parameters, self.optimiser)
         self._early_config = _make_early_config(config)
         self.iteration = 0
-        self.last_state: State = self._make_seeds(1)
+        self.last_state: State = self._seed_states[:1].clone()
+        """A state of the last batch."""
+        self.last_picture = 0
+        """Which picture it is to become."""
 
     def _prepare_weights(self, fresh: Weights, given: Weights | None) -> Weights:
         """Return the given weights, or else the fresh ones, as the optimiser changes them."""
@@ -139,13 +148,9 @@ class Trainer:
         moved = (tensor.to(self.device, copy=True).requires_grad_() for tensor in weights if tensor is not None)
         return Weights(*moved)
 
-    def _prepare_seed(self, given: Seed | None) -> Seed:
-        train, model = self.config.train, self.config.model
-        cells = choose_seed_cells(train.seed_cells, model.filter)
-        radius = train.seed_radius or choose_radius(*self.target.pixels.shape[:2])
-        seed = make_seed(model.channels, cells, radius) if given is None else given
-        check_fit(seed, *self.target.shape)
-        return seed
+    def _assign_pictures(self, entries: Int[Tensor, "batch"]) -> Int[Tensor, "batch"]:
+        """Return which picture each entry of the pool is."""
+        return entries % len(self.target.pictures)
 
     @property
     def weights(self) -> Weights:
@@ -154,8 +159,9 @@ class Trainer:
             return self.trained
         return self.trained._replace(hidden_weight=fold_basis(self.trained.hidden_weight, self.config.model.filter))
 
-    def _make_seeds(self, count: int) -> State:
-        return self._seed_state.repeat(count, 1, 1, 1)
+    def _make_seeds(self, pictures: Int[Tensor, "batch"]) -> State:
+        """Return the state from which each picture grows."""
+        return self._seed_states[pictures.to(self.device)]
 
     def _place_pool(self, states: State) -> Pool:
         """Return a pool on the device if it leaves room for rollouts and other models there, else on the CPU."""
@@ -168,7 +174,7 @@ class Trainer:
         train = {
             name: value for name, value in dataclasses.asdict(self.config.train).items() if name not in PLACE_SETTINGS
         }
-        return ModelData(Weights(*weights), self.config.model, self.target, train, self.seed)  # type: ignore[arg-type]
+        return ModelData(Weights(*weights), self.config.model, self.target, train, self._own_seed)  # type: ignore[arg-type]
 
     def train(self) -> Iterator[Report]:
         """Train to the planned end and yield a report after each iteration; it may be abandoned between two.
@@ -210,24 +216,26 @@ class Trainer:
         """Do the first part of an iteration, before the rollout: draw its states and fire masks."""
         train = self.config.train
         rate = self.compute_learning_rate()
-        entries, start = self._draw_batch()
+        entries, pictures, start = self._draw_batch()
         steps = int(torch.randint(train.min_steps, train.max_steps + 1, (), generator=self.draw_generator))
         fire = draw_fire_masks(steps, start, self.config.model.fire_rate, self.fire_generator)
         self.optimiser.zero_grad()
-        return Attempt(entries, start, self.weights, fire, rate)
+        return Attempt(entries, pictures, start, self.weights, fire, rate)
 
     def assess(self, attempt: Attempt, end: State) -> Assessment:
         """Do the second part, after the rollout: compute the value to minimise."""
-        config, error = self.current_config, compute_error(end, self.target_values)
+        config, wanted = self.current_config, self._select_targets(attempt.pictures)
+        error = compute_error(end, wanted)
         losses = compute_losses(error, self.config.train)
         check = check_batch(end.detach(), losses.detach(), self.config.model.threshold)
         objective = None
         if check.usable:
             minimised = compute_losses(error, config.train) if self.is_early else losses
             living = replace_dead_losses(
-                minimised, check.rejected, attempt.start, attempt.fire, attempt.weights, self.target_values, config
+                minimised, check.rejected, attempt.start, attempt.fire, attempt.weights, wanted, config
             )
-            progress, power = self.iteration / config.train.iterations, choose_final_power(config.train)
+            progress = self.iteration / config.train.iterations
+            power = choose_final_power(config.train, len(self.target.pictures))
             objective = combine_losses(living, progress, power) + OVERFLOW_WEIGHT * measure_overflow(end)
         return Assessment(end.detach(), losses.detach(), check, objective)
 
@@ -240,36 +248,42 @@ class Trainer:
         if objective is not None:
             self._update_weights(attempt.rate)
         events = self.guard.handle(check, self.iteration)
-        self._write_back(attempt.entries, end, check.rejected)
+        self._write_back(attempt, end, check.rejected)
         if not check.usable and attempt.entries is not None:
             # The states that the failing weights have left behind would make the restored ones fail, too.
-            self.pool.states.copy_(self._make_seeds(1))
+            self.pool.states.copy_(self._make_seeds(self._assign_pictures(torch.arange(len(self.pool.states)))))
         self.iteration += 1
-        self.last_state = end[:1]
-        kept = self.last_state if check.rejected.all() else end[~check.rejected] if check.rejected.any() else end
-        mse = compute_mse(compute_error(kept, self.target_values)).mean()
+        self.last_state, self.last_picture = end[:1], int(attempt.pictures[0])
+        kept = torch.arange(len(end))[:1] if check.rejected.all() else (~check.rejected).nonzero().flatten()
+        mse = compute_mse(compute_error(end[kept], self._select_targets(attempt.pictures[kept]))).mean()
         mean_loss, mean_mse = torch.stack([losses.mean(), mse]).tolist()  # one device synchronisation
         return Report(self.iteration, mean_loss, mean_mse, attempt.rate, events, not check.usable)
 
-    def _compute_losses(self, states: State) -> PerSample:
-        return compute_losses(compute_error(states, self.target_values), self.config.train)
+    def _select_targets(self, pictures: Int[Tensor, "batch"]) -> Float[Tensor, "batch height width 4"]:
+        return self.target_values[pictures.to(self.device)]
 
-    def _draw_batch(self) -> tuple[Int[Tensor, "batch"] | None, State]:
+    def _compute_losses(self, states: State, pictures: Int[Tensor, "batch"]) -> PerSample:
+        return compute_losses(compute_error(states, self._select_targets(pictures)), self.config.train)
+
+    def _draw_batch(self) -> tuple[Int[Tensor, "batch"] | None, Int[Tensor, "batch"], State]:
         """Draw the states that rollouts start from: the worst are replaced by the seed, the best are damaged."""
-        train = self.current_config.train
+        train, count = self.current_config.train, len(self.target.pictures)
+        turns = self._assign_pictures(self.iteration * train.batch_size + torch.arange(train.batch_size))
         if train.regime is Regime.GROWING:
-            return None, self._make_seeds(train.batch_size)
-        entries, states = self.pool.draw(train.batch_size, self.draw_generator)
-        states = states.to(self.device)
-        losses = self._compute_losses(states)
-        replaced = count_replaced(train.batch_size, self.iteration, self.is_early)
-        order = losses.argsort(descending=True)
-        entries, states, losses = entries[order.cpu()], states[order], losses[order]
-        states[:replaced] = self._make_seeds(1)
+            return None, turns, self._make_seeds(turns)
+        entries, states = self.pool.draw(turns, count, self.draw_generator)
+        pictures, states = self._assign_pictures(entries), states.to(self.device)
+        losses = self._compute_losses(states, pictures)
+        replaced = count_replaced(train.batch_size, self.iteration, self.is_early or count > 1)
+        order = losses.argsort(descending=True).cpu()
+        entries, pictures, states, losses = entries[order], pictures[order], states[order], losses[order]
+        states[:replaced] = self._make_seeds(pictures[:replaced])
         if train.regime is Regime.REGENERATING:
-            grown = losses < self._compute_losses(self._make_seeds(1)) / 2  # a damaged seed would only die
-            damage_last(states, grown, train.damaged, self.target, self.draw_generator)
-        return entries, states
+            # A damaged seed would only die.
+            grown = losses < self._compute_losses(self._make_seeds(pictures), pictures) / 2
+            visible = [torch.from_numpy(self.target.pictures[i].visible) for i in pictures.tolist()]
+            damage_last(states, grown, train.damaged, visible, self.target.padding, self.draw_generator)
+        return entries, pictures, states
 
     def _update_weights(self, rate: float) -> None:
         """Divide each gradient by its norm, and take an optimiser step."""
@@ -280,13 +294,19 @@ class Trainer:
                 parameter.grad = gradient / (gradient.norm() + 1e-8)
         self.optimiser.step(rate)
 
-    def _write_back(self, entries: Int[Tensor, "batch"] | None, states: State, rejected: Bool[Tensor, "batch"]) -> None:
-        """Write the states back to the pool if there is one, the seed in place of rejected ones."""
-        if entries is None:
+    def _write_back(self, attempt: Attempt, states: State, rejected: Bool[Tensor, "batch"]) -> None:
+        """Write the states back to the pool if there is one, seeds in place of rejected ones."""
+        if attempt.entries is None:
             return
         if rejected.any():
-            states = torch.where(rejected.view(-1, 1, 1, 1).to(self.device), self._make_seeds(1), states)
-        self.pool.write_back(entries, states)
+            seeds = self._make_seeds(attempt.pictures)
+            states = torch.where(rejected.view(-1, 1, 1, 1).to(self.device), seeds, states)
+        self.pool.write_back(attempt.entries, states)
+
+    @property
+    def _own_seed(self) -> Seed | Seeds:
+        """The seed of the picture, or the seeds of several."""
+        return self.seeds[0] if len(self.seeds) == 1 else self.seeds
 
     def state_tensors(self) -> dict[str, Tensor]:
         """Return every tensor that the next iterations depend on, by name."""
@@ -295,7 +315,7 @@ class Trainer:
             **{f"optimiser.{name}": tensor for name, tensor in self.optimiser.state_tensors().items()},
             **{f"guard.{name}": tensor for name, tensor in self.guard.state_tensors().items()},
             "pool": self.pool.states.cpu(),
-            "seed": self.seed,
+            "seed": self._own_seed,
             "generator.draws": self.draw_generator.get_state(),
             "generator.fire": self.fire_generator.get_state(),
         }
@@ -306,7 +326,7 @@ class Trainer:
             "iteration": self.iteration,
             "bias": self.trained.output_bias is not None,
             "basis": self.in_basis,
-            "seed": [*self.seed.shape[:2]],
+            "seed": [*self._own_seed.shape[:-1]],
             "fire_bytes": self.fire_generator.get_state().numel(),
             "guard": self.guard.state_numbers(),
         }

@@ -72,10 +72,10 @@ def prepare(settings, parts, target, seed):
     if "early_share" in parts:
         trainer.EARLY_SHARE = dict.fromkeys(Regime, float(parts["early_share"]))
     if "power" in parts:
-        trainer.choose_final_power = lambda train: float(parts["power"])
+        trainer.choose_final_power = lambda *_: float(parts["power"])
     cells, picture = None, load_target(config.target)
     if parts.get("seed_hidden") == "ones":
-        cells = trainer.Trainer(config, picture).seed.clone()
+        cells = trainer.Trainer(config, picture).seeds[0].clone()
         cells[..., ALPHA + 1 :] = cells[..., ALPHA : ALPHA + 1]
     in_basis = False if parts.get("basis") == "no" else None
     return trainer.Trainer(config, picture, None, cells, in_basis)
@@ -99,7 +99,7 @@ def run(task):
         failed = error.what
     found = {"variant": variant, "target": Path(target).name, "seed": seed, "seconds": time.process_time() - start}
     found |= {"iterations": one.config.train.iterations, "restored": restored, "failed": failed}
-    model, wanted = one.copy_model(), one.target_values
+    model, wanted = one.copy_model(), one.target_values[0]
     state, done, generator = model.place_seeds(ROLLOUTS), 0, torch.Generator().manual_seed(seed + 100)
     for step in STEPS:
         state, done = advance(model, state, step - done, generator), step

@@ -199,3 +199,9 @@ def test_each_shell_has_its_script(shell, start):
     assert done.returncode == 0
     assert start in done.stdout
     assert f"_NCATOOL_COMPLETE=complete_{shell}" in done.stdout
+
+
+@pytest.mark.parametrize("before", ["phantom", "photo.png bloodmnist:train:0-7"])
+def test_later_pictures_of_a_training_are_offered_too(before):
+    assert ask("bash", f"ncatool train {before} phot").split() == ["photo.png"]
+    assert "pathmnist" in ask("bash", f"ncatool train {before} --size 20 path").split()

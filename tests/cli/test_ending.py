@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import shlex
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from ncatool.cli.ending import describe_end
 from ncatool.nca.model_file import load_model, save_model
 from tests.conftest import GOLDEN, SMALL, run_in_process
 
@@ -99,3 +101,16 @@ def test_names_that_look_like_flags(model):
     found = notes(run_in_process("render", "./-m.safetensors", "a.gif", "--steps", "300"))
     assert run_next(found["next"]).returncode == 0
     assert Path("-m.html").exists()
+
+
+def test_many_rendered_pictures_are_counted_and_those_that_failed_are_named():
+    def end(errors):
+        found = {f"p{i}": {"mse": mse, "psnr": -10 * math.log10(mse)} for i, mse in enumerate(errors)}
+        return describe_end(found, [0.2] * len(found))
+
+    assert end([1e-4] * 6) == "ends at 40 dB"
+    assert end([1e-4, 1e-3]) == "p0 ends at 40 dB; p1 ends at 30 dB"
+    assert end([1e-4, 1e-3, 1e-3, 1e-4, 0.05]) == "4 of 5 end at 30 to 40 dB; p4 ends at 13 dB: not the picture"
+    assert end([0.05, 0.06, 0.07, 0.08, 0.09, 0.1]) == "none is its picture"
+    assert "ends blank" in end([0.2])
+    assert end([0.4]) == "ends at 4 dB: not the picture", "it has grown beyond the target"

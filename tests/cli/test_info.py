@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 from ncatool.nca.model_file import load_model, save_model
 from tests.conftest import GOLDEN, SMALL, run_in_process
 from tests.nca.test_model_file import make_model
+from tests.several import make_several
 
 
 @pytest.fixture(scope="module")
@@ -213,3 +214,25 @@ def test_torch_is_not_needed(run):
         done = subprocess.run([sys.executable, "-c", script, "info", name], capture_output=True, text=True, check=True)
         assert done.stderr == "False\n"
         assert "250 parameters" in done.stdout
+
+
+def test_several_pictures_are_listed_with_their_errors_and_sources():
+    names = [f"cell-{i}" for i in range(32)]
+    save_model(Path("m.safetensors"), make_several(names=names, channels=12))
+    found = read("m")
+    assert found["target"]["names"] == names
+    assert found["seed"]["cells"] == 1
+    lines = run_in_process("info", "m").stdout.splitlines()
+    assert lines[1] == "grows       32 pictures, 13×13 cells with 2 around the picture"
+    assert "a code for each picture" in lines[3]
+    assert [line.split() for line in lines[-32:]] == [[name, f"{name}.png"] for name in names]
+    assert max(map(len, lines[-32:])) < 60
+
+
+def test_errors_of_several_pictures_stand_beside_their_names(tmp_path):
+    save_model(Path("m.safetensors"), make_several())
+    result = {"mse_at_500": 1e-3, "worst_mse_at_500": 1e-2, "each_mse_at_500": [1e-4, 1e-3, 1e-2]}
+    Path("m.toml").write_text(tomli_w.dumps({"format": "ncatool-1", "result": result}))
+    lines = run_in_process("info", "m").stdout.splitlines()
+    assert any("30.0 dB at step 500, the worst picture 20.0 dB" in line for line in lines)
+    assert lines[-3:] == ["  red    40.0 dB  red.png", "  green  30.0 dB  green.png", "  blue   20.0 dB  blue.png"]

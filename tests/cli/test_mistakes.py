@@ -103,7 +103,7 @@ MISTAKES = {
     "train chestmnist@30": "choose from 28, 64, 128, 224",
     "train chestmnist": "ncatool fetch chestmnist",
     "train phantom --target photo.png": "the target is given twice",
-    "train phantom photo.png": "ncatool sweep --target A,B",
+    "train phantom out.safetensors": "--out NAME.safetensors",
     "train phantom.safetensors": "ncatool resume phantom.safetensors",
     "train phantom.toml": "ncatool train --config phantom.toml",
     "train runs": "runs holds no DICOM picture",

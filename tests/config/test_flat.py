@@ -58,3 +58,17 @@ def test_the_seed_of_the_model_to_start_from_holds():
     with pytest.raises(UsageError, match=r"seed_radius is 4\.0, but m\.safetensors has 3\.0"):
         adopt_model(asked, {"from", "seed_radius"}, start, train)
     assert adopt_model(config, {"from"}, start, {}).train.seed_cells is SeedCells.ONE
+
+
+@pytest.mark.parametrize(
+    ("pictures", "channels", "hidden", "iterations"),
+    [(1, 16, 128, 1400), (2, 16, 128, 2800), (4, 16, 128, 2800), (5, 24, 192, 4200), (8, 24, 192, 4200),
+     (9, 32, 256, 5600), (32, 40, 320, 7000)],
+)  # fmt: skip
+def test_more_pictures_take_a_larger_model_and_more_iterations(pictures, channels, hidden, iterations):
+    source = " + ".join(f"{i}.png" for i in range(pictures))
+    found = build_config({"target": source})
+    assert (found.model.channels, found.model.hidden, found.train.iterations) == (channels, hidden, iterations)
+    assert found.train.seed_cells is (SeedCells.ONE if pictures == 1 else SeedCells.SQUARE)
+    assert build_config({"target": source, "hidden": 99}).model.hidden == 99
+    assert build_config({"target": source, "filter": Filter.MEAN}).train.seed_cells is SeedCells.THREE

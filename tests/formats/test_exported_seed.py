@@ -15,7 +15,7 @@ from ncatool.config.names import Boundary, ExportFormat, Filter, SeedCells
 from ncatool.data.target import Target
 from ncatool.errors import NcatoolError
 from ncatool.formats import c_header
-from ncatool.formats.common import make_seed_state
+from ncatool.formats.common import make_seed_states
 from ncatool.formats.exporting import export_model
 from ncatool.nca.model_file import save_model
 from ncatool.nca.seed import make_seed
@@ -59,7 +59,7 @@ def test_a_rollout_of_onnx_starts_from_any_seed(tmp_path):
     model = grow_from_three(golden())
     export_model(model, {}, "m", tmp_path / "m.onnx", ExportFormat.ONNX, rollout=3)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
-    (final,) = session.run(None, {"start": make_seed_state(model).numpy()})
+    (final,) = session.run(None, {"start": make_seed_states(model).numpy()})
     assert (np.abs(final).sum(axis=-1) > 0).sum() > 3
 
 

@@ -24,7 +24,7 @@ from ncatool.engine.rollout import draw_fire_masks
 from ncatool.errors import NcatoolError, UsageError
 from ncatool.formats import browser, c_header, distill
 from ncatool.formats import exporting as exporting
-from ncatool.formats.common import make_seed_state, run_dense
+from ncatool.formats.common import make_seed_states, run_dense
 from ncatool.formats.exporting import check_parity, choose_format, export_model
 from ncatool.nca.filters import filter_pair
 from ncatool.nca.model_file import ModelData, load_model
@@ -141,7 +141,7 @@ def test_an_onnx_rollout_grows_the_picture_and_draws_its_own_masks(tmp_path):
     model = golden()
     export_model(model, {}, "phantom", tmp_path / "m.onnx", ExportFormat.ONNX, rollout=300)
     session = onnxruntime.InferenceSession(tmp_path / "m.onnx")
-    state = make_seed_state(model).repeat(4, 1, 1, 1).numpy()
+    state = make_seed_states(model).repeat(4, 1, 1, 1).numpy()
     (final,) = session.run(None, {"start": state})
     errors = ((final[..., :4] - model.target.premultiply()) ** 2).mean(axis=(1, 2, 3))
     assert np.median(errors) < 1e-3
@@ -270,7 +270,7 @@ def test_a_single_cell_and_a_record_of_odd_values(tmp_path):
     for form in (ExportFormat.PT2, ExportFormat.ONNX, ExportFormat.NPZ, ExportFormat.H):
         assert export_model(model, record, "m", tmp_path / f"m.{form}", form).difference < 1e-5
     with np.load(tmp_path / "m.npz") as arrays:
-        assert json.loads(str(arrays["settings"]))["result"] == {"mse": None, "at": "2026-01-02", "list": "[1]"}
+        assert json.loads(str(arrays["settings"]))["result"] == {"mse": None, "at": "2026-01-02", "list": [1]}
 
 
 def test_without_a_compiler_the_header_is_written_unchecked(tmp_path, monkeypatch):
@@ -355,6 +355,6 @@ def test_the_reference_is_the_dense_rule():
     """Which the engine's own tests compare with everything else; here: it follows the masks it is given."""
     model = golden()
     generator = torch.Generator().manual_seed(0)
-    fire = draw_fire_masks(5, make_seed_state(model), 0.5, generator)
+    fire = draw_fire_masks(5, make_seed_states(model), 0.5, generator)
     assert not torch.equal(run_dense(model, fire), run_dense(model, ~fire))
-    assert torch.equal(run_dense(model, fire[:0]), make_seed_state(model))
+    assert torch.equal(run_dense(model, fire[:0]), make_seed_states(model))

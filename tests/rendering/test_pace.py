@@ -98,8 +98,8 @@ def test_plain_damage_waits_for_growth_and_lets_each_wound_close(golden):
     for frame in play_frames([Playback(golden, settings)], settings):
         errors[frame.moment[:2]] = frame.scenes[0].mse
     for event in settings.damage:
-        before, after = errors[event.step, False], errors[event.step, True]
-        healed = errors[event.step + 100, False]
+        before, after = errors[event.step, ""], errors[event.step, "damaged"]
+        healed = errors[event.step + 100, ""]
         assert before < 1e-3
         assert after > 10 * before
         assert healed < 1e-3, "nothing is erased that has not healed"

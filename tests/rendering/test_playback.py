@@ -51,7 +51,7 @@ def test_frames_do_not_depend_on_how_many_are_taken():
 
 def test_every_damage_is_shown_before_and_after():
     _, found = filmed(steps=110, every=50, damage=tuple(DamageEvent(step) for step in range(10, 110, 10)))
-    hits = [i for i, frame in enumerate(found) if frame.moment.damaged]
+    hits = [i for i, frame in enumerate(found) if frame.moment.change]
     assert [found[i].moment.step for i in hits] == list(range(10, 110, 10))
     erased = 0
     for i in hits:
@@ -70,14 +70,14 @@ def test_a_scripted_wound_is_where_and_when_it_was_asked_for():
     expected = whole.copy()
     expected[2:7, 2:11] = 0
     expected[11, 6] = 0
-    assert found[2].moment[:2] == (30, True)
+    assert found[2].moment[:2] == (30, "damaged")
     assert np.array_equal(hurt, expected)
 
 
 def test_the_plan_is_known_before_anything_grows():
     how = RenderSettings(steps=7, every=3, fps=20, hold=3, damage=(DamageEvent(3, Damage.LEFT), DamageEvent(7)))
     assert [tuple(moment) for moment in plan_moments(how)] == [
-        (0, False, 50), (3, False, 50), (3, True, 400), (6, False, 50), (7, False, 50), (7, True, 3000)
+        (0, "", 50), (3, "", 50), (3, "damaged", 400), (6, "", 50), (7, "", 50), (7, "damaged", 3000)
     ]  # fmt: skip
     assert [frame.moment for frame in play_frames([Playback(lively(), how)], how)] == plan_moments(how)
 

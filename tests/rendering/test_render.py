@@ -243,11 +243,11 @@ def test_stages_are_growth_then_each_damage_and_what_became_of_it():
         return [moments[i][:2] for i in rendering.choose_stages(moments)]
 
     plain = steps(RenderSettings(steps=100, every=1))
-    assert plain == [(s, False) for s in (0, 1, 4, 9, 16, 25, 36, 49, 64, 81, 100)]
+    assert plain == [(s, "") for s in (0, 1, 4, 9, 16, 25, 36, 49, 64, 81, 100)]
     ten = tuple(DamageEvent(step) for step in range(10, 110, 10))
     hurt = steps(RenderSettings(steps=110, every=1, damage=ten))
-    assert hurt[:5] == [(0, False), (2, False), (10, False), (10, True), (20, False)]
-    assert hurt[-2:] == [(100, True), (110, False)]
+    assert hurt[:5] == [(0, ""), (2, ""), (10, ""), (10, "damaged"), (20, "")]
+    assert hurt[-2:] == [(100, "damaged"), (110, "")]
     once = steps(RenderSettings(steps=110, every=1, damage=HURT))
     assert [step for step, damaged in once if step < 30] == [0, 0, 2, 4, 8, 12, 17, 23][1:], "much of growth"
 

@@ -138,7 +138,7 @@ def test_a_run_of_an_earlier_version_goes_on_as_it_was():
     train = run.config.train
     assert (run.trainer.iteration, train.iterations, train.optimiser, train.seed_cells) == (74, 80, "adam", "one")
     assert not run.trainer.in_basis
-    assert torch.equal(run.trainer.seed, make_seed(6))
+    assert torch.equal(run.trainer.seeds[0], make_seed(6))
     finish(run)
     found, expected = load_file("earlier.safetensors"), load_file(GOLDEN / "earlier.safetensors")
     assert found.keys() == expected.keys(), "no seed"

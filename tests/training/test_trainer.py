@@ -33,6 +33,10 @@ def make(**train):
     return Trainer(config, targets.load_target(config.target))
 
 
+def place_seeds(trainer, count):
+    return trainer._make_seeds(torch.zeros(count, dtype=torch.int64))
+
+
 def test_learns_to_grow_the_phantom():
     """A short run grows a recognisable picture from the seed."""
     config = RunConfig(
@@ -93,15 +97,15 @@ def test_a_restored_trainer_gives_the_same_bytes(regime):
 
 def test_batch_holds_the_seed_instead_of_the_worst_and_damages_the_best():
     trainer = make(regime=Regime.REGENERATING, batch_size=4, pool_size=4, damaged=2, iterations=100)
-    target = trainer.target_values
+    target = trainer.target_values[0]
     errors = torch.tensor([0.5, 0.0, 1.0, 0.1])
     for i, error in enumerate(errors):
         trainer.pool.states[i, ..., :4] = target + error
         trainer.pool.states[i, ..., 4:] = 1
     trainer.iteration = 1
-    entries, states = trainer._draw_batch()
+    entries, _, states = trainer._draw_batch()
     assert entries.tolist() == [2, 0, 3, 1], "from the worst to the best"
-    assert torch.equal(states[0], trainer._make_seeds(1)[0])
+    assert torch.equal(states[0], place_seeds(trainer, 1)[0])
     assert torch.equal(states[1, ..., :4], target + 0.5)
     for state in states[2:]:
         erased = (state == 0).all(-1)
@@ -123,7 +127,7 @@ def dying():
 
 
 def test_living_steps_are_counted(dying):
-    start = dying._make_seeds(1)
+    start = place_seeds(dying, 1)
     fire = torch.ones(8, 1, *start.shape[1:3], dtype=torch.bool)
     assert count_living_steps(start, dying.weights, dying.config.model, fire) == 2
     last = step(step(start, dying.weights, dying.config.model, fire[0]), dying.weights, dying.config.model, fire[1])
@@ -133,14 +137,15 @@ def test_living_steps_are_counted(dying):
 
 def test_a_dead_state_has_the_loss_of_its_last_living_cells(dying):
     """The loss is that of its nine cells one step before death, and its gradient raises alpha."""
-    start = dying._make_seeds(2)
+    start = place_seeds(dying, 2)
     fire = torch.ones(8, 2, *start.shape[1:3], dtype=torch.bool)
     losses = replace_dead_losses(
-        torch.tensor([0.5, 0.7]), torch.tensor([False, True]), start, fire, dying.weights, dying.target_values,
+        torch.tensor([0.5, 0.7]), torch.tensor([False, True]), start, fire, dying.weights,
+        dying.target_values.repeat(2, 1, 1, 1),
         dying.config,
     )  # fmt: skip
     y, x = start.shape[1] // 2, start.shape[2] // 2
-    target = dying.target_values[y - 1 : y + 2, x - 1 : x + 2]
+    target = dying.target_values[0, y - 1 : y + 2, x - 1 : x + 2]
     expected = target.clone()
     expected[..., 3] += 0.7  # what the neighbours of the seed have lost in two steps
     expected[1, 1, 3] = target[1, 1, 3] - 0.3
@@ -153,8 +158,8 @@ def test_a_dead_state_has_the_loss_of_its_last_living_cells(dying):
 def test_states_that_have_not_grown_are_not_damaged():
     trainer = make(regime=Regime.REGENERATING, batch_size=4, pool_size=4, damaged=3)
     for _ in range(10):
-        _, states = trainer._draw_batch()
-        assert torch.equal(states, trainer._make_seeds(4))
+        _, _, states = trainer._draw_batch()
+        assert torch.equal(states, place_seeds(trainer, 4))
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 8, 20])
@@ -234,7 +239,7 @@ def test_the_pool_restarts_with_restored_weights():
     with torch.no_grad():
         trainer.weights.output_weight.fill_(1e9)
     assert next(trainer.train()).restored
-    assert torch.equal(trainer.pool.states, trainer._make_seeds(8))
+    assert torch.equal(trainer.pool.states, place_seeds(trainer, 8))
 
 
 def test_overflow_by_hand():
@@ -299,7 +304,7 @@ def test_missing_device():
 def test_the_memory_limit_bounds_the_steps_on_a_tape(monkeypatch, limit, parts):
     """Of 30 steps those on a tape are as many as the limit has room for, at most the square root where not all fit."""
     trainer = make(iterations=1, min_steps=30, max_steps=30)
-    start = trainer._make_seeds(trainer.config.train.batch_size)
+    start = place_seeds(trainer, trainer.config.train.batch_size)
     engine = create_engine(start, trainer.config.model, rollout.fill_parameters(trainer.weights))
     monkeypatch.setattr(rollout, "MAX_TAPE_BYTES", limit * engine.step_bytes(len(start)))
     recorded = []

@@ -24,7 +24,7 @@ function clicks(player) {
     },
     restart: () => {
       player.reset(player.model.seed());
-      tell("Restarted from the seed.");
+      tell(`Restarted from the seed${player.ofPicture}.`);
     },
     clear: () => {
       player.reset(player.model.empty());
@@ -54,6 +54,8 @@ function update(player) {
   $("brush-shown").textContent = `radius ${$("brush").value}`;
   $("brush").setAttribute("aria-valuetext", `radius ${$("brush").value} cells`);
   caption(player);
+  const hint = player.planting ? "grows where you click; Restart grows it alone in the middle" : "grows by Restart; clicks erase";
+  if ($("picture-hint")) $("picture-hint").textContent = hint;
   showTarget(player);
   player.show();
 }
@@ -156,13 +158,13 @@ function nudge(id, by) {
 
 function shortcuts() {
   const presses = { p: "pause", s: "step", r: "restart", c: "clear", d: "save", 1: "left", 2: "right", 3: "top", 4: "bottom" };
-  const nudges = { "-": ["speed", -1], "+": ["speed", 1], "=": ["speed", 1], "[": ["brush", -1], "]": ["brush", 1], v: ["view", 1], n: ["choice", 1] };
+  const nudges = { "-": ["speed", -1], "+": ["speed", 1], "=": ["speed", 1], "[": ["brush", -1], "]": ["brush", 1], v: ["view", 1], n: ["choice", 1], g: ["picture", 1] };
   document.addEventListener("keydown", (event) => {
     const typing = event.target.matches?.("input:not([type=radio]), select");
     if (!$("keys").checked || typing || event.ctrlKey || event.metaKey || event.altKey) return;
     const key = event.key.toLowerCase();
     if (presses[key]) $(presses[key]).click();
-    else if (nudges[key] && $(nudges[key][0])) nudge(...nudges[key]);
+    else if (nudges[key] && $(nudges[key][0])?.offsetParent) nudge(...nudges[key]);
     else if (key === "e") $($("plants").checked ? "erases" : "plants").click();
   });
 }
@@ -177,6 +179,8 @@ function showTarget(player) {
     image.data[i + 3] = 255;
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
+  const { pictures, picture } = model;
+  $("target-name").textContent = pictures.length > 1 ? `target: ${pictures[picture].label}` : "target";
 }
 
 // Returns a state whose step takes as long as that of a grown picture.
@@ -185,6 +189,15 @@ function grown(player) {
   const state = player.model.empty();
   for (let i = 0; i < 4 * cells; i++) state[(i >> 2) * lanes + (i & 3)] = player.wanted[i];
   return state;
+}
+
+// Lists the pictures of a model that grows several; a click then plants the chosen one.
+function listPictures({ pictures, picture }) {
+  if (!$("picture")) return;
+  $("picture").replaceChildren(...pictures.map(({ label }, i) => new Option(label, i, false, i === picture)));
+  $("pictures").hidden = pictures.length === 1;
+  $("alone").hidden = pictures.length > 1;
+  if (pictures.length > 1) $("plants").checked = true;
 }
 
 // Shows one of the page's models: its title, its table, and its cells.
@@ -199,6 +212,7 @@ function choose(player, models, index) {
   document.querySelectorAll(".facts").forEach((section, i) => (section.hidden = i !== index));
   $("backend").textContent = "–";
   bound(player);
+  listPictures(model);
   update(player);
   setTimeout(() => {
     if (player.model === model) player.use(chooseEngine(model, grown(player)));
@@ -214,6 +228,11 @@ function start(models) {
     choose(player, models, $("choice").selectedIndex);
     tell(`${models[$("choice").selectedIndex].label} grows from its seed.`);
   });
+  $("picture")?.addEventListener("input", () => {
+    player.choose($("picture").selectedIndex);
+    update(player);
+    tell(`A click plants, and Restart grows, ${player.model.pictures[player.model.picture].label}.`);
+  });
   window.ncatool = {
     Model, ENGINES, replay, bytes, base64, secondsAStep, masks,
     player,
@@ -224,12 +243,17 @@ function start(models) {
   setTimeout(() => requestAnimationFrame((time) => player.frame(time)));
 }
 
-// A page that contains fire masks, of each model, runs these steps only, and leaves the states for a comparison.
+// A page that contains fire masks, for each picture of each model, runs these steps only, and leaves the states for a comparison.
 function parity(models, given) {
-  given.masks.forEach((fire, i) => {
+  given.masks.forEach((fires, i) => {
     const found = document.createElement("pre");
     try {
-      found.textContent = base64(replay(new Model(models[i]), given.backend, given.steps, bytes(fire)));
+      const model = new Model(models[i]);
+      const states = fires.map((fire, picture) => {
+        model.choose(picture);
+        return replay(model, given.backend, given.steps, bytes(fire));
+      });
+      found.textContent = states.map(base64).join(" ");
       found.id = `parity-state-${i}`;
     } catch (error) {
       found.textContent = error.message;

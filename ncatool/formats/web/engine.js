@@ -42,7 +42,12 @@ class Model {
     this.bias.set(floats(given.hiddenBias));
     this.offset = new Float32Array(this.lanes);
     if (given.outputBias) this.offset.set(floats(given.outputBias));
-    this.seedCells = unpackSeed(given.seedCells, channels);
+    this.pictures = (given.pictures ?? [given]).map(({ label, target, seedCells }) => ({
+      label,
+      target,
+      seedCells: unpackSeed(seedCells, channels),
+    }));
+    this.choose(0);
     this.first = this.packFirst(floats(given.hiddenWeight));
     this.second = this.packSecond(floats(given.outputWeight));
   }
@@ -71,6 +76,12 @@ class Model {
     return packed;
   }
 
+  // Chooses which of the model's pictures is grown and compared with.
+  choose(index) {
+    const { target, seedCells } = this.pictures[index];
+    Object.assign(this, { picture: index, target, seedCells });
+  }
+
   empty() {
     return new Float32Array(this.cells * this.lanes);
   }
@@ -81,10 +92,10 @@ class Model {
     return state;
   }
 
-  // Writes the seed into a state, around a cell. What lies beyond an edge comes in at the opposite one.
-  sow(state, x, y) {
+  // Writes a seed into a state, around a cell. What lies beyond an edge comes in at the opposite one.
+  sow(state, x, y, seedCells = this.seedCells) {
     const { width, height, lanes } = this;
-    for (const { row, column, values } of this.seedCells) {
+    for (const { row, column, values } of seedCells) {
       state.set(values, (modulo(y + row, height) * width + modulo(x + column, width)) * lanes);
     }
   }

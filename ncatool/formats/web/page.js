@@ -71,6 +71,18 @@ class Player {
     this.reset(model.seed());
   }
 
+  // Another picture of the model is what restarts grow, clicks plant and the MSE is to; the cells stay.
+  choose(index) {
+    this.model.choose(index);
+    this.wanted = premultiplied(this.model);
+  }
+
+  // Which picture's a seed is, where the model has several.
+  get ofPicture() {
+    const { pictures, picture } = this.model;
+    return pictures.length > 1 ? ` of ${pictures[picture].label}` : "";
+  }
+
   // The faster engine takes over, with the state as it is.
   use({ engine, why }) {
     engine.write(this.engine.read());
@@ -144,9 +156,10 @@ class Player {
   plant(column, row) {
     const { model } = this;
     const { x, y } = model.room(column, row);
+    const { seedCells } = model;
     this.ended = false;
-    this.edit((state) => model.sow(state, x, y));
-    tell(`Planted a seed at row ${y}, column ${x}.`);
+    this.edit((state) => model.sow(state, x, y, seedCells));
+    tell(`Planted a seed${this.ofPicture} at row ${y}, column ${x}.`);
   }
 
   // What a click does where it is.
