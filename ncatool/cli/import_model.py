@@ -130,6 +130,9 @@ def _import_file(
     config = _make_config(file, foreign, request)
     print_slowness(prepare_device(0, Device.CPU), [config])
     target = load_target(wanted, root) if wanted is not None else None
+    if target is not None and target.others:
+        count = len(target.pictures)
+        raise UsageError(f"--target names {count} pictures, but an imported model grows one", "name that picture alone")
     if target is not None:
         print_readings([target])
     size = request.size or (ARTICLE_SIDE if _is_article(file) else TargetConfig.size)

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 from ncatool.config.names import ExportFormat, SeedCells
 from ncatool.errors import NcatoolError
@@ -109,3 +110,22 @@ def test_states_of_the_check_are_one_a_picture():
     states = make_seed_states(model)
     assert states.shape == (3, 13, 13, 8)
     assert torch.equal(states[1, 6, 6], model.seeds[1, 0, 0])
+
+
+def test_an_imported_model_grows_one_picture():
+    """The models of others have one seed, so several targets are refused, and nothing is written."""
+    shape = {
+        "update_module.0.weight": (8, 48, 1, 1),
+        "update_module.0.bias": (8,),
+        "update_module.2.weight": (16, 8, 1, 1),
+    }
+    torch.save({name: torch.zeros(size) for name, size in shape.items()}, "theirs_sobel.pt")
+    for name, grey in (("a", 60), ("b", 200)):
+        Image.new("RGB", (8, 8), (grey, grey, grey)).save(f"{name}.png")
+    done = run_in_process("import", "theirs_sobel.pt", "ours.safetensors", "--target", "a.png + b.png", "-q")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: --target names 2 pictures, but an imported model grows one",
+        "hint: name that picture alone",
+    ]
+    assert not list(Path().glob("ours*"))
