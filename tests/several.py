@@ -9,7 +9,7 @@ from ncatool.config.names import SeedCells
 from ncatool.config.schema import ModelConfig
 from ncatool.data.target import Target
 from ncatool.nca.model_file import ModelData
-from ncatool.nca.seed import code_seed, draw_codes, make_seed
+from ncatool.nca.seed import apply_codes, draw_codes, make_seed
 from ncatool.nca.weights import draw_weights
 
 NAMES = ("red", "green", "blue")
@@ -21,7 +21,7 @@ def make_several(names=NAMES, side=9, padding=2, channels=8, cells=SeedCells.ONE
     generator = torch.Generator().manual_seed(3)
     weights = draw_weights(config, generator)
     weights = weights._replace(output_weight=0.02 * torch.randn(channels, 8, generator=generator))
-    seeds = code_seed(make_seed(channels, cells), draw_codes(len(names), channels - 4, generator))
+    seeds = apply_codes(make_seed(channels, cells), draw_codes(len(names), channels - 4, generator))
     targets = [_paint(i, name, side, padding) for i, name in enumerate(names)]
     target = dataclasses.replace(targets[0], others=tuple(targets[1:]))
     return ModelData(weights, config, target, train or {}, seeds)

@@ -17,7 +17,7 @@ from ncatool.config.names import Damage
 from ncatool.engine.advance import advance
 from ncatool.evaluation.models import Evaluation
 from ncatool.evaluation.protocol import HEALING_STEPS, PERSISTENCE_STEP
-from ncatool.evaluation.table import HIGHER_IS_BETTER
+from ncatool.evaluation.table import HIGHER_IS_BETTER, finite_or_none
 from ncatool.evaluation.trajectory import make_damage_mask
 from ncatool.nca.loss import compute_error
 from ncatool.nca.model_file import ModelData
@@ -63,19 +63,17 @@ class SeveralEvaluation:
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as an object of `compare --json`, null where they are not finite."""
         measures = list(self.evaluations[0].values)
-        medians = {name: _make_finite(self.compute_median(name)) for name in measures}
+        medians = {name: finite_or_none(self.compute_median(name)) for name in measures}
         worst = {name: self.find_worst(name) for name in measures}
         return {
             "model": self.name,
             "pictures": self.pictures,
             "median": medians,
-            "worst": {name: {"picture": where, "value": _make_finite(value)} for name, (where, value) in worst.items()},
+            "worst": {
+                name: {"picture": where, "value": finite_or_none(value)} for name, (where, value) in worst.items()
+            },
             "healed_into": self.counts.tolist(),
         }
-
-
-def _make_finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def measure_confusion(model: ModelData, seed: int) -> Int[np.ndarray, "pictures pictures"]:

@@ -192,18 +192,19 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
     def convert(value: Quartiles | float) -> Any:
         if isinstance(value, Quartiles):
             return {
-                "median": _finite_or_none(value.median),
-                "q25": _finite_or_none(value.lower),
-                "q75": _finite_or_none(value.upper),
+                "median": finite_or_none(value.median),
+                "q25": finite_or_none(value.lower),
+                "q75": finite_or_none(value.upper),
             }
-        return _finite_or_none(value)
+        return finite_or_none(value)
 
     candidate = evaluation.candidate
     about = {"model": candidate.name, "path": str(candidate.path), **candidate.grouping, "notes": candidate.notes}
     return {**about, **{name: convert(value) for name, value in evaluation.values.items()}}
 
 
-def _finite_or_none(number: float) -> float | None:
+def finite_or_none(number: float) -> float | None:
+    """Return a number, or None, which JSON has a word for, where it is not finite."""
     return number if math.isfinite(number) else None
 
 

@@ -9,7 +9,7 @@ from ncatool.config.suggestions import suggest_names
 from ncatool.data.target import Target
 from ncatool.errors import UsageError, shorten
 from ncatool.nca.model_file import ModelData
-from ncatool.nca.seed import code_seed, draw_codes
+from ncatool.nca.seed import apply_codes, draw_codes
 from ncatool.nca.state import ALPHA
 from ncatool.nca.types import Seed, Seeds
 
@@ -21,15 +21,17 @@ def select_pictures(model: ModelData, names: str) -> list[ModelData]:
 
     Raises UsageError for a name that the model does not have.
     """
+    return model.pictures if names == ALL else [find_picture(model, name) for name in names.split(",")]
+
+
+def find_picture(model: ModelData, name: str) -> ModelData:
+    """Return the model of the picture of this name; raise UsageError where there is none."""
     pictures = {one.target.name: one for one in model.pictures}
-    if names == ALL:
-        return [*pictures.values()]
-    for name in names.split(","):
-        if name not in pictures:
-            close = suggest_names(name, pictures)
-            hint = f"did you mean {close[0]}?" if close else f"choose from {ALL}, {', '.join(pictures)}"
-            raise UsageError(f"the model grows no picture {shorten(name)}", hint)
-    return [pictures[name] for name in names.split(",")]
+    if name not in pictures:
+        close = suggest_names(name, pictures)
+        hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(pictures)}"
+        raise UsageError(f"the model grows no picture {shorten(name)}", hint)
+    return pictures[name]
 
 
 def adopt_seeds(start: ModelData, target: Target, seed: int) -> Seed | Seeds:
@@ -44,7 +46,7 @@ def adopt_seeds(start: ModelData, target: Target, seed: int) -> Seed | Seeds:
         return known.get(wanted[0], start.seed)
     kept = [known[key] for key in wanted if key in known]
     codes = draw_codes(len(wanted), start.config.channels - ALPHA - 1, torch.Generator().manual_seed(seed))
-    coded = (one for one in code_seed(start.seed, codes) if not any(torch.equal(one, other) for other in kept))
+    coded = (one for one in apply_codes(start.seed, codes) if not any(torch.equal(one, other) for other in kept))
     return torch.stack([known[key] if key in known else next(coded) for key in wanted])
 
 

@@ -71,7 +71,7 @@ def draw_codes(count: int, channels: int, generator: torch.Generator) -> Float[T
     return codes
 
 
-def code_seed(seed: Seed, codes: Float[Tensor, "pictures hidden"]) -> Seeds:
+def apply_codes(seed: Seed, codes: Float[Tensor, "pictures hidden"]) -> Seeds:
     """Return the seed of each picture: as `seed`, with its hidden channels times the picture's code."""
     seeds = seed.repeat(len(codes), 1, 1, 1)
     seeds[..., ALPHA + 1 :] *= codes[:, None, None]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ncatool.config.names import Boundary
 from ncatool.errors import UsageError, shorten
 from ncatool.nca.model_file import ModelData
-from ncatool.nca.pictures import select_pictures
+from ncatool.nca.pictures import find_picture
 from ncatool.nca.seed import fits_grid, list_cells
 from ncatool.nca.types import Seed
 
@@ -47,7 +47,7 @@ def parse_morphs(texts: Iterable[str], model: ModelData, steps: int) -> tuple[So
                 f"--morph {shorten(part)} comes after the end: the last step is {steps}",
                 f"give --steps {digits} or more",
             )
-        sown.append(Sowing(_select_one(model, name), step=int(digits)))
+        sown.append(Sowing(_find_one(model, name), step=int(digits)))
     return tuple(sorted(sown, key=lambda one: one.step))
 
 
@@ -60,14 +60,13 @@ def name_places(places: Sequence[Place], names: Sequence[str], model: ModelData)
     if unnamed:
         row, column = unnamed[0]
         raise UsageError(f"--at {row},{column} names no picture, but others do", f"write --at {row},{column}=NAME")
-    return tuple(Sowing(_select_one(model, name), place) for place, name in zip(places, names, strict=True))
+    return tuple(Sowing(_find_one(model, name), place) for place, name in zip(places, names, strict=True))
 
 
-def _select_one(model: ModelData, name: str) -> ModelData:
+def _find_one(model: ModelData, name: str) -> ModelData:
     if not model.target.others:
         raise UsageError(f"{shorten(name)} is to grow, but this is a model of one picture", "leave the name out")
-    (found,) = select_pictures(model, name)
-    return found
+    return find_picture(model, name)
 
 
 def blend_seeds(model: ModelData, text: str) -> list[ModelData]:
@@ -78,7 +77,7 @@ def blend_seeds(model: ModelData, text: str) -> list[ModelData]:
     first, separator, last = text.partition(":")
     if not separator or first == last:
         raise UsageError(f"--blend is {shorten(text)}", "give two pictures, as NAME:NAME")
-    ends = [_select_one(model, first), _select_one(model, last)]
+    ends = [_find_one(model, first), _find_one(model, last)]
     shares = [i / (BLEND_COUNT - 1) for i in range(BLEND_COUNT)]
     return [
         dataclasses.replace(ends[share > 0.5], own_seed=(1 - share) * ends[0].seed + share * ends[1].seed)

@@ -7,7 +7,7 @@ import torch
 from ncatool.config.flat import choose_seed_cells
 from ncatool.config.schema import RunConfig
 from ncatool.data.target import Target
-from ncatool.nca.seed import check_fit, choose_radius, code_seed, draw_codes, make_seed
+from ncatool.nca.seed import apply_codes, check_fit, choose_radius, draw_codes, make_seed
 from ncatool.nca.state import ALPHA
 from ncatool.nca.types import Seed, Seeds
 
@@ -24,7 +24,7 @@ def prepare_seeds(config: RunConfig, target: Target, given: Seed | Seeds | None,
         given = make_seed(channels, cells, config.train.seed_radius or choose_radius(*target.pixels.shape[:2]))
     seeds = given.reshape(-1, *given.shape[-3:])
     if len(seeds) != count:
-        seeds = code_seed(seeds[0], draw_codes(count, channels - ALPHA - 1, generator))
+        seeds = apply_codes(seeds[0], draw_codes(count, channels - ALPHA - 1, generator))
     for seed in seeds:
         check_fit(seed, *target.shape)
     return seeds

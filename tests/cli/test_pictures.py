@@ -54,6 +54,10 @@ def test_seeds_between_two_pictures_are_tiles():
     ("arguments", "what"),
     [
         ("several --at 6,6=rde", "the model grows no picture 'rde'"),
+        ("several --at 6,6=red,blue", "the model grows no picture 'red,blue'"),
+        ("several --at 6,6=all", "the model grows no picture 'all'"),
+        ("several --blend all:red", "the model grows no picture 'all'"),
+        ("several --morph all@10", "the model grows no picture 'all'"),
         ("several --at 6,6=", "--at '6,6=' names no picture"),
         ("several --at 6,6=red --at 6,9", "--at 6,9 names no picture, but others do"),
         ("several --at 6,6=red --grow blue", "--at Y,X=NAME and --grow both choose pictures"),

@@ -21,7 +21,7 @@ from ncatool.formats.browser import run_all
 from ncatool.formats.exporting import check_parity
 from ncatool.nca.model_file import ModelData, load_model
 from ncatool.nca.rule import step
-from ncatool.nca.seed import code_seed, draw_codes, make_seed, place_seed
+from ncatool.nca.seed import apply_codes, draw_codes, make_seed, place_seed
 from ncatool.nca.weights import draw_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "phantom.safetensors"
@@ -56,7 +56,7 @@ def several_pictures(count=3, seed_cells=SeedCells.ONE, names=("ring", "a long n
     )
     codes = draw_codes(count, model.config.channels - 4, generator)
     target = dataclasses.replace(first, others=tuple(others))
-    return dataclasses.replace(model, target=target, own_seed=code_seed(model.seed, codes))
+    return dataclasses.replace(model, target=target, own_seed=apply_codes(model.seed, codes))
 
 
 MODELS = {
