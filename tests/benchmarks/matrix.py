@@ -3,8 +3,9 @@
 Measured over 16 rollouts from the seed: the median MSE at steps 500 and 2000, whether any is dead or has exploded by
 step 10,000, and with damage the smallest median R of all shapes. Prints a Markdown table for each target, in which what
 misses its bar is bold, and a last one of each filter over all losses and targets, which the README shows. The models
-stay in the folder, and a matrix that was interrupted goes on where it stopped.
-Run: python -m tests.benchmarks.matrix chest.png phantom blood.png --out matrix [--train "more flags"] [--jobs 2]
+stay in the folder, and a matrix that was interrupted goes on where it stopped. `--filter` and `--loss` train a part.
+Run: python -m tests.benchmarks.matrix chest.png phantom blood.png --out matrix [--filter mean] [--loss l1,l2]
+     [--train "more flags"] [--jobs 2]
 """
 
 import argparse
@@ -58,8 +59,15 @@ def read_seconds(path):
     return tomllib.loads(RunFiles(path).record.read_text())["result"]["seconds"]
 
 
+def list_filters(keys):
+    present = {key[0] for key in keys}
+    return [name for name in Filter if name in present]
+
+
 def describe(found):
-    """A cell of the table: MSE at 500 and 2000 in units of 1e-5, what is unhealthy, and R."""
+    """A cell of the table: MSE at 500 and 2000 in units of 1e-5, what is unhealthy, and R; empty if nothing is."""
+    if not found:
+        return ""
     parts = {
         "mse_500": f"{1e5 * found['mse_500']:.3g}",
         "mse_2000": f"{1e5 * found['mse_2000']:.3g}",
@@ -69,23 +77,24 @@ def describe(found):
     return " · ".join(f"**{text}**" if misses(name, found[name]) else text for name, text in parts.items() if text)
 
 
-def sweep(target, folder, extra, jobs):
-    filters, losses = ",".join(Filter), ",".join(Loss)
-    command = [sys.executable, "-m", "ncatool", "sweep", "--target", target, "--filter", filters, "--loss", losses]
+def sweep(target, folder, filters, losses, extra, jobs):
+    command = [sys.executable, "-m", "ncatool", "sweep", "--target", target]
+    command += ["--filter", ",".join(filters), "--loss", ",".join(losses)]
     command += ["--damage", "both", "--out", str(folder), "--jobs", str(jobs), "--threads", "1", "--no-compare"]
     subprocess.run([*command, *extra], check=True)
 
 
 def print_table(target, found, seconds):
     print(f"\n{target}: MSE at steps 500 and 2000 in units of 1e-5, {seconds / 3600:.1f} hours of one thread\n")
-    columns = [(loss, damage) for loss in Loss for damage in (False, True)]
+    losses = [loss for loss in Loss if any(key[1] == loss for key in found)]
+    columns = [(loss, damage) for loss in losses for damage in (False, True)]
     print("| filter | " + " | ".join(f"{loss}{' damage' * damage}" for loss, damage in columns) + " |")
     print("|---" * (len(columns) + 1) + "|")
-    for name in Filter:
-        cells = [describe(found[name, loss, damage]) for loss, damage in columns]
+    for name in list_filters(found):
+        cells = [describe(found.get((name, loss, damage), {})) for loss, damage in columns]
         print(f"| {name} | " + " | ".join(cells) + " |")
     missed = {name: sum(misses(name, one[name]) for one in found.values() if name in one) for name in BARS}
-    print("\nmisses of forty: " + ", ".join(f"{name} {count}" for name, count in missed.items()), flush=True)
+    print(f"\nmisses of {len(found)}: " + ", ".join(f"{name} {count}" for name, count in missed.items()), flush=True)
 
 
 def print_summary(found):
@@ -95,7 +104,7 @@ def print_summary(found):
         + "|---" * 6
         + "|"
     )
-    for name in Filter:
+    for name in list_filters(key for key, _ in found):
         cells = []
         for damage in (False, True):
             errors = [one["mse_500"] for key, one in found if key[0] == name and key[2] is damage]
@@ -105,17 +114,23 @@ def print_summary(found):
         print(f"| {name} | {' | '.join(cells)} | {smallest:.2f} |", flush=True)
 
 
+def parse_names(names):
+    return lambda text: [names(one) for one in text.split(",")]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("targets", nargs="+")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--filter", type=parse_names(Filter), default=list(Filter))
+    parser.add_argument("--loss", type=parse_names(Loss), default=list(Loss))
     parser.add_argument("--train", default="", help="more flags for sweep")
     parser.add_argument("--jobs", type=int, default=2)
     wish = parser.parse_args()
     everything = []
     for target in wish.targets:
         folder = wish.out / Path(target).stem
-        sweep(target, folder, wish.train.split(), wish.jobs)
+        sweep(target, folder, wish.filter, wish.loss, wish.train.split(), wish.jobs)
         paths = sorted(folder.glob("*.safetensors"))
         with multiprocessing.get_context("spawn").Pool(wish.jobs) as pool:
             measures = pool.map(measure, paths, chunksize=1)
