@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ncatool.engine.rollout import draw_fire_masks, rollout
+from ncatool.engine.choose import create_engine
+from ncatool.engine.rollout import draw_fire_masks, fill_parameters
 from ncatool.nca.loss import compute_error, compute_mse
 from ncatool.nca.model_file import ModelData
 from ncatool.nca.types import State
@@ -22,11 +23,25 @@ def advance(model: ModelData, state: State, steps: int, generator: torch.Generat
 
     Fire masks are drawn on the device of `generator`, which may be another.
     """
-    with torch.no_grad():
-        for done in range(0, steps, MASK_STEPS):
-            fire = draw_fire_masks(min(MASK_STEPS, steps - done), state, model.config.fire_rate, generator)
-            state = rollout(state, model.weights, model.config, fire)
+    for state in _advance_by(MASK_STEPS, model, state, steps, generator):
+        pass
     return state
+
+
+def iterate_states(model: ModelData, state: State, steps: int, generator: torch.Generator) -> Iterator[State]:
+    """Yield the state after each of `steps` more steps; the last is what `advance` returns."""
+    return _advance_by(1, model, state, steps, generator)
+
+
+def _advance_by(stride: int, model: ModelData, state: State, steps: int, generator: torch.Generator) -> Iterator[State]:
+    """Yield the state after every `stride` of so many steps, and after the last; one engine takes them all."""
+    engine = create_engine(state, model.config, fill_parameters(model.weights))
+    for done in range(0, steps, MASK_STEPS):
+        fire = draw_fire_masks(min(MASK_STEPS, steps - done), state, model.config.fire_rate, generator)
+        for part in fire.split(stride):
+            with torch.no_grad():
+                state = engine.run(state, part)
+            yield state
 
 
 def measure_mse(

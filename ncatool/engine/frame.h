@@ -67,11 +67,10 @@ offset_t scratch_bytes(const Net *net, const Grid *grid) {
     return lay_out(&w, net, grid, 0) + 64;
 }
 
-/* Lays out a Work and clears what must start at 0. */
+/* Lays out a Work and clears what must start at 0, but for the gradients, which only the backward pass needs. */
 static void initialise(Work *w, const Net *net, const Grid *grid, char *memory) {
     lay_out(w, net, grid, (char *)(((uintptr_t)memory + 63) / 64 * 64));
     memset(w->x, 0, 4 * w->frame * net->channels);
-    memset(w->g, 0, 4 * w->frame * net->channels);
     memset(w->zeros, 0, 4 * (3 * net->channels + net->hidden));
     memset(w->opaque, 0, w->frame);
     memset(w->next, 0, w->frame);

@@ -233,6 +233,7 @@ void backward(const Net *net, const Grid *grid, int steps, const float *final, f
     FLUSH_DENORMALS
     initialise(&w, net, grid, memory);
     load_image(&w, w.x, final);
+    memset(w.g, 0, 4 * w.frame * cp);
     load_image(&w, w.g, gradient);
     for (int t = steps - 1; t >= 0; t--) {
         const int32_t *counts = log->counts + 2 * t;

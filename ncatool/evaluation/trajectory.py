@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ncatool.config.names import Damage
-from ncatool.engine.advance import advance
+from ncatool.engine.advance import iterate_states
 from ncatool.evaluation.protocol import (
     GROWTH_STEP,
     HEALED_SHARE,
@@ -106,8 +106,8 @@ def run_trajectory(
     state = persistent = model.place_seeds(count)
     mse, changes, snapshots, ssim = [compute_mse(compute_error(state, target))], [], {}, {}
     exploded = torch.zeros(count, dtype=torch.bool, device=model.device)
-    for step in range(1, protocol.steps + 1):
-        before, state = state, advance(model, state, 1, generator)
+    for step, after in enumerate(iterate_states(model, state, protocol.steps, generator), 1):
+        before, state = state, after
         mse.append(compute_mse(compute_error(state, target)))
         changes.append((state[..., :4] - before[..., :4]).abs().mean(dim=(1, 2, 3)))
         exploded |= _is_exploded(state)
@@ -138,8 +138,7 @@ def measure_damage(
     state = intact.clone()
     state[:, make_damage_mask(model, shape).to(model.device)] = 0
     damaged, mse = _copy_visible(state[:1])[0], [compute_mse(compute_error(state, target))]
-    for _ in range(HEALING_STEPS):
-        state = advance(model, state, 1, generator)
+    for state in iterate_states(model, state, HEALING_STEPS, generator):
         mse.append(compute_mse(compute_error(state, target)))
         on_step()
     return DamageResult(
