@@ -32,10 +32,18 @@ MAX_NAME = 40
 """Letters of a name that the line holds."""
 
 
-def announce_training(config: RunConfig, given: Collection[str], out: Path, root: Path | None, force: bool) -> None:
+def announce_training(
+    config: RunConfig,
+    given: Collection[str],
+    out: Path,
+    root: Path | None,
+    force: bool,
+    minutes: float | None = None,
+) -> None:
     """Say what is trained: `phantom 28×28 · sobel · l2 · 2,800 iterations → phantom.safetensors`.
 
-    `given` are the flat names of the settings that do not have their defaults.
+    `given` are the flat names of the settings that do not have their defaults; with `minutes` they decide how many
+    iterations there are.
     """
     ready = out.suffix == MODEL_SUFFIX and _can_write([out], force)
     if not ready or not _is_here(config.target, root) or not _can_start(config, given):
@@ -43,7 +51,7 @@ def announce_training(config: RunConfig, given: Collection[str], out: Path, root
     initial = config.train.initial
     rule = [f"from {_shorten(initial)}"] if initial else [config.model.filter.value, *_list_sizes(config.model)]
     parts = [describe_target(config.target), *rule, config.train.loss.value, *_list_regime(config.train)]
-    _announce([*parts, f"{config.train.iterations:,} iterations"], str(out))
+    _announce([*parts, f"{minutes:g} min" if minutes else f"{config.train.iterations:,} iterations"], str(out))
 
 
 def announce_resumption(model: Path, iterations: int | None) -> None:

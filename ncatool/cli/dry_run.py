@@ -10,6 +10,7 @@ from typing import Any
 
 from ncatool.cli import terminal
 from ncatool.cli.ending import Ending
+from ncatool.cli.progress_line import format_duration
 from ncatool.data.expansion import shorten_sources
 from ncatool.errors import NcatoolError
 from ncatool.sweep.choose import choose_threads
@@ -42,7 +43,7 @@ def print_dry_run(items: Sequence[SweepItem], folder: SweepFolder, workers: Work
     names = list(dict.fromkeys(name for row in rows for name in row))
     terminal.print_table(names, [[row.get(name, "") for name in names] for row in rows])
     terminal.print_note(
-        f"{len(items)} runs, {len(pending)} of them to do: about {_format_duration(total)}, {slots} at a time"
+        f"{len(items)} runs, {len(pending)} of them to do: about {format_duration(total)}, {slots} at a time"
     )
     Ending([], "", [word for word in sys.argv[1:] if word != "--dry-run"]).print()
 
@@ -75,15 +76,7 @@ def _make_row(item: SweepItem, seconds: Mapping[str, float]) -> dict[str, Any]:
     state = item.status.state.value
     if item.status.state is RunState.UNFINISHED and item.status.iteration:
         state = f"{state} at {item.status.iteration}"
-    duration = _format_duration(seconds[item.name]) if item.is_pending else "–"
+    duration = format_duration(seconds[item.name]) if item.is_pending else "–"
     settings = {**to_json(item.plan.varied), "iterations": item.config.train.iterations}
     pictures = {"pictures": len(item.target.pictures)} if item.target.others else {}
     return {"run": item.name, **settings, **pictures, "state": state, "takes": duration}
-
-
-def _format_duration(seconds: float) -> str:
-    """Return seconds as text in a unit that gives a readable number."""
-    for size, unit in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"

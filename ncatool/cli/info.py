@@ -14,6 +14,7 @@ from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.complete import complete_models
 from ncatool.cli.help import list_examples
+from ncatool.cli.progress_line import format_duration
 from ncatool.nca.seed_summary import describe_places
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def _describe_training(training: dict[str, Any]) -> str:
     regime = f"{_shorten(training.get('regime', '?'))}{' (with damage)' if training['damage'] else ''}"
     start = f"from {_shorten(training['initial'])}" if "initial" in training else ""
     seconds = training["seconds"]
-    took = _describe_seconds(seconds) if isinstance(seconds, int | float) else ""
+    took = format_duration(seconds) if isinstance(seconds, int | float) else ""
     place = f"on {_shorten(training['device'])}" if training["device"] else ""
     seed = f"seed {_shorten(training.get('seed', '?'))}"
     return ", ".join(part for part in (count, loss, regime, seed, start, f"{took} {place}".strip()) if part)
@@ -131,14 +132,6 @@ def _describe_training(training: dict[str, Any]) -> str:
 
 def _count(number: Any) -> str:
     return f"{number:,}" if isinstance(number, int) else _shorten(number)
-
-
-def _describe_seconds(seconds: float) -> str:
-    """Return a duration in a unit that is easy to read."""
-    for size, unit in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.3g} s"
 
 
 def _describe_quality(one: ModelInfo) -> str:

@@ -159,6 +159,13 @@ NewDevice = Annotated[
     Device | None, typer.Option("--device", case_sensitive=False, help="Where to compute.", show_default="as before")
 ]
 NewThreads = Annotated[int | None, typer.Option("--threads", help="CPU threads.", show_default="as before")]
+Minutes = Annotated[
+    float | None,
+    make_option(
+        TRAINING, "minutes", "As many iterations as fit in this time, in place of --iterations.",
+        min=0.05, max=100_000, show_default=False,
+    ),
+]  # fmt: skip
 Preview = Annotated[bool, make_option(OUTPUT, "preview", "Draw target and current state in the terminal, live.")]
 Tensorboard = Annotated[
     Path | None,

@@ -132,3 +132,11 @@ def format_seconds(seconds: float) -> str:
     """Return a time as h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time in a unit that gives a readable number."""
+    for size, unit in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.3g} s"

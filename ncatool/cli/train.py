@@ -15,7 +15,7 @@ from ncatool.cli.app import app
 from ncatool.cli.command import Command
 from ncatool.cli.help import list_examples
 from ncatool.cli.settings import collect_settings, take_settings
-from ncatool.cli.training import complete_run, prepare_device, print_readings
+from ncatool.cli.training import complete_run, plan_iterations, prepare_device, print_readings
 from ncatool.cli.usage import describe_extra, is_target
 from ncatool.config.flat import build_config
 from ncatool.config.names import Damage
@@ -52,6 +52,7 @@ def train(
     pictures: o.PositionalTargets = None,
     root: o.Root = None,
     out: o.Out = None,
+    minutes: o.Minutes = None,
     force: o.Force = False,
     preview: o.Preview = False,
     tensorboard: o.Tensorboard = None,
@@ -67,6 +68,8 @@ def train(
     and NAME.checkpoint. Ctrl-C saves all of them; `ncatool resume` goes on.
     """
     given = collect_settings(settings)
+    if minutes is not None:
+        _drop_iterations(given, context)
     if pictures:
         given["target"] = _join_targets(pictures, root, context)
     build_config(given)  # refuses what has no meaning before torch is imported
@@ -87,15 +90,28 @@ def train(
         given["from"] = str(find_model(given["from"]))
         require_model(Path(given["from"]))
     out = out or name_model(given["target"])
-    announce_training(build_config(given), given, out, root, force)
+    announce_training(build_config(given), given, out, root, force, minutes)
     from ncatool.library import prepare_run  # imports torch, which takes seconds
 
-    run = prepare_run(given, out, root=root, force=force, inputs=[config] if config else [])
+    inputs = [config] if config else []
+    run = prepare_run(given, out, root=root, force=force, inputs=inputs)
     prepare_device(run.config.train.threads, run.config.train.device, run.config)
+    if minutes is not None:
+        run = prepare_run({**given, "iterations": plan_iterations(run, minutes)}, out, root=root, force=force)
     print_readings(run.trainer.target.pictures)
     with run.files.lock(terminal.print_note):
         run.files.check(force)  # another process may have written them meanwhile
         complete_run(run, preview, tensorboard)
+
+
+def _drop_iterations(given: dict[str, Any], context: typer.Context) -> None:
+    """Leave out the iterations of a file of settings, which `--minutes` replaces; those of a flag contradict it."""
+    source = context.get_parameter_source("iterations")
+    if source is not None and source.name in ("COMMANDLINE", "ENVIRONMENT"):
+        raise UsageError(
+            "--minutes decides how many iterations there are, but --iterations is given", "give one of them"
+        )
+    given.pop("iterations", None)
 
 
 def _join_targets(pictures: Sequence[str], root: Path | None, context: typer.Context) -> str:

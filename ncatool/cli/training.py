@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ncatool.cli import terminal
+from ncatool.cli.progress_line import format_duration
 from ncatool.config.names import Precision
 from ncatool.errors import ExitCode
 
@@ -77,12 +78,9 @@ def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:
     Raises typer.Exit with the signal's exit code where one stopped the run.
     """
     from ncatool.cli.ending import format_command
-    from ncatool.training.memory import describe_memory
     from ncatool.training.tensorboard import open_log
 
-    target = run.trainer.target
-    if note := describe_memory(run.config, target.shape, len(target.pictures)):
-        terminal.print_note(note)
+    _print_cost(run)
     with open_log(tensorboard, run) as log:
         number = train_with_progress(run, preview, log)
     if number is not None:
@@ -92,6 +90,32 @@ def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:
         terminal.print_note(f"stopped after iteration {done}, everything saved; {advice}")
         raise typer.Exit(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
     _print_ending(run, run.write_results())
+
+
+def plan_iterations(run: Run, minutes: float) -> int:
+    """Return how many iterations of a run fit in a time, from a few that are timed, and say so."""
+    from ncatool.training.timing import time_iteration
+
+    seconds = time_iteration(run.config, run.trainer.target)
+    count, usual = max(1, int(60 * minutes / seconds)), run.config.train.iterations
+    terminal.print_note(f"{minutes:g} min are about {count:,} iterations; without --minutes there would be {usual:,}")
+    return count
+
+
+def _print_cost(run: Run) -> None:
+    """Say how long the rest of a run takes, from a few iterations that are timed, and how much memory, if it is much.
+
+    With --quiet nothing is timed.
+    """
+    from ncatool.training.memory import describe_memory
+    from ncatool.training.timing import time_iteration
+
+    target, left = run.trainer.target, run.config.train.iterations - run.trainer.iteration
+    if left == 0 or terminal.settings.quiet:
+        return
+    duration = format_duration(left * time_iteration(run.config, target))
+    memory = describe_memory(run.config, target.shape, len(target.pictures))
+    terminal.print_note(", ".join(filter(None, [f"takes about {duration}", memory])))
 
 
 def _print_ending(run: Run, result: Mapping[str, Any]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import torch
 from jaxtyping import Float
@@ -23,9 +25,8 @@ def advance(model: ModelData, state: State, steps: int, generator: torch.Generat
 
     Fire masks are drawn on the device of `generator`, which may be another.
     """
-    for state in _advance_by(MASK_STEPS, model, state, steps, generator):
-        pass
-    return state
+    states = _advance_by(MASK_STEPS, model, state, steps, generator)
+    return deque(chain([state], states), maxlen=1).pop()
 
 
 def iterate_states(model: ModelData, state: State, steps: int, generator: torch.Generator) -> Iterator[State]:

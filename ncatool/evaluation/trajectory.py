@@ -135,16 +135,16 @@ def measure_damage(
     """Erase a shape from every state, and follow 200 more steps; `seed` is that of the fire masks."""
     generator = torch.Generator().manual_seed(seed + 2**32)
     target = _load_target_tensor(model)
-    state = intact.clone()
-    state[:, make_damage_mask(model, shape).to(model.device)] = 0
-    damaged, mse = _copy_visible(state[:1])[0], [compute_mse(compute_error(state, target))]
-    for state in iterate_states(model, state, HEALING_STEPS, generator):
+    wounded = intact.clone()
+    wounded[:, make_damage_mask(model, shape).to(model.device)] = 0
+    state, mse = wounded, [compute_mse(compute_error(wounded, target))]
+    for state in iterate_states(model, wounded, HEALING_STEPS, generator):
         mse.append(compute_mse(compute_error(state, target)))
         on_step()
     return DamageResult(
         _copy_to_numpy([compute_mse(compute_error(intact, target))])[:, 0],
         _copy_to_numpy(mse),
-        (damaged, _copy_visible(state[:1])[0]),
+        (_copy_visible(wounded[:1])[0], _copy_visible(state[:1])[0]),
     )
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import shutil
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,9 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import platformdirs
-import torch
 
-from ncatool.config.names import Regime
 from ncatool.config.schema import RunConfig
 from ncatool.data.target import Target
 from ncatool.engine import compiled
@@ -28,13 +24,10 @@ from ncatool.nca.weights import Weights
 from ncatool.sweep.identity import RunIdentity, read_progress
 from ncatool.training.run import Run
 from ncatool.training.run_files import RunFiles
-from ncatool.training.several import count_pool_states
-from ncatool.training.trainer import Trainer
+from ncatool.training.timing import time_iteration
 
 PROGRESS_INTERVAL = 0.5
 """Seconds between two progress messages of a run."""
-TIMED_ITERATIONS = 3
-"""Iterations whose median time a dry run takes."""
 
 
 class Ending(StrEnum):
@@ -172,7 +165,7 @@ def run_job(job: Job, stopped: Callable[[], bool], report_progress: ProgressCall
     compiled.configure_process(job.threads)
     try:
         if job.timing_only:
-            return Outcome(job.name, Ending.FINISHED, seconds=time_iteration(job))
+            return Outcome(job.name, Ending.FINISHED, seconds=time_iteration(job.config, job.target, *_read_start(job)))
         if stopped():
             return Outcome(job.name, Ending.STOPPED)
         if locate_token(job.folder, job.token).exists():
@@ -231,28 +224,3 @@ def _read_start(job: Job) -> tuple[Weights | None, Seed | Seeds | None]:
     if job.initial is None:
         return None, None
     return unpack_arrays(job.initial)
-
-
-def time_iteration(job: Job) -> float:
-    """Return the median seconds of an iteration, measured on a pool of grown pictures.
-
-    The first iterations of a real run would be too fast: from an untrained seed nothing grows, and only living cells
-    are computed.
-    """
-    planned, count = job.config.train, 1 + TIMED_ITERATIONS  # the first one warms up
-    train = dataclasses.replace(
-        planned,
-        regime=Regime.PERSISTENT,
-        pool_size=count_pool_states(planned, len(job.target.pictures)),
-        iterations=max(planned.iterations, count),  # a trainer ends after those of its run
-    )
-    trainer = Trainer(dataclasses.replace(job.config, train=train), job.target, *_read_start(job))
-    grown = torch.zeros_like(trainer.pool.states)
-    grown[..., :4] = torch.from_numpy(job.target.premultiply())  # of several pictures the first: all cost the same
-    seconds = []
-    for _ in range(count):
-        trainer.pool.states.copy_(grown)
-        start = time.monotonic()
-        next(trainer.train())
-        seconds.append(time.monotonic() - start)
-    return statistics.median(seconds[1:])
