@@ -15,11 +15,11 @@ from PIL import Image
 
 from ncatool.config.flat import adopt_model, build_config, check_settings
 from ncatool.config.names import Device
+from ncatool.config.schema import SEPARATOR, split_sources
 from ncatool.data.default_name import name_model
 from ncatool.data.medmnist import choose_default_source
 from ncatool.data.sources import resolve_source
-from ncatool.data.target import Target
-from ncatool.data.targets import convert_picture, load_target
+from ncatool.data.targets import convert_pictures, load_target, name_kind
 from ncatool.engine.compiled import configure_process
 from ncatool.engine.device import resolve_device
 from ncatool.errors import UsageError
@@ -181,7 +181,7 @@ def load(path: str | Path, device: str = "auto") -> Model:
 
 
 def train(
-    target: Picture | None = None,
+    target: Picture | Sequence[Picture] | None = None,
     out: str | Path | None = None,
     *,
     progress: Callable[[Report], object] | None = None,
@@ -191,7 +191,8 @@ def train(
 ) -> Model:
     """Train a model that grows a picture, and leave the files that `ncatool train` leaves, with the same bytes.
 
-    `out` is the model file, by default named after the target: phantom.safetensors, photo.safetensors.
+    Of a list of pictures, one model learns all; a text, such as a folder's name, may stand for several. `out` is the
+    model file, by default named after the target: phantom.safetensors, photo.safetensors.
 
     Settings are the options of `ncatool train` with underscores (`from_` is the option `--from`); `root` is the folder
     of MedMNIST files. `progress` is called with a report after each iteration. An interruption saves everything, for
@@ -200,16 +201,11 @@ def train(
     """
     folder = None if root is None else Path(root)
     named = {name.rstrip("_"): value for name, value in settings.items()}
-    picture = None if target is None or isinstance(target, str | Path) else target
-    if picture is not None:
-        named["target"] = "image" if isinstance(picture, Image.Image) else "array"
-    elif target is not None:
-        named["target"] = str(target)
-    given = check_settings({"target": choose_default_source(folder), **named}, "ncatool.train")
-    if picture is None:
-        given["target"] = resolve_source(given["target"], folder)
+    pictures = _list_pictures(named.pop("target", None) if target is None else target, folder)
+    named["target"] = SEPARATOR.join(one if isinstance(one, str) else name_kind(one) for one in pictures)
+    given = check_settings(named, "ncatool.train")
     model = name_model(given["target"]) if out is None else Path(out)
-    run = prepare_run(given, model, root=folder, force=force, picture=picture)
+    run = prepare_run(given, model, root=folder, force=force, pictures=pictures)
     with run.files.lock(), catch_signals() as stopped:
         run.files.check(force)  # another process may have written them meanwhile
         for report in run.train(lambda: stopped() is not None):
@@ -221,27 +217,41 @@ def train(
     return load(model, run.config.train.device)
 
 
+def _list_pictures(target: Any, root: Path | None) -> list[str | Image.Image | np.ndarray]:
+    """Return the pictures of a target, of which a text may name several; without a target the default one."""
+    given = target if isinstance(target, list | tuple) else [choose_default_source(root) if target is None else target]
+    pictures: list[str | Image.Image | np.ndarray] = []
+    for one in given:
+        pictures += split_sources(resolve_source(str(one), root)) if isinstance(one, str | Path) else [one]
+    if not pictures:
+        raise UsageError("the list of targets is empty", "name a picture, or leave the target out")
+    return pictures
+
+
 def prepare_run(
     given: Mapping[str, Any],
     out: Path,
     *,
     root: Path | None = None,
     force: bool = False,
-    picture: Image.Image | np.ndarray | None = None,
+    pictures: Sequence[str | Image.Image | np.ndarray] = (),
     inputs: Sequence[Path] = (),
 ) -> Run:
     """Check what a run needs, before anything is written, and return the run.
 
-    `given` are the settings that were given, by their flat names, each of its type; `picture` takes the place of the
-    target that they name; `inputs` are files that have been read already. Raises UsageError for a target or a model to
-    start from that cannot be read, for settings that contradict that model, for files of the run that exist, unless
-    `force` is set, and for those that are inputs themselves.
+    `given` are the settings that were given, by their flat names, each of its type; `pictures`, if any, take the place
+    of the target that they name; `inputs` are files that have been read already. Raises UsageError for a target or a
+    model to start from that cannot be read, for settings that contradict that model, for files of the run that exist,
+    unless `force` is set, and for those that are inputs themselves.
     """
     config = build_config(given)
     start = load_model(Path(config.train.initial)) if config.train.initial else None
     if start is not None:
         config = adopt_model(config, given, start.config, start.train)
-    target: Target = load_target(config.target, root) if picture is None else convert_picture(picture, config.target)
+    if all(isinstance(one, str) for one in pictures):
+        target = load_target(config.target, root)
+    else:
+        target = convert_pictures(pictures, config.target, root)
     files = RunFiles(out)
     files.check(force, [*inputs, *list_inputs(config)])
     configure_process(config.train.threads)

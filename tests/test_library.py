@@ -132,6 +132,22 @@ def test_an_array_that_is_no_picture_is_refused(picture, why):
     assert not list(Path().iterdir())
 
 
+def test_one_model_learns_a_list_of_pictures():
+    red, blue = Image.new("RGB", (8, 8), (200, 0, 0)), np.full((8, 8, 3), (0, 0, 200), np.uint8)
+    model = ncatool.train(["phantom", red, blue], **{**TINY, "pool_size": 6, "iterations": 1})
+    assert model.path.name == "phantom-and-2-more.safetensors"
+    assert list(model.pictures) == ["phantom", "image", "array"]
+    assert np.all(model.pictures["array"].target == (0, 0, 200, 255))
+    for name, colour in (("red", (200, 0, 0)), ("green", (0, 200, 0))):
+        Image.new("RGB", (8, 8), colour).save(f"{name}.png")
+    model = ncatool.train(["red.png", Path("green.png")], "two.safetensors", **{**TINY, "iterations": 1})
+    assert list(model.pictures) == ["red", "green"]
+    with pytest.raises(NcatoolError, match="the pictures array and array-2 are the same"):
+        ncatool.train([blue, blue], "no.safetensors", **TINY)
+    with pytest.raises(UsageError, match="the list of targets is empty"):
+        ncatool.train([], "no.safetensors", **TINY)
+
+
 @pytest.mark.parametrize("error", [NcatoolError("what", "hint"), UsageError("what", "hint")])
 def test_errors_pass_from_process_to_process(error):
     found = pickle.loads(pickle.dumps(error))

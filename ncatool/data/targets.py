@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,27 @@ def _refuse_colormap(config: TargetConfig) -> None:
     """Raise UsageError for a colour map, which only MedMNIST samples take."""
     if config.colormap is not Colormap.GREY:
         raise UsageError(f"--colormap is for MedMNIST samples, but the target is {config.source}", "leave it out")
+
+
+def convert_pictures(
+    pictures: Sequence[str | Image.Image | NDArray[Any]], config: TargetConfig, root: Path | None = None
+) -> Target:
+    """Return pictures as one target, each a source that `load_target` takes, a Pillow image, or an array.
+
+    Raises UsageError and NcatoolError as `load_target` and `convert_picture`.
+    """
+    targets = [
+        load_target(dataclasses.replace(config, source=one), root)
+        if isinstance(one, str)
+        else convert_picture(one, dataclasses.replace(config, source=name_kind(one)))
+        for one in pictures
+    ]
+    return targets[0] if len(targets) == 1 else combine_targets(targets)
+
+
+def name_kind(picture: Image.Image | NDArray[Any]) -> str:
+    """Return what stands as the source of a picture that comes from no file."""
+    return "image" if isinstance(picture, Image.Image) else "array"
 
 
 def convert_picture(picture: Image.Image | NDArray[Any], config: TargetConfig) -> Target:
