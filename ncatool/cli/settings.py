@@ -128,6 +128,17 @@ Steps = Annotated[
     ),
 ]
 
+Widening = Annotated[
+    float | None,
+    make_option(
+        TRAINING,
+        "widening",
+        "Share of the iterations in which the part that grows widens, from the middle to all of the picture.",
+        metavar="SHARE",
+        show_default="0.5 beyond 40 cells, else 0",
+    ),
+]
+
 Channels = Annotated[
     int,
     make_option(
@@ -190,6 +201,7 @@ SETTING_OPTIONS: dict[str, Any] = {
     "damage": DamageFlag,
     "damaged": Damaged,
     "steps": Steps,
+    "widening": Widening,
     "batch_size": BatchSize,
     "pool_size": PoolSize,
     "from": Initial,

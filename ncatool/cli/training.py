@@ -110,10 +110,11 @@ def _print_cost(run: Run) -> None:
     from ncatool.training.memory import describe_memory
     from ncatool.training.timing import time_iteration
 
-    target, left = run.trainer.target, run.config.train.iterations - run.trainer.iteration
+    target, done = run.trainer.target, run.trainer.iteration
+    left = run.config.train.iterations - done
     if left == 0 or terminal.settings.quiet:
         return
-    duration = format_duration(left * time_iteration(run.config, target))
+    duration = format_duration(left * time_iteration(run.config, target, done=done))
     memory = describe_memory(run.config, target.shape, len(target.pictures))
     terminal.print_note(", ".join(filter(None, [f"takes about {duration}", memory])))
 

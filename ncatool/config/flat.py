@@ -41,14 +41,32 @@ SETTINGS: dict[str, Any] = {**flatten_config(RunConfig()), "damage": False}
 """Every setting with a value of its type. `damage` is short for the regime `regenerating`."""
 
 
+LARGE_SIDE = 40
+"""Longer side in cells beyond which rollouts and training get no longer: the region that grows widens instead."""
+LARGE_POOL, POOL_STATES = 64, 8
+"""States that the pool of a large picture holds, and at least for each of several."""
+
+
 def choose_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]:
     """Return the fewest and most steps of a rollout for a picture whose longer side has so many cells.
 
     Growth moves by at most one cell each time that a cell fires, so the edge is side / (2 fire_rate) steps away from
-    the middle. Half as much again lets the picture take shape, and as much again lets damage heal.
+    the middle. Half as much again lets the picture take shape, and as much again lets damage heal. With a pool, the
+    rollouts of large pictures need not be so long, as the next ones go on where they ended.
     """
+    side = side if regime is Regime.GROWING else min(side, LARGE_SIDE)
     low = max(24, round((1.0 if regime is Regime.REGENERATING else 0.8) * side / fire_rate))
     return low, low + 31
+
+
+def choose_widening(side: int, regime: Regime) -> float:
+    """Return the share of the iterations in which the region that grows widens: half for large pictures, else none."""
+    return 0.5 if side > LARGE_SIDE and regime is not Regime.GROWING else 0.0
+
+
+def choose_pool_size(side: int, pictures: int) -> int:
+    """Return the states of the pool: fewer for large pictures, which take more memory."""
+    return max(LARGE_POOL, POOL_STATES * pictures) if side > LARGE_SIDE else TrainConfig.pool_size
 
 
 def choose_width(pictures: int) -> int:
@@ -62,9 +80,11 @@ def choose_width(pictures: int) -> int:
 def choose_iterations(side: int, regime: Regime, optimiser: Optimiser, filter_: Filter, pictures: int = 1) -> int:
     """Return the iterations for a picture of this longer side: with Muon 50 a cell, or 87.5 to learn to heal, too.
 
+    From `LARGE_SIDE` on they are no more: then the time grows as the number of cells.
     Adam takes twice as many. A symmetric filter takes three times as many, as cells first learn to find their places.
     Several pictures take twice as many, or as many times as the model's width.
     """
+    side = side if regime is Regime.GROWING else min(side, LARGE_SIDE)
     heals, times = regime is Regime.REGENERATING, choose_width(pictures) if pictures > 1 else 1
     if filter_.is_symmetric:
         return times * side * (250 if heals else 150)
@@ -125,6 +145,8 @@ def build_config(settings: Mapping[str, Any]) -> RunConfig:
     train = {
         "iterations": choose_iterations(target.size, regime, optimiser, model.filter, pictures),
         "learning_rate": choose_learning_rate(optimiser, model.filter, target.padding, regime),
+        "widening": choose_widening(target.size, regime),
+        "pool_size": choose_pool_size(target.size, pictures),
         **_select_fields(TrainConfig, named),
     }
     cells = choose_seed_cells(train.get("seed_cells", SeedCells.AUTO), model.filter, pictures)

@@ -211,6 +211,8 @@ class TrainConfig:
     """Fewest steps of a rollout."""
     max_steps: int = 76
     """Most steps of a rollout."""
+    widening: float = 0.0
+    """Share of the iterations in which the part of the grid that grows widens from the middle; 0: all grows at once."""
     seed: int = 0
     """Seed of every random generator."""
     threads: int = 0
@@ -238,6 +240,7 @@ class TrainConfig:
             check_range("seed-radius", self.seed_radius, 1, MAX_SEED_RADIUS)
         check_range("steps", self.min_steps, 1, 10**4)
         check_range("steps", self.max_steps, self.min_steps, 10**4)
+        check_range("widening", self.widening, 0, 1)
         check_range("seed", self.seed, 0, 2**63 - 1)
         check_range("threads", self.threads, 0, MAX_THREADS)
         check_range("checkpoint-every", self.checkpoint_every, 0, 10**7)

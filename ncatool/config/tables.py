@@ -19,7 +19,7 @@ _INTEGERS = range(-(2**63), 2**63)
 """Integers of TOML; larger ones have digits without end, and no float and no text for them."""
 
 
-_EARLIER_TRAINING = {"optimiser": "adam", "seed_cells": "one", "seed_radius": 0.0}
+_EARLIER_TRAINING = {"optimiser": "adam", "seed_cells": "one", "seed_radius": 0.0, "widening": 0.0}
 """Settings of training that files of earlier versions lack, and what those versions did."""
 
 

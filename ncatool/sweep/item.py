@@ -59,7 +59,16 @@ class SweepItem:
         """A key that is the same for runs whose iterations take equally long."""
         train, model = self.config.train, self.config.model
         visible = int(self.target.visible.sum())
-        return self.target.shape, visible, model, train.batch_size, train.min_steps, train.max_steps, train.loss
+        return (
+            self.target.shape,
+            visible,
+            model,
+            train.batch_size,
+            train.min_steps,
+            train.max_steps,
+            train.loss,
+            train.widening,
+        )
 
     def estimate_memory(self) -> float:
         """Return the bytes of memory that training takes, estimated."""

@@ -15,6 +15,7 @@ from ncatool.nca.types import Seed, Seeds
 from ncatool.nca.weights import Weights
 from ncatool.training.several import count_pool_states
 from ncatool.training.trainer import Trainer
+from ncatool.training.widening import compute_mean_area
 
 TIMED_ITERATIONS = 3
 """Iterations whose median time is taken, at most."""
@@ -23,9 +24,13 @@ MAX_SECONDS = 4.0
 
 
 def time_iteration(
-    config: RunConfig, target: Target, weights: Weights | None = None, seed: Seed | Seeds | None = None
+    config: RunConfig,
+    target: Target,
+    weights: Weights | None = None,
+    seed: Seed | Seeds | None = None,
+    done: int = 0,
 ) -> float:
-    """Return the median seconds of an iteration of a run, measured on a pool of grown pictures.
+    """Return the mean seconds of an iteration of a run, after those `done`; measured on a pool of grown pictures.
 
     The run starts from these weights and grows from this seed, see `Trainer`; nothing of it is changed. Its own first
     iterations would be too fast: from an untrained seed nothing grows, and only living cells are computed.
@@ -36,6 +41,7 @@ def time_iteration(
         regime=Regime.PERSISTENT,
         pool_size=count_pool_states(planned, len(target.pictures)),
         iterations=max(planned.iterations, count),  # a trainer ends after those of its run
+        widening=0.0,
     )
     trainer = Trainer(dataclasses.replace(config, train=train), target, weights, seed)
     grown = torch.zeros_like(trainer.pool.states)
@@ -47,4 +53,6 @@ def time_iteration(
         start = time.monotonic()
         next(trainer.train())
         seconds.append(time.monotonic() - start)
-    return statistics.median(seconds[1:])
+    seed_side = max(trainer.seeds.shape[1:3])
+    area = compute_mean_area(planned.widening, target.shape, seed_side, min(1.0, done / planned.iterations))
+    return statistics.median(seconds[1:]) * area

@@ -4,7 +4,7 @@ The recipe is that of Mordvintsev et al. (Distill 2020): a pool whose worst stat
 seed before the rollout, damage of the best states before the rollout, and each gradient divided by
 its norm; with a short warm-up, a falling learning rate, and samples that weigh more evenly. A model whose filter is
 symmetric has first to learn how to grow a sense of direction from its seed: early in its training that is all it
-learns, under L2 and without damage, with more fresh seeds.
+learns, under L2 and without damage, with more fresh seeds. A large picture is learnt from its middle outwards.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ from ncatool.training.objective import (
 from ncatool.training.pool import Pool
 from ncatool.training.schedule import SCHEDULES, WARM_UP
 from ncatool.training.seeds import prepare_seeds
+from ncatool.training.widening import Region, choose_region, restrict_fire
 
 EARLY_SHARE = {Regime.GROWING: 0.7, Regime.PERSISTENT: 0.7, Regime.REGENERATING: 0.5}
 """Share of the iterations in which a model whose filter is symmetric learns only to grow; healing takes its time."""
@@ -62,7 +63,7 @@ class Report:
     loss: float
     """The training loss after the rollout, mean over the batch."""
     mse: float
-    """MSE over RGBA, mean over the batch."""
+    """MSE over RGBA in the region that grows, mean over the batch."""
     learning_rate: float
     events: tuple[str, ...]
     """What the guard found and what it did."""
@@ -208,6 +209,12 @@ class Trainer:
         return self.in_basis and self.iteration < EARLY_SHARE[train.regime] * train.iterations
 
     @property
+    def region(self) -> Region:
+        """The region of the grid in which cells update in the next iteration, and are compared with the target."""
+        progress = self.iteration / self.config.train.iterations
+        return choose_region(progress, self.config.train.widening, self.target.shape, max(self.seeds.shape[1:3]))
+
+    @property
     def current_config(self) -> RunConfig:
         """The settings in force in the next iteration."""
         return self._early_config if self.is_early else self.config
@@ -219,13 +226,14 @@ class Trainer:
         entries, pictures, start = self._draw_batch()
         steps = int(torch.randint(train.min_steps, train.max_steps + 1, (), generator=self.draw_generator))
         fire = draw_fire_masks(steps, start, self.config.model.fire_rate, self.fire_generator)
+        fire = restrict_fire(fire, self.region)
         self.optimiser.zero_grad()
         return Attempt(entries, pictures, start, self.weights, fire, rate)
 
     def assess(self, attempt: Attempt, end: State) -> Assessment:
         """Do the second part, after the rollout: compute the value to minimise."""
         config, wanted = self.current_config, self._select_targets(attempt.pictures)
-        error = compute_error(end, wanted)
+        error = self._compute_error(end, attempt.pictures)
         losses = compute_losses(error, self.config.train)
         check = check_batch(end.detach(), losses.detach(), self.config.model.threshold)
         objective = None
@@ -236,7 +244,8 @@ class Trainer:
             )
             progress = self.iteration / config.train.iterations
             power = choose_final_power(config.train, len(self.target.pictures))
-            objective = combine_losses(living, progress, power) + OVERFLOW_WEIGHT * measure_overflow(end)
+            objective = combine_losses(living, progress, power)
+            objective = objective + OVERFLOW_WEIGHT * measure_overflow(end[:, *self.region])
         return Assessment(end.detach(), losses.detach(), check, objective)
 
     def end_iteration(self, attempt: Attempt, assessment: Assessment) -> Report:
@@ -252,18 +261,22 @@ class Trainer:
         if not check.usable and attempt.entries is not None:
             # The states that the failing weights have left behind would make the restored ones fail, too.
             self.pool.states.copy_(self._make_seeds(self._assign_pictures(torch.arange(len(self.pool.states)))))
+        kept = torch.arange(len(end))[:1] if check.rejected.all() else (~check.rejected).nonzero().flatten()
+        mse = compute_mse(self._compute_error(end[kept], attempt.pictures[kept])).mean()
         self.iteration += 1
         self.last_state, self.last_picture = end[:1], int(attempt.pictures[0])
-        kept = torch.arange(len(end))[:1] if check.rejected.all() else (~check.rejected).nonzero().flatten()
-        mse = compute_mse(compute_error(end[kept], self._select_targets(attempt.pictures[kept]))).mean()
         mean_loss, mean_mse = torch.stack([losses.mean(), mse]).tolist()  # one device synchronisation
         return Report(self.iteration, mean_loss, mean_mse, attempt.rate, events, not check.usable)
 
     def _select_targets(self, pictures: Int[Tensor, "batch"]) -> Float[Tensor, "batch height width 4"]:
         return self.target_values[pictures.to(self.device)]
 
+    def _compute_error(self, states: State, pictures: Int[Tensor, "batch"]) -> Float[Tensor, "batch rows columns 4"]:
+        """Return by how much states differ from their pictures, in the region that grows."""
+        return compute_error(states, self._select_targets(pictures))[:, *self.region]
+
     def _compute_losses(self, states: State, pictures: Int[Tensor, "batch"]) -> PerSample:
-        return compute_losses(compute_error(states, self._select_targets(pictures)), self.config.train)
+        return compute_losses(self._compute_error(states, pictures), self.config.train)
 
     def _draw_batch(self) -> tuple[Int[Tensor, "batch"] | None, Int[Tensor, "batch"], State]:
         """Draw the states that rollouts start from: the worst are replaced by the seed, the best are damaged."""
