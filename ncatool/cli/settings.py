@@ -58,7 +58,8 @@ Iterations = Annotated[
         "iterations",
         "Optimiser steps.",
         "-n",
-        show_default="50 for each cell of --size, 88 with damage, adam twice; symmetric filters 150, 250",
+        show_default="50 for each cell of --size, 88 with damage, adam twice; symmetric filters 150, 250; "
+        "beyond 40 cells as for 80",
     ),
 ]
 
@@ -97,9 +98,14 @@ ScheduleOption = Annotated[
     Schedule, make_option(TRAINING, "schedule", "How the learning rate falls after a short warm-up.")
 ]
 
-BatchSize = Annotated[int, make_option(TRAINING, "batch-size", "Rollouts an iteration.")]
+BatchSize = Annotated[
+    int, make_option(TRAINING, "batch-size", "Rollouts an iteration.", show_default="4; beyond 40 cells 2")
+]
 
-PoolSize = Annotated[int, make_option(TRAINING, "pool-size", "States kept between iterations.")]
+PoolSize = Annotated[
+    int,
+    make_option(TRAINING, "pool-size", "States kept between iterations.", show_default="256; beyond 40 cells 64"),
+]
 
 RegimeOption = Annotated[
     Regime | None,
@@ -111,7 +117,12 @@ RegimeOption = Annotated[
 
 DamageFlag = Annotated[bool, make_option(TRAINING, "damage", "Short for --regime regenerating.")]
 
-Damaged = Annotated[int, make_option(TRAINING, "damaged", "States of a batch that are damaged, when regenerating.")]
+Damaged = Annotated[
+    int,
+    make_option(
+        TRAINING, "damaged", "States of a batch that are damaged, when regenerating.", show_default="half, at most 2"
+    ),
+]
 
 LossOption = Annotated[Loss, make_option(TRAINING, "loss", "What to minimise.")]
 
@@ -124,7 +135,7 @@ Steps = Annotated[
         "steps",
         "Steps of a rollout, drawn anew each iteration.",
         metavar="MIN-MAX",
-        show_default="by size: 45-76 for 28 cells, 56-87 with damage",
+        show_default="by size: 45-76 for 28 cells and beyond 40, 56-87 with damage",
     ),
 ]
 

@@ -42,19 +42,22 @@ SETTINGS: dict[str, Any] = {**flatten_config(RunConfig()), "damage": False}
 
 
 LARGE_SIDE = 40
-"""Longer side in cells beyond which rollouts and training get no longer: the region that grows widens instead."""
-LARGE_POOL, POOL_STATES = 64, 8
-"""States that the pool of a large picture holds, and at least for each of several."""
+"""Longer side in cells beyond which training gets no longer: the region that grows widens instead."""
+LARGE_BATCH, LARGE_POOL = 2, 64
+"""Rollouts of an iteration, and states of the pool, for large pictures: more iterations serve them better."""
+POOL_STATES = 8
+"""States of the pool at least for each of several large pictures."""
 
 
 def choose_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]:
     """Return the fewest and most steps of a rollout for a picture whose longer side has so many cells.
 
     Growth moves by at most one cell each time that a cell fires, so the edge is side / (2 fire_rate) steps away from
-    the middle. Half as much again lets the picture take shape, and as much again lets damage heal. With a pool, the
-    rollouts of large pictures need not be so long, as the next ones go on where they ended.
+    the middle. Half as much again lets the picture take shape, and as much again lets damage heal. With a pool, those
+    of large pictures are as short as those of 28 cells, as the next ones go on where they ended.
     """
-    side = side if regime is Regime.GROWING else min(side, LARGE_SIDE)
+    if side > LARGE_SIDE and regime is not Regime.GROWING:
+        side = TargetConfig.size
     low = max(24, round((1.0 if regime is Regime.REGENERATING else 0.8) * side / fire_rate))
     return low, low + 31
 
@@ -62,6 +65,11 @@ def choose_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]
 def choose_widening(side: int, regime: Regime) -> float:
     """Return the share of the iterations in which the region that grows widens: half for large pictures, else none."""
     return 0.5 if side > LARGE_SIDE and regime is not Regime.GROWING else 0.0
+
+
+def choose_batch_size(side: int, regime: Regime) -> int:
+    """Return the rollouts of an iteration: fewer for large pictures, which take more iterations."""
+    return LARGE_BATCH if side > LARGE_SIDE and regime is not Regime.GROWING else TrainConfig.batch_size
 
 
 def choose_pool_size(side: int, pictures: int) -> int:
@@ -80,12 +88,14 @@ def choose_width(pictures: int) -> int:
 def choose_iterations(side: int, regime: Regime, optimiser: Optimiser, filter_: Filter, pictures: int = 1) -> int:
     """Return the iterations for a picture of this longer side: with Muon 50 a cell, or 87.5 to learn to heal, too.
 
-    From `LARGE_SIDE` on they are no more: then the time grows as the number of cells.
+    From `LARGE_SIDE` on they are no more, but for smaller batches: then the time grows as the number of cells.
     Adam takes twice as many. A symmetric filter takes three times as many, as cells first learn to find their places.
     Several pictures take twice as many, or as many times as the model's width.
     """
-    side = side if regime is Regime.GROWING else min(side, LARGE_SIDE)
     heals, times = regime is Regime.REGENERATING, choose_width(pictures) if pictures > 1 else 1
+    if regime is not Regime.GROWING:
+        times *= TrainConfig.batch_size // choose_batch_size(side, regime)
+        side = min(side, LARGE_SIDE)
     if filter_.is_symmetric:
         return times * side * (250 if heals else 150)
     iterations = times * side * (175 if heals else 100)
@@ -146,9 +156,11 @@ def build_config(settings: Mapping[str, Any]) -> RunConfig:
         "iterations": choose_iterations(target.size, regime, optimiser, model.filter, pictures),
         "learning_rate": choose_learning_rate(optimiser, model.filter, target.padding, regime),
         "widening": choose_widening(target.size, regime),
+        "batch_size": choose_batch_size(target.size, regime),
         "pool_size": choose_pool_size(target.size, pictures),
         **_select_fields(TrainConfig, named),
     }
+    train.setdefault("damaged", min(TrainConfig.damaged, max(1, train["batch_size"] // 2)))
     cells = choose_seed_cells(train.get("seed_cells", SeedCells.AUTO), model.filter, pictures)
     train |= {"regime": regime, "min_steps": low, "max_steps": high, "seed_cells": cells}
     return RunConfig(model=model, target=target, train=TrainConfig(**train))

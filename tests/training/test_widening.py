@@ -111,11 +111,13 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(first_side):
         assert Path(f"stopped{ending}").read_bytes() == Path(f"whole{ending}").read_bytes()
 
 
-def test_the_time_and_length_of_training_grow_as_the_number_of_cells():
-    small, large = (build_config({"size": size}).train for size in (40, 224))
+def test_training_takes_as_many_steps_whatever_the_size_of_a_large_picture():
+    small, large, larger = (build_config({"size": size}).train for size in (40, 64, 224))
     assert (small.widening, large.widening) == (0.0, 0.5)
-    assert (large.iterations, large.min_steps, large.max_steps) == (small.iterations, small.min_steps, small.max_steps)
+    assert large == larger
+    assert large.iterations * large.batch_size == small.iterations * small.batch_size
     assert large.pool_size < small.pool_size
+    assert build_config({"size": 64, "damage": True}).train.damaged == 1
     growing = build_config({"size": 224, "regime": Regime.GROWING}).train  # the whole picture in one rollout
     assert growing.widening == 0
     assert growing.min_steps >= 224
