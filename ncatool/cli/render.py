@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +24,7 @@ from ncatool.config.schema import MAX_SIDE, check_range
 from ncatool.errors import UsageError
 
 if TYPE_CHECKING:
+    from ncatool.nca.model_file import ModelData
     from ncatool.rendering.playback import Playback
 
 FILE_STEPS, TERMINAL_STEPS = 500, 10_000
@@ -133,6 +134,7 @@ def render(
     print_slowness(place, [model.config for model in loaded.values()])
     if rotate % 90 and any(model.config.filter.is_symmetric for model in loaded.values()):
         terminal.print_note(f"--rotate {rotate:g}: {SLANTED}")
+    _print_edge_note(loaded, settings.grid)
     settings = dataclasses.replace(settings, sow=choose_sowings(loaded, options, steps))
     shown = list_pictures(loaded, options)
     settings = plan_pace([*shown.values()], settings, given)
@@ -160,6 +162,16 @@ def _is_short_name(word: str) -> bool:
     from ncatool.nca.model_name import MODEL_SUFFIX, is_file
 
     return not word.endswith(("/", os.sep)) and not os.path.lexists(word) and is_file(f"{word}{MODEL_SUFFIX}")
+
+
+def _print_edge_note(models: Mapping[str, ModelData], grid: tuple[int, int] | None) -> None:
+    """Say that pictures that have never grown beyond their own edges may do so on a larger grid."""
+    edged = [name for name, one in models.items() if grid and grid != one.target.shape and not one.target.padding]
+    if edged:
+        names = terminal.clean_line(", ".join(edged), 60)
+        terminal.print_note(
+            f"trained without --padding, so on a larger grid pictures may grow over their edges: {names}"
+        )
 
 
 def _parse_grid(text: str | None) -> tuple[int, int] | None:
