@@ -41,7 +41,7 @@ def test_a_larger_grid_is_remarked_on_where_the_picture_has_never_grown_beyond_i
     save_model(Path("edged.safetensors"), make_several(padding=0))
     note = "trained without --padding, so on a larger grid pictures may grow over their edges"
     for name, grid, expected in (("edged", "20x20", True), ("edged", "9x9", False), ("several", "20x20", False)):
-        done = run_in_process("render", name, f"{name}.png", "--grid", grid, "--steps", "5")
+        done = run_in_process("render", name, f"{name}-{grid}.png", "--grid", grid, "--steps", "5")
         assert done.returncode == 0, done.stderr
         assert (f"{note}: {name}" in done.stderr) == expected
 
