@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -93,11 +94,11 @@ def train(
     announce_training(build_config(given), given, out, root, force, minutes)
     from ncatool.library import prepare_run  # imports torch, which takes seconds
 
-    inputs = [config] if config else []
-    run = prepare_run(given, out, root=root, force=force, inputs=inputs)
+    prepare = partial(prepare_run, out=out, root=root, force=force, inputs=[config] if config else [])
+    run = prepare(given)
     prepare_device(run.config.train.threads, run.config.train.device, run.config)
     if minutes is not None:
-        run = prepare_run({**given, "iterations": plan_iterations(run, minutes)}, out, root=root, force=force)
+        run = prepare({**given, "iterations": plan_iterations(run, minutes)})
     print_readings(run.trainer.target.pictures)
     with run.files.lock(terminal.print_note):
         run.files.check(force)  # another process may have written them meanwhile

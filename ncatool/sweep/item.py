@@ -59,16 +59,8 @@ class SweepItem:
         """A key that is the same for runs whose iterations take equally long."""
         train, model = self.config.train, self.config.model
         visible = int(self.target.visible.sum())
-        return (
-            self.target.shape,
-            visible,
-            model,
-            train.batch_size,
-            train.min_steps,
-            train.max_steps,
-            train.loss,
-            train.widening,
-        )
+        rollouts = train.batch_size, train.min_steps, train.max_steps, train.widening
+        return self.target.shape, visible, model, *rollouts, train.loss
 
     def estimate_memory(self) -> float:
         """Return the bytes of memory that training takes, estimated."""
