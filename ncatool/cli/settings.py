@@ -146,7 +146,7 @@ Widening = Annotated[
         "widening",
         "Share of the iterations in which the part that grows widens, from the middle to all of the picture.",
         metavar="SHARE",
-        show_default="0.5 beyond 40 cells, else 0",
+        show_default="0.6 beyond 40 cells, else 0",
     ),
 ]
 

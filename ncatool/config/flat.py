@@ -43,6 +43,8 @@ SETTINGS: dict[str, Any] = {**flatten_config(RunConfig()), "damage": False}
 
 LARGE_SIDE = 40
 """Longer side in cells beyond which training gets no longer: the region that grows widens instead."""
+WIDENING = 0.6
+"""Share of the iterations in which it widens."""
 LARGE_BATCH, LARGE_POOL = 2, 64
 """Rollouts of an iteration, and states of the pool, for large pictures: more iterations serve them better."""
 POOL_STATES = 8
@@ -63,8 +65,8 @@ def choose_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]
 
 
 def choose_widening(side: int, regime: Regime) -> float:
-    """Return the share of the iterations in which the region that grows widens: half for large pictures, else none."""
-    return 0.5 if side > LARGE_SIDE and regime is not Regime.GROWING else 0.0
+    """Return the share of the iterations in which the region that grows widens: none unless the picture is large."""
+    return WIDENING if side > LARGE_SIDE and regime is not Regime.GROWING else 0.0
 
 
 def choose_batch_size(side: int, regime: Regime) -> int:
