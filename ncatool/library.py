@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from ncatool.config.flat import adopt_model, build_config, check_settings
+from ncatool.config.flat import adopt_model, build_config, check_setting, check_settings
 from ncatool.config.names import Device
 from ncatool.config.schema import SEPARATOR, split_sources
 from ncatool.data.default_name import name_model
@@ -222,7 +222,11 @@ def _list_pictures(target: Any, root: Path | None) -> list[str | Image.Image | n
     given = target if isinstance(target, list | tuple) else [choose_default_source(root) if target is None else target]
     pictures: list[str | Image.Image | np.ndarray] = []
     for one in given:
-        pictures += split_sources(resolve_source(str(one), root)) if isinstance(one, str | Path) else [one]
+        if isinstance(one, str | Path):
+            _, source = check_setting("target", str(one), "ncatool.train")
+            pictures += split_sources(resolve_source(source, root))
+        else:
+            pictures.append(one)
     if not pictures:
         raise UsageError("the list of targets is empty", "name a picture, or leave the target out")
     return pictures

@@ -20,7 +20,7 @@ def read_iterations():
 @pytest.fixture
 def steady(monkeypatch):
     """Every iteration takes half a second."""
-    monkeypatch.setattr(timing, "time_iteration", lambda *_: 0.5)
+    monkeypatch.setattr(timing, "time_iteration", lambda *_, **__: 0.5)
 
 
 def test_as_many_iterations_as_fit_in_the_time_are_trained(steady):
