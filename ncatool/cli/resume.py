@@ -12,7 +12,7 @@ from ncatool.cli import terminal
 from ncatool.cli.app import app
 from ncatool.cli.complete import complete_models
 from ncatool.cli.help import list_examples
-from ncatool.cli.training import complete_run, prepare_device
+from ncatool.cli.training import complete_run, prepare_device, print_cost
 from ncatool.errors import UsageError
 
 
@@ -63,6 +63,7 @@ def resume(
             terminal.print_note(f"not what it was: {difference}; the numbers may differ from an undisturbed run's")
         if run.trainer.iteration == run.config.train.iterations:
             terminal.print_note(f"all {run.trainer.iteration} iterations are done; give --iterations more to go on")
+        print_cost(run)
         complete_run(run, preview, tensorboard)
 
 

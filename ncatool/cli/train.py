@@ -16,7 +16,7 @@ from ncatool.cli.app import app
 from ncatool.cli.command import Command
 from ncatool.cli.help import list_examples
 from ncatool.cli.settings import collect_settings, take_settings
-from ncatool.cli.training import complete_run, plan_iterations, prepare_device, print_readings
+from ncatool.cli.training import complete_run, plan_iterations, prepare_device, print_cost, print_readings
 from ncatool.cli.usage import describe_extra, is_target
 from ncatool.config.flat import build_config
 from ncatool.config.names import Damage
@@ -102,6 +102,7 @@ def train(
     print_readings(run.trainer.target.pictures)
     with run.files.lock(terminal.print_note):
         run.files.check(force)  # another process may have written them meanwhile
+        print_cost(run, is_planned=minutes is not None)
         complete_run(run, preview, tensorboard)
 
 

@@ -80,7 +80,6 @@ def complete_run(run: Run, preview: bool, tensorboard: Path | None) -> None:
     from ncatool.cli.ending import format_command
     from ncatool.training.tensorboard import open_log
 
-    _print_cost(run)
     with open_log(tensorboard, run) as log:
         number = train_with_progress(run, preview, log)
     if number is not None:
@@ -102,10 +101,10 @@ def plan_iterations(run: Run, minutes: float) -> int:
     return count
 
 
-def _print_cost(run: Run) -> None:
+def print_cost(run: Run, is_planned: bool = False) -> None:
     """Say how long the rest of a run takes, from a few iterations that are timed, and how much memory, if it is much.
 
-    With --quiet nothing is timed.
+    Nothing is timed with --quiet, or where the run `is_planned` to take a given time.
     """
     from ncatool.training.memory import describe_memory
     from ncatool.training.timing import time_iteration
@@ -114,9 +113,11 @@ def _print_cost(run: Run) -> None:
     left = run.config.train.iterations - done
     if left == 0 or terminal.settings.quiet:
         return
-    duration = format_duration(left * time_iteration(run.config, target, done=done))
-    memory = describe_memory(run.config, target.shape, len(target.pictures))
-    terminal.print_note(", ".join(filter(None, [f"takes about {duration}", memory])))
+    notes = [describe_memory(run.config, target.shape, len(target.pictures))]
+    if not is_planned:
+        notes = [f"takes about {format_duration(left * time_iteration(run.config, target, done=done))}", *notes]
+    if any(notes):
+        terminal.print_note(", ".join(filter(None, notes)))
 
 
 def _print_ending(run: Run, result: Mapping[str, Any]) -> None:

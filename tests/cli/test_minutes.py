@@ -29,7 +29,7 @@ def test_as_many_iterations_as_fit_in_the_time_are_trained(steady):
     assert read_iterations() == 6
     assert "· 0.05 min → t.safetensors" in done.stderr
     assert "0.05 min are about 6 iterations; without --minutes there would be" in done.stderr
-    assert "takes about 3 s" in done.stderr
+    assert "takes about" not in done.stderr
 
 
 def test_the_real_time_of_an_iteration_decides():
