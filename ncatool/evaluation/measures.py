@@ -14,10 +14,10 @@ from ncatool.config.names import Damage
 from ncatool.evaluation.protocol import (
     GROWN_MSE,
     GROWTH_STEP,
-    PERSISTENCE_STEP,
     SETTLED_CHANGE,
     Protocol,
     StepCallback,
+    choose_grown_step,
 )
 from ncatool.evaluation.quartiles import Quartiles, compute_quartiles, find_end, find_first
 from ncatool.evaluation.trajectory import DamageResult, Trajectory, measure_damage, run_trajectory
@@ -39,9 +39,9 @@ class Measures:
     grown_step: Quartiles
     """First step with an MSE under 1e-3."""
     persistence: Quartiles
-    """Median MSE of a rollout from step 200 on."""
+    """Median MSE of a rollout once it has grown, from step 200 on; of large pictures see `choose_grown_step`."""
     worst: Quartiles
-    """Highest MSE of a rollout from step 200 on."""
+    """Highest MSE of a rollout from there on."""
     settling: Quartiles
     """Step from which on the mean change of RGBA stays under 1e-3 a step."""
     ssim_grown: Quartiles
@@ -76,7 +76,8 @@ def measure_model(
         batches.append(_measure_batch(model, protocol, start, count, on_step if start == 0 else check))
     trajectories, damages, variations = zip(*batches, strict=True)
     damage = {shape: _concatenate([damage[shape] for damage in damages]) for shape in Damage}
-    return summarise_rollouts(_concatenate(trajectories), damage, reduce(join_variations, variations))
+    grown_step = choose_grown_step(model.target.shape)
+    return summarise_rollouts(_concatenate(trajectories), damage, reduce(join_variations, variations), grown_step)
 
 
 def _measure_batch(
@@ -94,9 +95,14 @@ def _concatenate(batches: Sequence[T]) -> T:
     return dataclasses.replace(batches[0], **joined)
 
 
-def summarise_rollouts(trajectory: Trajectory, damage: dict[Damage, DamageResult], variation: Variation) -> Measures:
-    """Return the measures of rollouts from the seed, of those after damage of each shape, and of their differences."""
-    late = trajectory.mse[:, PERSISTENCE_STEP:]
+def summarise_rollouts(
+    trajectory: Trajectory, damage: dict[Damage, DamageResult], variation: Variation, grown_step: int
+) -> Measures:
+    """Return the measures of rollouts from the seed, of those after damage of each shape, and of their differences.
+
+    `grown_step` is that of `choose_grown_step`; shorter rollouts are measured at their last step.
+    """
+    late = trajectory.mse[:, min(grown_step, trajectory.mse.shape[1] - 1) :]
     return Measures(
         growth=compute_quartiles(trajectory.mse[:, GROWTH_STEP]),
         grown_step=compute_quartiles(find_first(trajectory.mse < GROWN_MSE)),

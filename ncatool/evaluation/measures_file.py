@@ -22,7 +22,7 @@ from torch import Tensor
 from ncatool.config.names import Damage
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures, summarise_rollouts
-from ncatool.evaluation.protocol import HEALING_STEPS, SNAPSHOT_STEPS, Protocol
+from ncatool.evaluation.protocol import HEALING_STEPS, SNAPSHOT_STEPS, Protocol, choose_grown_step
 from ncatool.evaluation.trajectory import DamageResult, Trajectory
 from ncatool.evaluation.variation import Variation
 from ncatool.nca.tensor_file import check_checksum, open_tensors, pack_tensors, read_header_table, read_tensor
@@ -110,7 +110,7 @@ def read_measures(path: Path, basis: Basis, grid: tuple[int, int], protocol: Pro
         return None
     arrays = {name: _to_array(tensor) for name, tensor in tensors.items()}
     errors = [array for name, array in arrays.items() if name.endswith(("mse", "before"))]
-    return _build_measures(arrays, protocol.rollouts) if all((error >= 0).all() for error in errors) else None
+    return _build_measures(arrays, protocol.rollouts, grid) if all((error >= 0).all() for error in errors) else None
 
 
 def _list_kinds(grid: tuple[int, int], protocol: Protocol) -> dict[str, tuple[tuple[int, ...], str]]:
@@ -136,7 +136,7 @@ def _to_array(tensor: Tensor) -> np.ndarray:
     return array.view(np.float32) if array.dtype == np.int32 else array
 
 
-def _build_measures(arrays: Mapping[str, np.ndarray], rollouts: int) -> Measures:
+def _build_measures(arrays: Mapping[str, np.ndarray], rollouts: int, grid: tuple[int, int]) -> Measures:
     names = ("mse", "change", "dead", "exploded", "ssim_grown", "ssim_final")
     prefix = "snapshot."
     snapshots = {int(name.removeprefix(prefix)): arrays[name] for name in arrays if name.startswith(prefix)}
@@ -150,4 +150,4 @@ def _build_measures(arrays: Mapping[str, np.ndarray], rollouts: int) -> Measures
         for shape in Damage
     }
     variation = Variation(rollouts, arrays["variation.mean"], arrays["variation.squares"])
-    return summarise_rollouts(trajectory, damage, variation)
+    return summarise_rollouts(trajectory, damage, variation, choose_grown_step(grid))

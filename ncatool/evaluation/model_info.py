@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from ncatool.config.names import Damage, Regime
 from ncatool.config.schema import ModelConfig
 from ncatool.config.tables import read_table
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.evaluation.protocol import GROWTH_STEP, PERSISTENCE_STEP
+from ncatool.evaluation.protocol import GROWTH_STEP, choose_grown_step
 from ncatool.files.toml import read_toml
 from ncatool.nca.model_header import SEED_SETTINGS, ModelHeader, read_header, require_model
 from ncatool.nca.model_name import EARLIER_CHECKPOINT_SUFFIX, MODEL_SUFFIX, find_model, find_record
@@ -179,16 +179,19 @@ def _read_measures(model: Path) -> Table:
     """Return what `ncatool compare` has found of this very file and kept beside it; empty where it has not."""
     path = model.with_name(f".{model.stem}.measures")
     try:
-        arrays, basis = _load_arrays(path)
+        arrays, basis, grid = _load_arrays(path)
         if basis.get("model") != hashlib.sha256(model.read_bytes()).hexdigest():
             return {}
-        return {"source": "compare", "rollouts": basis["rollouts"], "steps": basis["steps"], **_summarise(arrays)}
+        return {"source": "compare", "rollouts": basis["rollouts"], "steps": basis["steps"], **_summarise(arrays, grid)}
     except (OSError, ValueError, LookupError, TypeError, ImportError):
         return {}
 
 
-def _load_arrays(path: Path) -> tuple[Table, Table]:
-    """Return the arrays of a file of measures that are told of, and its basis; ValueError for one that is damaged."""
+def _load_arrays(path: Path) -> tuple[Table, Table, list[int]]:
+    """Return the arrays of a file of measures that are told of, its basis, and height and width of the model's grid.
+
+    Raises ValueError for a file that is damaged.
+    """
     import json
 
     from safetensors import SafetensorError, safe_open
@@ -199,16 +202,17 @@ def _load_arrays(path: Path) -> tuple[Table, Table]:
     try:
         with safe_open(path, framework="np") as file:
             basis = json.loads((file.metadata() or {})["ncatool"])["basis"]
-            return {name: file.get_tensor(name) for name in names}, basis
+            grid = file.get_slice("variation.mean").get_shape()[:2]
+            return {name: file.get_tensor(name) for name in names}, basis, grid
     except SafetensorError as error:
         raise ValueError(str(error)) from None
 
 
-def _summarise(arrays: Mapping[str, Any]) -> Table:
+def _summarise(arrays: Mapping[str, Any], grid: Sequence[int]) -> Table:
     """Return medians over the rollouts, by the names of `compare --json`; None where they are not finite."""
     from ncatool.evaluation.quartiles import compute_quartiles
 
-    late = arrays["mse"][:, PERSISTENCE_STEP:]
+    late = arrays["mse"][:, min(choose_grown_step(grid), arrays["mse"].shape[1] - 1) :]
     values = {
         f"mse_at_{GROWTH_STEP}": compute_quartiles(arrays["mse"][:, GROWTH_STEP]).median,
         "mse_later": compute_quartiles([compute_quartiles(errors).median for errors in late]).median,

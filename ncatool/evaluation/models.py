@@ -13,7 +13,7 @@ import torch
 from ncatool.config.names import Damage
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures, measure_model
-from ncatool.evaluation.protocol import GROWTH_STEP, PERSISTENCE_STEP, Protocol, StepCallback
+from ncatool.evaluation.protocol import GROWTH_STEP, PERSISTENCE_STEP, Protocol, StepCallback, choose_grown_step
 from ncatool.evaluation.quartiles import Quartiles
 from ncatool.nca.damage import HALVES
 from ncatool.nca.loss import compute_psnr
@@ -57,11 +57,17 @@ class Candidate:
     @property
     def notes(self) -> list[str]:
         """Remarks that the numbers need."""
-        name, count = self.model.config.filter, len(list_cells(self.model.seed))
-        if not name.is_symmetric:
-            return []
-        direction = f"a seed of {count} cells gives the" if self.model.has_direction else "cells have no"
-        return [f"{name} is symmetric: both filtered channels are the same, and {direction} sense of direction"]
+        name, count, notes = self.model.config.filter, len(list_cells(self.model.seed)), []
+        if name.is_symmetric:
+            direction = f"a seed of {count} cells gives the" if self.model.has_direction else "cells have no"
+            notes.append(
+                f"{name} is symmetric: both filtered channels are the same, and {direction} sense of direction"
+            )
+        grown_step = choose_grown_step(self.model.target.shape)
+        if grown_step > PERSISTENCE_STEP:
+            height, width = self.model.target.shape
+            notes.append(f"{height}x{width} cells take longer to grow: step {grown_step} takes the place of step 200")
+        return notes
 
 
 def _convert_to_psnr(mse: Quartiles) -> Quartiles:

@@ -1,15 +1,15 @@
 """The evaluation protocol: how many rollouts are run, and at which steps and limits they are measured.
 
 Each measure is taken over independent rollouts from the seed; errors are always the MSE over RGBA. Growth is the error
-at step 96 and the first step with an error under 1e-3; persistence the median and the highest error from step 200 on;
-settling the step from which on nothing moves; variation the standard deviation of each cell over the rollouts at step
-200; regeneration the share of a damage's error that 200 more steps remove;
-health the share of rollouts that died or exploded.
+at step 96 and the first step with an error under 1e-3; persistence the median and the highest error from step 200 on
+(of large pictures later, see `choose_grown_step`); settling the step from which on nothing moves; variation the
+standard deviation of each cell over the rollouts at that step; regeneration the share of a damage's error that 200 more
+steps remove; health the share of rollouts that died or exploded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ncatool.config.names import Damage
@@ -18,7 +18,7 @@ from ncatool.config.schema import check_range
 GROWTH_STEP = 96
 """Step at which growth is measured."""
 PERSISTENCE_STEP = 200
-"""First step of persistence, and the step at which damage is done."""
+"""First step of persistence, and the step at which damage is done; of large pictures see `choose_grown_step`."""
 HEALING_STEPS = 200
 """Steps after damage."""
 GROWN_MSE = 1e-3
@@ -31,6 +31,16 @@ MAX_ABS_STATE = 10.0
 """Absolute value of any channel above which a state counts as exploded."""
 SNAPSHOT_STEPS = (20, 60, 96, 200, 500, 2000)
 """Steps at which pictures are kept."""
+
+
+def choose_grown_step(grid: Sequence[int]) -> int:
+    """Return the step at which damage is done to a picture on a grid of this size, and persistence begins.
+
+    It is `PERSISTENCE_STEP`, but twice the longer side in cells where that is more: growth takes about one step for
+    each cell of it.
+    """
+    return max(PERSISTENCE_STEP, 2 * max(grid))
+
 
 StepCallback = Callable[[], object]
 """A function called after every step, for a progress bar."""

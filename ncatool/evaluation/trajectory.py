@@ -17,10 +17,10 @@ from ncatool.evaluation.protocol import (
     HEALED_SHARE,
     HEALING_STEPS,
     MAX_ABS_STATE,
-    PERSISTENCE_STEP,
     SNAPSHOT_STEPS,
     Protocol,
     StepCallback,
+    choose_grown_step,
 )
 from ncatool.evaluation.quartiles import Quartiles, compute_quartiles, find_first
 from ncatool.evaluation.ssim import measure_ssim
@@ -99,8 +99,9 @@ def run_trajectory(
 ) -> tuple[Trajectory, State]:
     """Run `count` rollouts from the seed, of which the first is number `start`.
 
-    Return their trajectory and their states at step 200, to which damage is done.
+    Return their trajectory and their states at the step at which damage is done; see `choose_grown_step`.
     """
+    grown_step = min(choose_grown_step(model.target.shape), protocol.steps)
     generator = torch.Generator().manual_seed(protocol.seed + start)
     target = _load_target_tensor(model)
     state = persistent = model.place_seeds(count)
@@ -115,7 +116,7 @@ def run_trajectory(
             snapshots[step] = _copy_visible(state[:1])[0]
         if step in (GROWTH_STEP, protocol.steps):
             ssim[step] = np.array(measure_ssim(_copy_visible(state), model))
-        persistent = state if step == PERSISTENCE_STEP else persistent
+        persistent = state if step == grown_step else persistent
         on_step()
     trajectory = Trajectory(
         mse=_copy_to_numpy(mse),

@@ -1,5 +1,6 @@
 """The measures: by hand, and against a second computation straight from their definitions."""
 
+import dataclasses
 import math
 import statistics
 from itertools import pairwise
@@ -11,10 +12,12 @@ import torch
 from skimage.metrics import structural_similarity
 
 from ncatool.config.names import Damage
+from ncatool.engine.advance import advance
 from ncatool.errors import UsageError
 from ncatool.evaluation import measures
 from ncatool.evaluation.measures import measure_model
-from ncatool.evaluation.protocol import Protocol
+from ncatool.evaluation.models import Candidate
+from ncatool.evaluation.protocol import Protocol, choose_grown_step
 from ncatool.evaluation.quartiles import Quartiles, compute_quartiles, find_end, find_first
 from ncatool.evaluation.ssim import measure_ssim
 from ncatool.evaluation.trajectory import DamageResult, make_damage_mask, run_trajectory
@@ -167,6 +170,24 @@ def test_all_measures_agree_with_a_second_computation(rollouts):
     circle = make_damage_mask(model, Damage.CIRCLE)
     assert circle.sum() == sum((y - 13.5) ** 2 + (x - 13.5) ** 2 <= 8.4**2 for y in range(28) for x in range(28))
     assert found.dead == found.exploded == 0
+
+
+def test_large_pictures_have_time_to_grow():
+    """On 102x102 cells damage is done at step 204, and persistence begins there; shorter rollouts end before."""
+    golden = load_model(GOLDEN)
+    model = dataclasses.replace(golden, target=dataclasses.replace(golden.target, padding=37))
+    trajectory, grown = run_trajectory(model, Protocol(rollouts=1, steps=210), 0, 1)
+    generator = torch.Generator().manual_seed(0)
+    assert torch.equal(grown, advance(model, model.place_seeds(1), 204, generator))
+    found = measure_model(model, Protocol(rollouts=1, steps=210))
+    assert found.persistence.median == pytest.approx(np.median(trajectory.mse[0, 204:]))
+    assert found.worst.median == trajectory.mse[0, 204:].max()
+    short = measure_model(model, Protocol(rollouts=1, steps=200))
+    assert short.persistence.median == trajectory.mse[0, 200]
+    candidate = Candidate("m", GOLDEN, model)
+    assert candidate.notes == ["102x102 cells take longer to grow: step 204 takes the place of step 200"]
+    assert Candidate("m", GOLDEN, golden).notes == []
+    assert choose_grown_step((28, 100)) == 200
 
 
 def test_rollouts_that_do_not_fit_into_memory_at_once(monkeypatch):
