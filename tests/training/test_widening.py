@@ -28,6 +28,13 @@ def make_config(side=10, **train):
     return dataclasses.replace(config, target=dataclasses.replace(config.target, size=side))
 
 
+def mark_outside(trainer):
+    """The cells that are not in the region of the next iteration."""
+    outside = torch.ones(trainer.target.shape, dtype=torch.bool)
+    outside[trainer.region] = False
+    return outside
+
+
 @pytest.fixture
 def first_side(monkeypatch):
     """The first region of a small grid."""
@@ -72,25 +79,25 @@ def test_the_mean_area_is_that_of_the_regions():
 def test_early_nothing_grows_outside_the_region_and_later_it_does(regime, first_side):
     config = make_config(regime=regime, min_steps=12, max_steps=12, learning_rate=0.02)
     trainer = Trainer(config, load_target(config.target))
-    outside = torch.ones(12, 12, dtype=torch.bool)
-    outside[trainer.region] = False
+    outside = mark_outside(trainer)
     next(trainer.train())
     assert not trainer.last_state[0, outside].any()
     assert not trainer.pool.states[:, outside].any()
-    trainer.iteration = 10
-    assert trainer.region == (slice(0, 12), slice(0, 12))
-    trainer.seeds.fill_(1)
-    trainer.pool.states[:] = 1
-    trainer._seed_states[:] = 1
+    trainer.pool.states[:] = trainer._seed_states[:] = 1  # alive everywhere
+    outside = mark_outside(trainer)
     next(trainer.train())
-    assert trainer.last_state[0, outside].any()
+    assert (trainer.last_state[0, outside] == 1).all()
+    trainer.iteration = 10
+    assert not mark_outside(trainer).any()
+    trainer.pool.states[:] = 1
+    next(trainer.train())
+    assert (trainer.last_state[0, outside] != 1).any()
 
 
 def test_only_the_region_is_compared_with_the_target(first_side):
     config = make_config()
     trainer, other = (Trainer(config, load_target(config.target)) for _ in range(2))
-    outside = torch.ones(12, 12, dtype=torch.bool)
-    outside[trainer.region] = False
+    outside = mark_outside(trainer)
     other.target_values[:, outside] = 7
     assert next(trainer.train()) == next(other.train())
     trainer.iteration = other.iteration = 10
