@@ -19,6 +19,7 @@ import torch
 
 from ncatool.config.flat import build_config
 from ncatool.config.names import Damage
+from ncatool.config.schema import TrainConfig
 from ncatool.data.targets import load_target
 from ncatool.engine import compiled
 from ncatool.engine.advance import advance
@@ -62,6 +63,8 @@ def estimate_earlier(settings):
             **settings,
             "iterations": round((87.5 if settings["damage"] else 50) * side),
             "steps": f"{low}-{low + 31}",
+            "batch_size": TrainConfig.batch_size,
+            "pool_size": TrainConfig.pool_size,
             "widening": 0.0,
         }
     )

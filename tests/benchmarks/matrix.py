@@ -55,8 +55,13 @@ def misses(name, value):
     return value < BARS[name] if name == "recovery" else not value <= BARS[name]
 
 
-def read_seconds(path):
-    return tomllib.loads(RunFiles(path).record.read_text())["result"]["seconds"]
+def read_record(path):
+    return tomllib.loads(RunFiles(path).record.read_text())
+
+
+def list_finished(folder):
+    records = [(path, read_record(path)) for path in sorted(folder.glob("*.safetensors"))]
+    return [path for path, one in records if one["result"]["iterations"] == one["train"]["iterations"]]
 
 
 def list_filters(keys):
@@ -65,7 +70,7 @@ def list_filters(keys):
 
 
 def describe(found):
-    """A cell of the table: MSE at 500 and 2000 in units of 1e-5, what is unhealthy, and R; empty if nothing is."""
+    """A cell of the table: MSE at 500 and 2000 in units of 1e-5, what is unhealthy, and R; empty without a model."""
     if not found:
         return ""
     parts = {
@@ -131,13 +136,17 @@ def main():
     for target in wish.targets:
         folder = wish.out / Path(target).stem
         sweep(target, folder, wish.filter, wish.loss, wish.train.split(), wish.jobs)
-        paths = sorted(folder.glob("*.safetensors"))
+        paths = list_finished(folder)
         with multiprocessing.get_context("spawn").Pool(wish.jobs) as pool:
             measures = pool.map(measure, paths, chunksize=1)
         models = [load_model(path) for path in paths]
         keys = [(one.config.filter, one.train["loss"], one.train["regime"] == "regenerating") for one in models]
         everything += zip(keys, measures, strict=True)
-        print_table(target, dict(zip(keys, measures, strict=True)), sum(map(read_seconds, paths)))
+        print_table(
+            target,
+            dict(zip(keys, measures, strict=True)),
+            sum(read_record(path)["result"]["seconds"] for path in paths),
+        )
     print_summary(everything)
 
 
