@@ -51,6 +51,11 @@ POOL_STATES = 8
 """States of the pool at least for each of several large pictures."""
 
 
+def is_large(side: int, regime: Regime) -> bool:
+    """Return whether a picture of this longer side is trained as a large one; without a pool none is."""
+    return side > LARGE_SIDE and regime is not Regime.GROWING
+
+
 def choose_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]:
     """Return the fewest and most steps of a rollout for a picture whose longer side has so many cells.
 
@@ -58,7 +63,7 @@ def choose_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]
     the middle. Half as much again lets the picture take shape, and as much again lets damage heal. With a pool, those
     of large pictures are as short as those of 28 cells, as the next ones go on where they ended.
     """
-    if side > LARGE_SIDE and regime is not Regime.GROWING:
+    if is_large(side, regime):
         side = TargetConfig.size
     low = max(24, round((1.0 if regime is Regime.REGENERATING else 0.8) * side / fire_rate))
     return low, low + 31
@@ -66,17 +71,17 @@ def choose_steps(side: int, fire_rate: float, regime: Regime) -> tuple[int, int]
 
 def choose_widening(side: int, regime: Regime) -> float:
     """Return the share of the iterations in which the region that grows widens: none unless the picture is large."""
-    return WIDENING if side > LARGE_SIDE and regime is not Regime.GROWING else 0.0
+    return WIDENING if is_large(side, regime) else 0.0
 
 
 def choose_batch_size(side: int, regime: Regime) -> int:
     """Return the rollouts of an iteration: fewer for large pictures, which take more iterations."""
-    return LARGE_BATCH if side > LARGE_SIDE and regime is not Regime.GROWING else TrainConfig.batch_size
+    return LARGE_BATCH if is_large(side, regime) else TrainConfig.batch_size
 
 
-def choose_pool_size(side: int, pictures: int) -> int:
+def choose_pool_size(side: int, regime: Regime, pictures: int) -> int:
     """Return the states of the pool: fewer for large pictures, which take more memory."""
-    return max(LARGE_POOL, POOL_STATES * pictures) if side > LARGE_SIDE else TrainConfig.pool_size
+    return max(LARGE_POOL, POOL_STATES * pictures) if is_large(side, regime) else TrainConfig.pool_size
 
 
 def choose_width(pictures: int) -> int:
@@ -90,14 +95,14 @@ def choose_width(pictures: int) -> int:
 def choose_iterations(side: int, regime: Regime, optimiser: Optimiser, filter_: Filter, pictures: int = 1) -> int:
     """Return the iterations for a picture of this longer side: with Muon 50 a cell, or 87.5 to learn to heal, too.
 
-    From `LARGE_SIDE` on they are no more, but for smaller batches: then the time grows as the number of cells.
+    A large picture takes as many as one of `LARGE_SIDE` cells, and more as its batches are smaller: so its time grows
+    as the number of its cells.
     Adam takes twice as many. A symmetric filter takes three times as many, as cells first learn to find their places.
     Several pictures take twice as many, or as many times as the model's width.
     """
     heals, times = regime is Regime.REGENERATING, choose_width(pictures) if pictures > 1 else 1
-    if regime is not Regime.GROWING:
-        times *= TrainConfig.batch_size // choose_batch_size(side, regime)
-        side = min(side, LARGE_SIDE)
+    if is_large(side, regime):
+        times, side = times * TrainConfig.batch_size // LARGE_BATCH, LARGE_SIDE
     if filter_.is_symmetric:
         return times * side * (250 if heals else 150)
     iterations = times * side * (175 if heals else 100)
@@ -159,7 +164,7 @@ def build_config(settings: Mapping[str, Any]) -> RunConfig:
         "learning_rate": choose_learning_rate(optimiser, model.filter, target.padding, regime),
         "widening": choose_widening(target.size, regime),
         "batch_size": choose_batch_size(target.size, regime),
-        "pool_size": choose_pool_size(target.size, pictures),
+        "pool_size": choose_pool_size(target.size, regime, pictures),
         **_select_fields(TrainConfig, named),
     }
     train.setdefault("damaged", min(TrainConfig.damaged, max(1, train["batch_size"] // 2)))

@@ -17,7 +17,7 @@ from ncatool.evaluation.protocol import (
     SETTLED_CHANGE,
     Protocol,
     StepCallback,
-    choose_grown_step,
+    choose_persistence_step,
 )
 from ncatool.evaluation.quartiles import Quartiles, compute_quartiles, find_end, find_first
 from ncatool.evaluation.trajectory import DamageResult, Trajectory, measure_damage, run_trajectory
@@ -39,7 +39,7 @@ class Measures:
     grown_step: Quartiles
     """First step with an MSE under 1e-3."""
     persistence: Quartiles
-    """Median MSE of a rollout once it has grown, from step 200 on; of large pictures see `choose_grown_step`."""
+    """Median MSE of a rollout once it has grown, from step 200 on; of large pictures see `choose_persistence_step`."""
     worst: Quartiles
     """Highest MSE of a rollout from there on."""
     settling: Quartiles
@@ -76,8 +76,10 @@ def measure_model(
         batches.append(_measure_batch(model, protocol, start, count, on_step if start == 0 else check))
     trajectories, damages, variations = zip(*batches, strict=True)
     damage = {shape: _concatenate([damage[shape] for damage in damages]) for shape in Damage}
-    grown_step = choose_grown_step(model.target.shape)
-    return summarise_rollouts(_concatenate(trajectories), damage, reduce(join_variations, variations), grown_step)
+    variation = reduce(join_variations, variations)
+    return summarise_rollouts(
+        _concatenate(trajectories), damage, variation, choose_persistence_step(model.target.shape)
+    )
 
 
 def _measure_batch(
@@ -96,13 +98,13 @@ def _concatenate(batches: Sequence[T]) -> T:
 
 
 def summarise_rollouts(
-    trajectory: Trajectory, damage: dict[Damage, DamageResult], variation: Variation, grown_step: int
+    trajectory: Trajectory, damage: dict[Damage, DamageResult], variation: Variation, persistence_step: int
 ) -> Measures:
     """Return the measures of rollouts from the seed, of those after damage of each shape, and of their differences.
 
-    `grown_step` is that of `choose_grown_step`; shorter rollouts are measured at their last step.
+    `persistence_step` is that of `choose_persistence_step`; shorter rollouts are measured at their last step.
     """
-    late = trajectory.mse[:, min(grown_step, trajectory.mse.shape[1] - 1) :]
+    late = trajectory.mse[:, min(persistence_step, trajectory.mse.shape[1] - 1) :]
     return Measures(
         growth=compute_quartiles(trajectory.mse[:, GROWTH_STEP]),
         grown_step=compute_quartiles(find_first(trajectory.mse < GROWN_MSE)),

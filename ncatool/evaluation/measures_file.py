@@ -22,7 +22,7 @@ from torch import Tensor
 from ncatool.config.names import Damage
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures, summarise_rollouts
-from ncatool.evaluation.protocol import HEALING_STEPS, SNAPSHOT_STEPS, Protocol, choose_grown_step
+from ncatool.evaluation.protocol import HEALING_STEPS, SNAPSHOT_STEPS, Protocol, choose_persistence_step
 from ncatool.evaluation.trajectory import DamageResult, Trajectory
 from ncatool.evaluation.variation import Variation
 from ncatool.nca.tensor_file import check_checksum, open_tensors, pack_tensors, read_header_table, read_tensor
@@ -150,4 +150,4 @@ def _build_measures(arrays: Mapping[str, np.ndarray], rollouts: int, grid: tuple
         for shape in Damage
     }
     variation = Variation(rollouts, arrays["variation.mean"], arrays["variation.squares"])
-    return summarise_rollouts(trajectory, damage, variation, choose_grown_step(grid))
+    return summarise_rollouts(trajectory, damage, variation, choose_persistence_step(grid))

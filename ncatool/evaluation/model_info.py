@@ -13,7 +13,7 @@ from ncatool.config.names import Damage, Regime
 from ncatool.config.schema import ModelConfig
 from ncatool.config.tables import read_table
 from ncatool.errors import NcatoolError, UsageError
-from ncatool.evaluation.protocol import GROWTH_STEP, choose_grown_step
+from ncatool.evaluation.protocol import GROWTH_STEP, choose_persistence_step
 from ncatool.files.toml import read_toml
 from ncatool.nca.model_header import SEED_SETTINGS, ModelHeader, read_header, require_model
 from ncatool.nca.model_name import EARLIER_CHECKPOINT_SUFFIX, MODEL_SUFFIX, find_model, find_record
@@ -212,7 +212,7 @@ def _summarise(arrays: Mapping[str, Any], grid: Sequence[int]) -> Table:
     """Return medians over the rollouts, by the names of `compare --json`; None where they are not finite."""
     from ncatool.evaluation.quartiles import compute_quartiles
 
-    late = arrays["mse"][:, min(choose_grown_step(grid), arrays["mse"].shape[1] - 1) :]
+    late = arrays["mse"][:, min(choose_persistence_step(grid), arrays["mse"].shape[1] - 1) :]
     values = {
         f"mse_at_{GROWTH_STEP}": compute_quartiles(arrays["mse"][:, GROWTH_STEP]).median,
         "mse_later": compute_quartiles([compute_quartiles(errors).median for errors in late]).median,

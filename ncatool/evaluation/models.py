@@ -13,7 +13,7 @@ import torch
 from ncatool.config.names import Damage
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures, measure_model
-from ncatool.evaluation.protocol import GROWTH_STEP, PERSISTENCE_STEP, Protocol, StepCallback, choose_grown_step
+from ncatool.evaluation.protocol import GROWTH_STEP, PERSISTENCE_STEP, Protocol, StepCallback, choose_persistence_step
 from ncatool.evaluation.quartiles import Quartiles
 from ncatool.nca.damage import HALVES
 from ncatool.nca.loss import compute_psnr
@@ -63,10 +63,12 @@ class Candidate:
             notes.append(
                 f"{name} is symmetric: both filtered channels are the same, and {direction} sense of direction"
             )
-        grown_step = choose_grown_step(self.model.target.shape)
-        if grown_step > PERSISTENCE_STEP:
+        persistence_step = choose_persistence_step(self.model.target.shape)
+        if persistence_step > PERSISTENCE_STEP:
             height, width = self.model.target.shape
-            notes.append(f"{height}x{width} cells take longer to grow: step {grown_step} takes the place of step 200")
+            notes.append(
+                f"{height}x{width} cells take longer to grow: step {persistence_step} takes the place of step 200"
+            )
         return notes
 
 

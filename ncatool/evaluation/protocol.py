@@ -2,7 +2,7 @@
 
 Each measure is taken over independent rollouts from the seed; errors are always the MSE over RGBA. Growth is the error
 at step 96 and the first step with an error under 1e-3; persistence the median and the highest error from step 200 on
-(of large pictures later, see `choose_grown_step`); settling the step from which on nothing moves; variation the
+(of large pictures later, see `choose_persistence_step`); settling the step from which on nothing moves; variation the
 standard deviation of each cell over the rollouts at that step; regeneration the share of a damage's error that 200 more
 steps remove; health the share of rollouts that died or exploded.
 """
@@ -18,7 +18,7 @@ from ncatool.config.schema import check_range
 GROWTH_STEP = 96
 """Step at which growth is measured."""
 PERSISTENCE_STEP = 200
-"""First step of persistence, and the step at which damage is done; of large pictures see `choose_grown_step`."""
+"""First step of persistence, and the step at which damage is done; of large pictures see `choose_persistence_step`."""
 HEALING_STEPS = 200
 """Steps after damage."""
 GROWN_MSE = 1e-3
@@ -33,7 +33,7 @@ SNAPSHOT_STEPS = (20, 60, 96, 200, 500, 2000)
 """Steps at which pictures are kept."""
 
 
-def choose_grown_step(grid: Sequence[int]) -> int:
+def choose_persistence_step(grid: Sequence[int]) -> int:
     """Return the step at which damage is done to a picture on a grid of this size, and persistence begins.
 
     It is `PERSISTENCE_STEP`, but twice the longer side in cells where that is more: growth takes about one step for

@@ -13,7 +13,7 @@ import torch
 from ncatool.config.names import Damage, Regime
 from ncatool.config.schema import TrainConfig
 from ncatool.engine.advance import advance
-from ncatool.evaluation.protocol import GROWN_MSE, PERSISTENCE_STEP, choose_grown_step
+from ncatool.evaluation.protocol import GROWN_MSE, PERSISTENCE_STEP, choose_persistence_step
 from ncatool.evaluation.quartiles import compute_quartiles
 from ncatool.evaluation.trajectory import measure_damage
 from ncatool.nca.loss import compute_error, compute_mse, compute_psnr
@@ -131,8 +131,8 @@ def _measure_course(model: ModelData, train: TrainConfig, count: int) -> _Course
     generator = torch.Generator().manual_seed(train.seed + 3)
     target = torch.from_numpy(model.target.premultiply()).to(model.device)
     state = intact = model.place_seeds(count)
-    grown_step = min(choose_grown_step(model.target.shape), COURSE_STEPS[-1])
-    damage_step = next(step for step in COURSE_STEPS if step >= grown_step)
+    persistence_step = min(choose_persistence_step(model.target.shape), COURSE_STEPS[-1])
+    damage_step = next(step for step in COURSE_STEPS if step >= persistence_step)
     course, done = {}, 0
     for step in COURSE_STEPS:
         state, done = advance(model, state, step - done, generator), step

@@ -16,7 +16,7 @@ from torch import Tensor
 from ncatool.config.names import Damage
 from ncatool.engine.advance import advance
 from ncatool.evaluation.models import Evaluation
-from ncatool.evaluation.protocol import HEALING_STEPS, choose_grown_step
+from ncatool.evaluation.protocol import HEALING_STEPS, choose_persistence_step
 from ncatool.evaluation.table import HIGHER_IS_BETTER, finite_or_none
 from ncatool.evaluation.trajectory import make_damage_mask
 from ncatool.nca.loss import compute_error
@@ -85,7 +85,7 @@ def measure_confusion(model: ModelData, seed: int) -> Int[np.ndarray, "pictures 
     targets = torch.stack([torch.from_numpy(one.premultiply()) for one in model.target.pictures]).to(model.device)
     counts = torch.zeros(len(targets), len(targets), dtype=torch.int64)
     for one, row in zip(model.pictures, counts, strict=True):
-        grown = advance(one, one.place_seeds(CONFUSION_ROLLOUTS), choose_grown_step(one.target.shape), generator)
+        grown = advance(one, one.place_seeds(CONFUSION_ROLLOUTS), choose_persistence_step(one.target.shape), generator)
         for shape in Damage:
             state = grown.clone()
             state[:, make_damage_mask(one, shape).to(model.device)] = 0

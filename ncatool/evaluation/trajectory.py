@@ -20,7 +20,7 @@ from ncatool.evaluation.protocol import (
     SNAPSHOT_STEPS,
     Protocol,
     StepCallback,
-    choose_grown_step,
+    choose_persistence_step,
 )
 from ncatool.evaluation.quartiles import Quartiles, compute_quartiles, find_first
 from ncatool.evaluation.ssim import measure_ssim
@@ -99,9 +99,9 @@ def run_trajectory(
 ) -> tuple[Trajectory, State]:
     """Run `count` rollouts from the seed, of which the first is number `start`.
 
-    Return their trajectory and their states at the step at which damage is done; see `choose_grown_step`.
+    Return their trajectory and their states at the step at which damage is done; see `choose_persistence_step`.
     """
-    grown_step = min(choose_grown_step(model.target.shape), protocol.steps)
+    persistence_step = min(choose_persistence_step(model.target.shape), protocol.steps)
     generator = torch.Generator().manual_seed(protocol.seed + start)
     target = _load_target_tensor(model)
     state = persistent = model.place_seeds(count)
@@ -116,7 +116,7 @@ def run_trajectory(
             snapshots[step] = _copy_visible(state[:1])[0]
         if step in (GROWTH_STEP, protocol.steps):
             ssim[step] = np.array(measure_ssim(_copy_visible(state), model))
-        persistent = state if step == grown_step else persistent
+        persistent = state if step == persistence_step else persistent
         on_step()
     trajectory = Trajectory(
         mse=_copy_to_numpy(mse),

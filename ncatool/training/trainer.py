@@ -244,8 +244,8 @@ class Trainer:
             )
             progress = self.iteration / config.train.iterations
             power = choose_final_power(config.train, len(self.target.pictures))
-            objective = combine_losses(living, progress, power)
-            objective = objective + OVERFLOW_WEIGHT * measure_overflow(end[:, *self.region])
+            overflow = measure_overflow(end[:, *self.region])
+            objective = combine_losses(living, progress, power) + OVERFLOW_WEIGHT * overflow
         return Assessment(end.detach(), losses.detach(), check, objective)
 
     def end_iteration(self, attempt: Attempt, assessment: Assessment) -> Report:

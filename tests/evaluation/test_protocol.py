@@ -17,7 +17,7 @@ from ncatool.errors import UsageError
 from ncatool.evaluation import measures
 from ncatool.evaluation.measures import measure_model
 from ncatool.evaluation.models import Candidate
-from ncatool.evaluation.protocol import Protocol, choose_grown_step
+from ncatool.evaluation.protocol import Protocol, choose_persistence_step
 from ncatool.evaluation.quartiles import Quartiles, compute_quartiles, find_end, find_first
 from ncatool.evaluation.ssim import measure_ssim
 from ncatool.evaluation.trajectory import DamageResult, make_damage_mask, run_trajectory
@@ -187,7 +187,7 @@ def test_large_pictures_have_time_to_grow():
     candidate = Candidate("m", GOLDEN, model)
     assert candidate.notes == ["102x102 cells take longer to grow: step 204 takes the place of step 200"]
     assert Candidate("m", GOLDEN, golden).notes == []
-    assert choose_grown_step((28, 100)) == 200
+    assert choose_persistence_step((28, 100)) == 200
 
 
 def test_rollouts_that_do_not_fit_into_memory_at_once(monkeypatch):
