@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from ncatool.evaluation.models import Candidate, Evaluation
     from ncatool.evaluation.protocol import Protocol
-    from ncatool.evaluation.several import SeveralEvaluation
     from ncatool.evaluation.table import Column
 
 BEST = "best of the models that are healthy and have grown"
@@ -90,13 +89,12 @@ def compare(
         outputs.check(paths)
     place = prepare_device(threads, device)
     evaluations, failed = measure_models(paths, protocol, place)
-    several = _measure_several(evaluations, protocol, place)
     if sort is not None:
         evaluations = sort_evaluations(evaluations, sort)
     words, best = describe_models(evaluations)
     ending = Ending(outputs.list_files(), words, _suggest(models, best, outputs))
-    _print(evaluations, several, metric, protocol, failed, ending)
-    _write(evaluations, several, outputs, protocol, failed)
+    _print(evaluations, metric, protocol, failed, ending)
+    _write(evaluations, outputs, protocol, failed)
     ending.print()
     if failed:
         raise typer.Exit(ExitCode.FAILED)
@@ -186,44 +184,19 @@ def _measure_each(candidates: Sequence[Candidate], protocol: Protocol, update: t
     return evaluations
 
 
-def _measure_several(
-    evaluations: Sequence[Evaluation], protocol: Protocol, device: torch.device
-) -> list[SeveralEvaluation]:
-    """Return the models of several pictures as one each; their pictures are wounded once more."""
-    from ncatool.evaluation.several import SeveralEvaluation, group_evaluations, measure_confusion
-    from ncatool.nca.model_file import load_model
-
-    found = []
-    groups = group_evaluations(evaluations)
-    for group in terminal.track(groups, len(groups), "models of several pictures") if groups else []:
-        candidate = group[0].candidate
-        name = candidate.name.removesuffix(f":{candidate.model.target.name}")
-        counts = measure_confusion(load_model(candidate.path).move_to(device), protocol.seed)
-        found.append(SeveralEvaluation(name, group, counts))
-    return found
-
-
 def _print(
     evaluations: Sequence[Evaluation],
-    several: Sequence[SeveralEvaluation],
     metric: Metric,
     protocol: Protocol,
     failed: Mapping[Path, NcatoolError],
     ending: Ending,
 ) -> None:
-    from ncatool.evaluation.several import describe_several
-    from ncatool.evaluation.table import to_json
-
     if not terminal.settings.as_json:
-        print_evaluations(evaluations, metric)
-        for one in several:
-            terminal.print_note(f"{one.name}: {describe_several(one)}")
-        return None
+        return print_evaluations(evaluations, metric)
     return terminal.print_result(
         {
             "trial": {"rollouts": protocol.rollouts, "steps": protocol.steps, "seed": protocol.seed},
-            "models": [to_json(evaluation) for evaluation in evaluations],
-            **({"several": [one.to_json() for one in several]} if several else {}),
+            **describe_evaluations(evaluations),
             "failed": [{"path": str(path), "error": error.what} for path, error in failed.items()],
             **ending.describe(),
         }
@@ -238,8 +211,18 @@ def _suggest(models: Sequence[str], best: Evaluation | None, outputs: Comparison
     return suggest_watching([best.candidate.path]) if best is not None else []
 
 
+def describe_evaluations(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
+    """Return what `--json` says of measured models: each, and those of several pictures also as one."""
+    from ncatool.evaluation.several import list_several
+    from ncatool.evaluation.table import to_json
+
+    several = [one.to_json() for one in list_several(evaluations)]
+    return {"models": [to_json(one) for one in evaluations], **({"several": several} if several else {})}
+
+
 def print_evaluations(evaluations: Sequence[Evaluation], metric: Metric) -> None:
     """Print the table, and what its reader should know."""
+    from ncatool.evaluation.several import describe_several, list_several
     from ncatool.evaluation.table import find_best, format_number, select_columns
 
     columns = select_columns(metric)
@@ -249,6 +232,8 @@ def print_evaluations(evaluations: Sequence[Evaluation], metric: Metric) -> None
     terminal.print_table(headings, [_make_row(one, columns, best) for one in evaluations], format_number, decimals)
     for line in _list_footnotes(evaluations, any(best.values())):
         terminal.print_note(line)
+    for one in list_several(evaluations):
+        terminal.print_note(f"{one.name}: {describe_several(one)}")
 
 
 def _make_row(evaluation: Evaluation, columns: Sequence[Column], best: Mapping[str, set[str]]) -> list[Cell]:
@@ -271,7 +256,6 @@ def _list_footnotes(evaluations: Sequence[Evaluation], has_best: bool) -> list[s
 
 def _write(
     evaluations: Sequence[Evaluation],
-    several: Sequence[SeveralEvaluation],
     outputs: ComparisonOutputs,
     protocol: Protocol,
     failed: Mapping[Path, NcatoolError],
@@ -288,7 +272,7 @@ def _write(
         with replace_atomically(outputs.picture, outputs.force) as partial:
             arrange_strips(evaluations).save(partial, SHEET_FORMATS[outputs.picture.suffix.lower()])
     if outputs.report is not None:
-        write_report(outputs.report, evaluations, outputs.metric, protocol, failed, outputs.force, several)
+        write_report(outputs.report, evaluations, outputs.metric, protocol, failed, outputs.force)
     if outputs.animation is not None:
         count = len(plan_moments(ANIMATION))
         candidates = [evaluation.candidate for evaluation in evaluations]

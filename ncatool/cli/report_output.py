@@ -17,7 +17,6 @@ from ncatool.files.atomic import write_bytes
 if TYPE_CHECKING:
     from ncatool.evaluation.models import Evaluation
     from ncatool.evaluation.protocol import Protocol
-    from ncatool.evaluation.several import SeveralEvaluation
 
 
 def write_report(
@@ -27,7 +26,6 @@ def write_report(
     protocol: Protocol,
     failed: Mapping[Path, NcatoolError],
     overwrite: bool = True,
-    several: Sequence[SeveralEvaluation] = (),
 ) -> None:
     """Write the page of numbers, curves and pictures."""
     from ncatool.evaluation.report import render_report
@@ -38,7 +36,7 @@ def write_report(
     around = Background(transparent=True)  # so that it is the page's, light or dark
     strips = [draw_strip(evaluation, around) for evaluation in evaluations]
     columns = select_columns(metric)
-    page = render_report(evaluations, columns, protocol, failed, _describe_origin(), strips, several)
+    page = render_report(evaluations, columns, protocol, failed, _describe_origin(), strips)
     write_bytes(path, page.encode(errors="backslashreplace"), overwrite)  # a file's name need not be UTF-8
 
 

@@ -150,7 +150,7 @@ def _make_job(item: SweepItem, candidate: Candidate, token: str, threads: int) -
     model, train = candidate.model, item.config.train
     return MeasureJob(
         candidate.name, pack_arrays(model), model.config, model.target, PROTOCOL, train.device, token,
-        train.threads or threads,
+        train.threads or threads, candidate.siblings,
     )  # fmt: skip
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ncatool.cli import terminal
-from ncatool.cli.compare import print_evaluations
+from ncatool.cli.compare import describe_evaluations, print_evaluations
 from ncatool.cli.ending import Ending, describe_models, protect_name, suggest_watching
 from ncatool.cli.paper_outputs import PaperOutputs
 from ncatool.cli.report_output import write_report
@@ -17,6 +16,7 @@ from ncatool.config.names import Metric
 from ncatool.errors import ExitCode
 from ncatool.evaluation import table
 from ncatool.evaluation.models import Evaluation
+from ncatool.evaluation.several import SeveralEvaluation
 from ncatool.files.atomic import write_bytes
 from ncatool.files.text import format_csv
 from ncatool.files.toml import read_toml
@@ -82,7 +82,7 @@ class Summary:
         found.append(evaluation)
         row = self._rows[name]
         several = bool(evaluation.candidate.model.target.name)
-        measures = _combine_pictures(found) if several else table.flatten_evaluation(evaluation)
+        measures = SeveralEvaluation(found).flatten() if several else table.flatten_evaluation(evaluation)
         row.update(_select_measures(row, measures))
 
     def _receive_measures(self, evaluation: Evaluation) -> None:
@@ -110,7 +110,7 @@ class Summary:
             written += [str(path) for path in (self._folder.report, *self._paper.paths)]
         ending = self._make_ending(evaluations, written)
         if terminal.settings.as_json:
-            models = {"models": [table.to_json(evaluation) for evaluation in evaluations]} if evaluations else {}
+            models = describe_evaluations(evaluations) if evaluations else {}
             counts = {"finished": len(self._finished), "failed": len(self._failed)}
             terminal.print_result({"wrote": written, **counts, "runs": rows, **models, **ending.describe()})
         else:
@@ -144,26 +144,6 @@ def _make_row(item: SweepItem, failure: Failure | None, folder: SweepFolder) -> 
         **({"pictures": len(item.target.pictures)} if item.target.others else {}),
         **{name: result[name] for name in SEVERAL_RESULTS if name in result},
     }
-
-
-def _combine_pictures(evaluations: Sequence[Evaluation]) -> Row:
-    """Return the medians of a model's measures over its pictures, and which of them is the worst."""
-    rows = [table.flatten_evaluation(one) for one in evaluations]
-    worst = max(evaluations, key=lambda one: one.median("mse_later"))
-    return {
-        **{name: _find_median([row[name] for row in rows]) for name in rows[0]},
-        "worst_mse_later": worst.median("mse_later"),
-        "worst_picture": worst.candidate.model.target.name,
-    }
-
-
-def _find_median(values: Sequence[Any]) -> Any:
-    """Return the median of numbers, the higher of two, None where it is none; of texts the one that all are."""
-    if any(isinstance(value, str) for value in values):
-        return values[0] if len({*values}) == 1 else None
-    numbers = sorted(math.inf if value is None else value for value in values)
-    middle = numbers[len(numbers) // 2]
-    return None if math.isinf(middle) else middle
 
 
 def _select_measures(row: Row, measures: Mapping[str, Any]) -> Row:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ncatool.config.names import Damage
+from ncatool.data.target import Target
 from ncatool.evaluation.protocol import (
     GROWN_MSE,
     GROWTH_STEP,
@@ -61,11 +62,16 @@ class Measures:
 
 
 def measure_model(
-    model: ModelData, protocol: Protocol, on_step: StepCallback = lambda: None, check: StepCallback = lambda: None
+    model: ModelData,
+    protocol: Protocol,
+    on_step: StepCallback = lambda: None,
+    check: StepCallback = lambda: None,
+    siblings: Sequence[Target] = (),
 ) -> Measures:
-    """Measure a model over independent rollouts, as many at once as memory allows.
+    """Measure a model of one picture over independent rollouts, as many at once as memory allows.
 
     `on_step` is called `protocol.total_steps` times, `check` after every other step; it may raise to end this.
+    `siblings` are all pictures that its weights grow, where they are several.
     """
     height, width = model.target.shape
     batch_size = max(1, _MAX_STATE_VALUES // (height * width * model.config.channels))
@@ -73,7 +79,7 @@ def measure_model(
     for start in range(0, protocol.rollouts, batch_size):
         count = min(batch_size, protocol.rollouts - start)
         # Only the first batch reports progress, so that the number of calls does not depend on the batch size.
-        batches.append(_measure_batch(model, protocol, start, count, on_step if start == 0 else check))
+        batches.append(_measure_batch(model, protocol, start, count, on_step if start == 0 else check, siblings))
     trajectories, damages, variations = zip(*batches, strict=True)
     damage = {shape: _concatenate([damage[shape] for damage in damages]) for shape in Damage}
     variation = reduce(join_variations, variations)
@@ -83,10 +89,11 @@ def measure_model(
 
 
 def _measure_batch(
-    model: ModelData, protocol: Protocol, start: int, count: int, on_step: StepCallback
+    model: ModelData, protocol: Protocol, start: int, count: int, on_step: StepCallback, siblings: Sequence[Target]
 ) -> tuple[Trajectory, dict[Damage, DamageResult], Variation]:
     trajectory, intact = run_trajectory(model, protocol, start, count, on_step)
-    damage = {shape: measure_damage(model, intact, shape, protocol.seed + start, on_step) for shape in Damage}
+    seed = protocol.seed + start
+    damage = {shape: measure_damage(model, intact, shape, seed, on_step, siblings) for shape in Damage}
     return trajectory, damage, measure_variation(intact[..., :4].cpu().numpy())
 
 

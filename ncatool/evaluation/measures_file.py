@@ -30,7 +30,7 @@ from ncatool.nca.tensor_file import check_checksum, open_tensors, pack_tensors, 
 PACKAGES = ("ncatool", "torch", "numpy", "scikit-image")
 """Packages whose versions may change the measures."""
 
-CONTENTS = 2
+CONTENTS = 3
 """Version of what the file holds: one of an earlier version lacks a measure, and is made anew."""
 
 Basis = dict[str, Any]
@@ -72,7 +72,7 @@ def pack_measures(measures: Measures, basis: Basis) -> bytes:
     arrays |= {name: getattr(trajectory, name) for name in ("ssim_grown", "ssim_final")}
     arrays |= {f"snapshot.{step}": picture for step, picture in trajectory.snapshots.items()}
     for shape, result in measures.damage.items():
-        arrays |= {f"{shape}.before": result.before, f"{shape}.mse": result.mse}
+        arrays |= {f"{shape}.before": result.before, f"{shape}.mse": result.mse, f"{shape}.nearest": result.nearest}
         arrays |= {f"{shape}.snapshot.{i}": picture for i, picture in enumerate(result.snapshots)}
     arrays |= {"variation.mean": measures.variation.mean, "variation.squares": measures.variation.squares}
     return pack_tensors({name: _to_tensor(array) for name, array in arrays.items()}, {"basis": basis})
@@ -127,6 +127,7 @@ def _list_kinds(grid: tuple[int, int], protocol: Protocol) -> dict[str, tuple[tu
     }
     for shape in Damage:
         kinds |= {f"{shape}.before": ((count,), "F64"), f"{shape}.mse": ((count, HEALING_STEPS + 1), "F64")}
+        kinds[f"{shape}.nearest"] = (count,), "I64"
         kinds |= {f"{shape}.snapshot.{i}": picture for i in range(2)}
     return kinds
 
@@ -145,6 +146,7 @@ def _build_measures(arrays: Mapping[str, np.ndarray], rollouts: int, grid: tuple
         shape: DamageResult(
             arrays[f"{shape}.before"],
             arrays[f"{shape}.mse"],
+            arrays[f"{shape}.nearest"],
             (arrays[f"{shape}.snapshot.0"], arrays[f"{shape}.snapshot.1"]),
         )
         for shape in Damage

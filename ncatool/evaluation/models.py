@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ncatool.config.names import Damage
+from ncatool.data.target import Target
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures, measure_model
 from ncatool.evaluation.protocol import GROWTH_STEP, PERSISTENCE_STEP, Protocol, StepCallback, choose_persistence_step
@@ -30,6 +31,8 @@ class Candidate:
     path: Path
     model: ModelData
     record: dict[str, Any] = field(default_factory=dict)
+    siblings: Sequence[Target] = ()
+    """All pictures that the model's weights grow, where they are several."""
 
     def read_setting(self, table: str, name: str) -> str:
         """Return a value of the record as text, or "?" where there is none."""
@@ -146,14 +149,20 @@ def _list_candidates(name: str, path: Path, model: ModelData) -> list[Candidate]
     if len(model.pictures) == 1:
         return [Candidate(name, path, model, record)]
     return [
-        Candidate(f"{name}:{one.target.name}", path, one, {**record, "target": one.target.describe()})
+        Candidate(
+            f"{name}:{one.target.name}",
+            path,
+            one,
+            {**record, "target": one.target.describe()},
+            model.target.pictures,
+        )
         for one in model.pictures
     ]
 
 
 def evaluate(candidate: Candidate, protocol: Protocol, on_step: StepCallback = lambda: None) -> Evaluation:
     """Measure a candidate; `on_step` is called `protocol.total_steps` times."""
-    return name_measures(candidate, measure_model(candidate.model, protocol, on_step))
+    return name_measures(candidate, measure_model(candidate.model, protocol, on_step, siblings=candidate.siblings))
 
 
 def name_measures(candidate: Candidate, measures: Measures) -> Evaluation:

@@ -22,7 +22,7 @@ from ncatool.errors import NcatoolError
 from ncatool.evaluation.models import Candidate, Evaluation
 from ncatool.evaluation.protocol import Protocol
 from ncatool.evaluation.quartiles import Quartiles
-from ncatool.evaluation.several import SeveralEvaluation, describe_several
+from ncatool.evaluation.several import describe_several, list_several
 from ncatool.evaluation.svg_plot import Band, compute_band, draw_svg, get_curve_colour, get_dash_pattern
 from ncatool.evaluation.table import Column, choose_column_notation, find_best, find_fault
 
@@ -37,12 +37,11 @@ def render_report(
     failed: Mapping[Path, NcatoolError],
     facts: Mapping[str, str],
     strips: Sequence[Image.Image],
-    several: Sequence[SeveralEvaluation] = (),
 ) -> str:
     """Return the HTML of the report, in which all text is escaped.
 
     `failed` holds the files that could not be loaded, `facts` the command and versions, `strips` a picture of each
-    model; `several` are the models of several pictures, each as one.
+    model.
     """
     template = resources.files("ncatool.evaluation").joinpath("report.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -64,7 +63,7 @@ def render_report(
         has_best=any(cell["best"] for table in tables for row in table["cells"] for cell in row),
         is_mixed=len({candidate.target_key for candidate in candidates}) > 1,
         protocol=protocol,
-        several=[(one, describe_several(one)) for one in several],
+        several=[(one, describe_several(one)) for one in list_several(evaluations)],
         groups=groups,
         common={label_setting(name): value for name, value in common.items()},
         charts=_draw_charts(evaluations),

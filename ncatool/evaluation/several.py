@@ -9,38 +9,40 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Int
 
-from ncatool.config.names import Damage
-from ncatool.engine.advance import advance
 from ncatool.evaluation.models import Evaluation
-from ncatool.evaluation.protocol import HEALING_STEPS, choose_persistence_step
-from ncatool.evaluation.table import HIGHER_IS_BETTER, finite_or_none
-from ncatool.evaluation.trajectory import make_damage_mask
-from ncatool.nca.loss import compute_error
-from ncatool.nca.model_file import ModelData
-from ncatool.nca.types import State
-
-CONFUSION_ROLLOUTS = 4
-"""Rollouts of each picture that are wounded in each way."""
+from ncatool.evaluation.table import HIGHER_IS_BETTER, finite_or_none, flatten_evaluation
 
 
 @dataclass(frozen=True)
 class SeveralEvaluation:
     """What is known of a model of several pictures beside the measures of each."""
 
-    name: str
     evaluations: list[Evaluation]
     """One for each picture."""
-    counts: Int[np.ndarray, "pictures pictures"]
-    """Wounded states by the picture that they were (row) and the one that they are nearest to when healed (column)."""
+
+    @property
+    def name(self) -> str:
+        """The model's name, without that of a picture."""
+        candidate = self.evaluations[0].candidate
+        return candidate.name.removesuffix(f":{candidate.model.target.name}")
 
     @property
     def pictures(self) -> list[str]:
-        """The names of the pictures."""
+        """The names of the pictures, in the order of the evaluations."""
         return [one.candidate.model.target.name for one in self.evaluations]
+
+    @property
+    def counts(self) -> Int[np.ndarray, "pictures pictures"]:
+        """Wounded states by the picture that they were (row) and the one that they are nearest to later (column)."""
+        return np.array([self._count_nearest(one) for one in self.evaluations])
+
+    def _count_nearest(self, evaluation: Evaluation) -> list[int]:
+        """Return how many states of a picture, wounded in any way, are nearest to each picture 200 steps later."""
+        nearest = np.concatenate([one.nearest for one in evaluation.measures.damage.values()])
+        order = [one.name for one in evaluation.candidate.siblings]
+        return [int((nearest == order.index(name)).sum()) for name in self.pictures]
 
     def find_worst(self, measure: str) -> tuple[str, float]:
         """Return the picture whose median of a measure is worst, and that; what is not finite is worst of all."""
@@ -60,6 +62,13 @@ class SeveralEvaluation:
         found = [(self.pictures[i], self.pictures[j], int(self.counts[i, j])) for i, j in pairs.tolist()]
         return sorted(found, key=lambda one: -one[2])
 
+    def flatten(self) -> dict[str, Any]:
+        """Return a CSV row as of one picture: the medians over the pictures, and which of them is the worst."""
+        rows = [flatten_evaluation(one) for one in self.evaluations]
+        picture, error = self.find_worst("mse_later")
+        medians = {name: _find_median([row[name] for row in rows]) for name in rows[0]}
+        return {**medians, "worst_mse_later": finite_or_none(error), "worst_picture": picture}
+
     def to_json(self) -> dict[str, Any]:
         """Return the numbers as an object of `compare --json`, null where they are not finite."""
         measures = list(self.evaluations[0].values)
@@ -76,27 +85,11 @@ class SeveralEvaluation:
         }
 
 
-def measure_confusion(model: ModelData, seed: int) -> Int[np.ndarray, "pictures pictures"]:
-    """Grow every picture, wound it in each way, and count which picture the healed states are nearest to.
-
-    Nearest is by MSE over RGBA. The result has a row for each picture that was grown.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    targets = torch.stack([torch.from_numpy(one.premultiply()) for one in model.target.pictures]).to(model.device)
-    counts = torch.zeros(len(targets), len(targets), dtype=torch.int64)
-    for one, row in zip(model.pictures, counts, strict=True):
-        grown = advance(one, one.place_seeds(CONFUSION_ROLLOUTS), choose_persistence_step(one.target.shape), generator)
-        for shape in Damage:
-            state = grown.clone()
-            state[:, make_damage_mask(one, shape).to(model.device)] = 0
-            nearest = _find_nearest(advance(one, state, HEALING_STEPS, generator), targets)
-            row += torch.bincount(nearest.cpu(), minlength=len(targets))
-    return counts.numpy()
-
-
-def _find_nearest(states: State, targets: Float[Tensor, "pictures height width 4"]) -> Int[Tensor, "batch"]:
-    errors = torch.stack([compute_error(states, target).square().mean(dim=(1, 2, 3)) for target in targets])
-    return torch.nan_to_num(errors, nan=math.inf).argmin(dim=0)
+def _find_median(values: Sequence[Any]) -> Any:
+    """Return the median of numbers, None where it is not finite; of texts the one that all are."""
+    if any(isinstance(value, str) for value in values):
+        return values[0] if len({*values}) == 1 else None
+    return finite_or_none(statistics.median(math.inf if value is None else value for value in values))
 
 
 def describe_several(one: SeveralEvaluation) -> str:
@@ -113,9 +106,13 @@ def describe_several(one: SeveralEvaluation) -> str:
     return f"{error}; wounded, {changed} of {total} become another: {pairs}{more}"
 
 
-def group_evaluations(evaluations: Sequence[Evaluation]) -> list[list[Evaluation]]:
-    """Return the evaluations of each model of several pictures."""
+def list_several(evaluations: Sequence[Evaluation]) -> list[SeveralEvaluation]:
+    """Return the models of several pictures as one each: those of which every picture has been measured."""
     groups: dict[Any, list[Evaluation]] = {}
     for one in evaluations:
         groups.setdefault(one.candidate.path, []).append(one)
-    return [group for group in groups.values() if len(group) > 1]
+    return [
+        SeveralEvaluation(group)
+        for group in groups.values()
+        if len(group) > 1 and len(group) == len(group[0].candidate.siblings)
+    ]

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ncatool.config.names import Damage
+from ncatool.data.target import Target
 from ncatool.engine.advance import iterate_states
 from ncatool.evaluation.protocol import (
     GROWTH_STEP,
@@ -59,6 +60,8 @@ class DamageResult:
     """MSE before the damage."""
     mse: Float[np.ndarray, "rollouts states"]
     """MSE right after the damage, and after each step since."""
+    nearest: Int[np.ndarray, "rollouts"]
+    """Which of the model's pictures each state is nearest to at the end, by MSE over RGBA."""
     snapshots: tuple[Float[np.ndarray, "height width 4"], Float[np.ndarray, "height width 4"]]
     """RGBA of the first rollout, right after the damage and at the end."""
 
@@ -103,7 +106,7 @@ def run_trajectory(
     """
     persistence_step = min(choose_persistence_step(model.target.shape), protocol.steps)
     generator = torch.Generator().manual_seed(protocol.seed + start)
-    target = _load_target_tensor(model)
+    target = _load_target_tensor(model.target, model.device)
     state = persistent = model.place_seeds(count)
     mse, changes, snapshots, ssim = [compute_mse(compute_error(state, target))], [], {}, {}
     exploded = torch.zeros(count, dtype=torch.bool, device=model.device)
@@ -131,11 +134,19 @@ def run_trajectory(
 
 
 def measure_damage(
-    model: ModelData, intact: State, shape: Damage, seed: int, on_step: StepCallback = lambda: None
+    model: ModelData,
+    intact: State,
+    shape: Damage,
+    seed: int,
+    on_step: StepCallback = lambda: None,
+    siblings: Sequence[Target] = (),
 ) -> DamageResult:
-    """Erase a shape from every state, and follow 200 more steps; `seed` is that of the fire masks."""
+    """Erase a shape from every state, and follow 200 more steps.
+
+    `seed` is that of the fire masks, `siblings` are all pictures of a model of several.
+    """
     generator = torch.Generator().manual_seed(seed + 2**32)
-    target = _load_target_tensor(model)
+    target = _load_target_tensor(model.target, model.device)
     wounded = intact.clone()
     wounded[:, make_damage_mask(model, shape).to(model.device)] = 0
     state, mse = wounded, [compute_mse(compute_error(wounded, target))]
@@ -145,6 +156,7 @@ def measure_damage(
     return DamageResult(
         _copy_to_numpy([compute_mse(compute_error(intact, target))])[:, 0],
         _copy_to_numpy(mse),
+        _find_nearest(state, siblings or [model.target]),
         (_copy_visible(wounded[:1])[0], _copy_visible(state[:1])[0]),
     )
 
@@ -169,5 +181,11 @@ def _copy_visible(state: State) -> Float[np.ndarray, "batch height width 4"]:
     return state[..., :4].cpu().numpy().copy()
 
 
-def _load_target_tensor(model: ModelData) -> Float[Tensor, "height width 4"]:
-    return torch.from_numpy(model.target.premultiply()).to(model.device)
+def _load_target_tensor(target: Target, device: torch.device) -> Float[Tensor, "height width 4"]:
+    return torch.from_numpy(target.premultiply()).to(device)
+
+
+def _find_nearest(states: State, pictures: Sequence[Target]) -> Int[np.ndarray, "batch"]:
+    targets = [_load_target_tensor(one, states.device) for one in pictures]
+    errors = torch.stack([compute_mse(compute_error(states, target)) for target in targets])
+    return torch.nan_to_num(errors, nan=torch.inf).argmin(dim=0).cpu().numpy()

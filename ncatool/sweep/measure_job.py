@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,8 @@ class MeasureJob:
     token: str
     """Names the sweep."""
     threads: int
+    siblings: Sequence[Target] = ()
+    """All pictures that the model's weights grow, where they are several."""
 
     @property
     def key(self) -> str:
@@ -65,7 +67,7 @@ class MeasureJob:
 
         try:
             compiled.configure_process(self.threads)
-            measures = measure_model(self._load_model(), self.protocol, count_step, check)
+            measures = measure_model(self._load_model(), self.protocol, count_step, check, self.siblings)
         except _StoppedError:
             return Outcome(self.name, Ending.STOPPED)
         except NcatoolError as error:

@@ -45,7 +45,9 @@ def test_first_and_last_by_hand():
 
 def wound(before, *errors):
     picture = np.zeros((1, 1, 4), np.float32)
-    return DamageResult(np.array(before, float), np.array(errors, float), (picture, picture))
+    return DamageResult(
+        np.array(before, float), np.array(errors, float), np.zeros(len(before), int), (picture, picture)
+    )
 
 
 def test_regeneration_by_hand():

@@ -1,5 +1,6 @@
 """A model of several pictures as one: median, worst, and what wounded pictures heal into."""
 
+import dataclasses
 import json
 import math
 from functools import cache
@@ -9,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from ncatool.config.names import Damage
 from ncatool.evaluation.measures import measure_model
 from ncatool.evaluation.models import Candidate, Evaluation
 from ncatool.evaluation.protocol import Protocol
-from ncatool.evaluation.several import SeveralEvaluation, describe_several, group_evaluations, measure_confusion
+from ncatool.evaluation.several import SeveralEvaluation, describe_several, list_several
 from ncatool.nca.model_file import save_model
 from tests.conftest import run_in_process
 from tests.several import make_several
@@ -20,19 +22,19 @@ from tests.several import make_several
 
 @cache
 def measure_once():
-    return measure_model(make_several().pictures[0], Protocol(rollouts=1, steps=200))
+    return measure_model(make_several().pictures[0], Protocol(rollouts=2, steps=200))
 
 
-def evaluate(errors, counts=None):
-    evaluations = [
-        Evaluation(
-            Candidate(f"m:{one.target.name}", Path("m"), one),
-            {"mse_later": error, "psnr_later": -error},
-            measure_once(),
-        )
-        for one, error in zip(make_several().pictures, errors, strict=True)
-    ]
-    return SeveralEvaluation("m", evaluations, np.eye(3, dtype=np.int64) * 24 if counts is None else np.array(counts))
+def evaluate(errors, nearest=((0, 0), (1, 1), (2, 2))):
+    """Return a model's evaluation with such errors, whose wounded states are nearest to the pictures of such places."""
+    model, first = make_several(), measure_once()
+    evaluations = []
+    for one, error, places in zip(model.pictures, errors, nearest, strict=True):
+        damage = {Damage.CIRCLE: dataclasses.replace(first.damage[Damage.CIRCLE], nearest=np.array(places))}
+        candidate = Candidate(f"m:{one.target.name}", Path("m"), one, siblings=model.target.pictures)
+        measures = dataclasses.replace(first, damage=damage)
+        evaluations.append(Evaluation(candidate, {"mse_later": error, "psnr_later": -error}, measures))
+    return SeveralEvaluation(evaluations)
 
 
 def test_the_worst_is_the_highest_error_the_lowest_quality_or_what_is_not_finite():
@@ -45,27 +47,37 @@ def test_the_worst_is_the_highest_error_the_lowest_quality_or_what_is_not_finite
 
 
 def test_pictures_that_become_others_are_named_the_most_first():
-    one = evaluate([1e-4] * 3, [[20, 4, 0], [0, 24, 0], [9, 0, 15]])
-    assert one.list_confusions() == [("blue", "red", 9), ("red", "green", 4)]
-    assert describe_several(one).endswith("wounded, 13 of 72 become another: blue → red 9, red → green 4")
+    one = evaluate([1e-4] * 3, [(0, 1), (1, 1), (0, 0)])
+    assert one.list_confusions() == [("blue", "red", 2), ("red", "green", 1)]
+    assert describe_several(one).endswith("wounded, 3 of 6 become another: blue → red 2, red → green 1")
     assert describe_several(evaluate([1e-4] * 3)).endswith("wounded, all stay nearest to themselves")
+
+
+def test_rows_and_columns_are_in_the_order_of_the_evaluations():
+    one = evaluate([1e-4] * 3, [(0, 1), (1, 1), (0, 0)])
+    turned = SeveralEvaluation(one.evaluations[::-1])
+    assert turned.pictures == ["blue", "green", "red"]
+    assert turned.counts.tolist() == [[0, 0, 2], [0, 2, 0], [0, 1, 1]]
 
 
 def test_a_healed_state_counts_for_the_picture_that_it_is_nearest_to():
     """Weights of zero leave a state as it is: what is left of each picture's seed is nearest to the darkest one."""
     model = make_several()
     still = model.weights._replace(output_weight=torch.zeros_like(model.weights.output_weight))
-    counts = measure_confusion(type(model)(still, model.config, model.target, {}, model.own_seed), 0)
-    assert counts.shape == (3, 3)
-    assert counts.sum(axis=1).tolist() == [24, 24, 24], "four rollouts, six shapes"
+    still = dataclasses.replace(model, weights=still)
     darkest = int(np.argmin([np.square(one.premultiply()).sum() for one in model.target.pictures]))
-    assert counts[:, darkest].tolist() == [24, 24, 24]
+    for one in still.pictures:
+        measures = measure_model(one, Protocol(rollouts=2, steps=200), siblings=model.target.pictures)
+        nearest = [result.nearest.tolist() for result in measures.damage.values()]
+        assert nearest == [[darkest, darkest]] * len(Damage)
 
 
-def test_only_models_of_several_pictures_are_grouped():
+def test_only_models_whose_pictures_are_all_measured_are_taken_as_one():
     several = evaluate([1e-4] * 3).evaluations
     single = Evaluation(Candidate("one", Path("one"), make_several().pictures[0]), {}, measure_once())
-    assert group_evaluations([single, *several]) == [several]
+    (one,) = list_several([single, *several])
+    assert (one.name, one.evaluations) == ("m", several)
+    assert list_several([single, *several[:2]]) == []
 
 
 @pytest.fixture
@@ -82,7 +94,8 @@ def test_compare_shows_each_picture_and_the_model_as_one(compared):
     assert [one["model"] for one in found["models"]] == ["m:blue", "m:green", "m:red", "one"]
     (several,) = found["several"]
     assert several["model"] == "m"
-    assert np.array(several["healed_into"]).sum(axis=1).tolist() == [24] * 3
+    assert np.array(several["healed_into"]).sum(axis=1).tolist() == [6] * 3, "one rollout, six shapes"
+    assert several["pictures"] == ["blue", "green", "red"]
     assert several["worst"]["mse_later"]["picture"] in several["pictures"]
     text = Path("r.html").read_text()
     assert "m, a model of several pictures" in text

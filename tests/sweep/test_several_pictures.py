@@ -64,6 +64,9 @@ def test_the_summary_has_a_row_a_run_and_the_comparison_one_a_picture(short):
     assert rows["a-and-b"]["worst_picture"] == worst
     assert float(rows["a-and-b"]["worst_mse_later"]) == own[f"a-and-b:{worst}"]["mse_later"]["median"]
     assert (rows["a-and-b"]["pictures"], rows["phantom"]["pictures"]) == ("2", "")
+    assert [one["model"] for one in result["several"]] == ["a-and-b", "a-and-phantom"]
+    assert np.array(result["several"][0]["healed_into"]).sum(axis=1).tolist() == [6, 6]
+    assert "a-and-phantom, a model of several pictures" in Path("sweep/report.html").read_text()
     kept = {path: path.stat().st_mtime_ns for path in Path("sweep").glob(".*.measures")}
     assert len(kept) == 5
     before = Path("sweep/summary.csv").read_bytes()
