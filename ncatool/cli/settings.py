@@ -90,7 +90,7 @@ SeedRadius = Annotated[
     float,
     make_option(
         RULE, "seed-radius", "Distance of three seed cells from the middle.",
-        show_default="a third of the picture's shorter side",
+        show_default="a third of the shorter side, less where that is transparent",
     ),
 ]  # fmt: skip
 

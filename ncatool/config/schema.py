@@ -206,7 +206,8 @@ class TrainConfig:
     seed_cells: SeedCells = SeedCells.AUTO
     """Cells that growth starts from; under `auto` one, or three where the filter is symmetric."""
     seed_radius: float = 0.0
-    """Distance of three cells from the middle, in cells; 0: a third of the picture's shorter side."""
+    """Distance of three cells from the middle, in cells; 0: a third of the picture's shorter side, or less
+    where that is transparent."""
     min_steps: int = 45
     """Fewest steps of a rollout."""
     max_steps: int = 76

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ncatool.config.names import SeedCells
@@ -40,14 +41,19 @@ def make_seed(channels: int, cells: SeedCells = SeedCells.ONE, radius: float = 2
         return seed
     reach = round(radius)
     seed = torch.zeros(2 * reach + 1, 2 * reach + 1, channels)
-    # By halves: with cosines of 120° and 240°, rounding errors would move one of the lower two where the radius is odd.
-    below, beside = round(radius / 2), round(radius * math.sqrt(3) / 2)
-    for colour, (row, column) in enumerate([(-reach, 0), (below, beside), (below, -beside)]):
+    for colour, (row, column) in enumerate(_lay_out_three(radius)):
         y, x = reach + row, reach + column
         seed[y, x, [colour, ALPHA]] = 1
         seed[y, x, ALPHA + 1 :] = -1
         seed[y, x, ALPHA + 1 + colour :: 3] = 1
     return seed
+
+
+def _lay_out_three(radius: float) -> list[tuple[int, int]]:
+    """Return the places of three cells, as rows and columns from their middle."""
+    # By halves: with cosines of 120° and 240°, rounding errors would move one of the lower two where the radius is odd.
+    below, beside = round(radius / 2), round(radius * math.sqrt(3) / 2)
+    return [(-round(radius), 0), (below, beside), (below, -beside)]
 
 
 def draw_codes(count: int, channels: int, generator: torch.Generator) -> Float[Tensor, "pictures channels"]:
@@ -78,13 +84,20 @@ def apply_codes(seed: Seed, codes: Float[Tensor, "pictures hidden"]) -> Seeds:
     return seeds
 
 
-def choose_radius(height: int, width: int) -> float:
-    """Return the distance of three cells from the middle for a picture of this size, in cells.
+def choose_radius(opaque: Bool[np.ndarray, "height width"]) -> float:
+    """Return the distance of three cells from the middle of a picture, in cells; `opaque` is where cells live in it.
 
     Cells tell where they are from the three, so they should lie apart: with a third of the shorter side gaussian and
-    laplacian grew the phantom ten times nearer than with two cells, see tests/benchmarks/recipe.md.
+    laplacian grew the phantom ten times nearer than with two cells, see tests/benchmarks/recipe.md. It is less where
+    the three would not all lie on what is opaque: what a cell tells does not cross empty space, in which none lives.
     """
-    return max(1, round(min(height, width) / 3))
+    largest = max(1, round(min(opaque.shape) / 3))
+    (y, x), padded = middle_cell(*opaque.shape), np.pad(opaque, largest)
+
+    def count_opaque(radius: int) -> int:
+        return sum(int(padded[largest + y + row, largest + x + column]) for row, column in _lay_out_three(radius))
+
+    return max(range(1, largest + 1), key=lambda radius: (count_opaque(radius), radius))
 
 
 def is_plain(seed: Seed) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from ncatool.config.flat import choose_seed_cells
@@ -21,7 +22,8 @@ def prepare_seeds(config: RunConfig, target: Target, given: Seed | Seeds | None,
     count, channels = len(target.pictures), config.model.channels
     if given is None:
         cells = choose_seed_cells(config.train.seed_cells, config.model.filter, count)
-        given = make_seed(channels, cells, config.train.seed_radius or choose_radius(*target.pixels.shape[:2]))
+        opaque = np.all([one.pixels[..., ALPHA] > 255 * config.model.threshold for one in target.pictures], axis=0)
+        given = make_seed(channels, cells, config.train.seed_radius or choose_radius(opaque))
     seeds = given.reshape(-1, *given.shape[-3:])
     if len(seeds) != count:
         seeds = apply_codes(seeds[0], draw_codes(count, channels - ALPHA - 1, generator))

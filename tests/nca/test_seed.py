@@ -1,10 +1,11 @@
 """Seeds by hand: their cells, their places on a grid, and how they turn."""
 
+import numpy as np
 import pytest
 import torch
 
 from ncatool.config.names import SeedCells
-from ncatool.nca.seed import fits_grid, is_plain, list_cells, make_seed, place_seed, turn_seed
+from ncatool.nca.seed import choose_radius, fits_grid, is_plain, list_cells, make_seed, place_seed, turn_seed
 
 RED, GREEN, BLUE = range(3)
 
@@ -61,6 +62,20 @@ def test_three_cells_are_never_in_line():
     for hundredths in range(100, 1300):
         (a, b), (c, d), (e, f) = list_cells(make_seed(4, SeedCells.THREE, hundredths / 100))
         assert (c - a) * (f - b) != (e - a) * (d - b), hundredths
+
+
+def test_three_cells_lie_a_third_of_the_shorter_side_apart_but_on_what_is_opaque():
+    opaque = np.ones((28, 40), bool)
+    assert choose_radius(opaque) == 9
+    opaque[14 - 9, 20] = False
+    assert choose_radius(opaque) == 8
+    disc = np.hypot(*np.indices((28, 28)) - 14) <= 5.5
+    assert choose_radius(disc) == 5
+    assert choose_radius(~disc) == 9
+    assert choose_radius(np.hypot(*np.indices((28, 28)) - 14) > 20) == 9, "none lies on it at any radius"
+    upper = np.indices((28, 28))[0] < 15
+    assert choose_radius(upper) == 1, "of a larger one the lower two would lie beside it"
+    assert choose_radius(np.ones((1, 2), bool)) == 1
 
 
 def test_other_seeds_are_not_plain():

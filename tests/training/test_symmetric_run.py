@@ -6,6 +6,7 @@ import shutil
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,11 +14,13 @@ from safetensors.torch import load_file
 from ncatool.config.names import Filter, Optimiser, SeedCells
 from ncatool.config.schema import ModelConfig
 from ncatool.data import targets
+from ncatool.data.target import Target
 from ncatool.files.toml import read_toml
 from ncatool.nca.model_file import load_model
 from ncatool.nca.seed import make_seed
 from ncatool.training.run import Run
 from ncatool.training.run_files import RunFiles
+from ncatool.training.seeds import prepare_seeds
 from tests.conftest import SMALL, replace_flags, run_in_process, small_run
 from tests.resealed import MISSING, WRONG_VALUES, list_wrong_tensors, read_parts, replace, write_parts
 from tests.training.test_resealed import succeeds_or_is_refused
@@ -46,6 +49,20 @@ def finish(run):
 @cache
 def train_uninterrupted(filter_, optimiser):
     return finish(start(make_config(filter_, optimiser=optimiser), "uninterrupted"))
+
+
+def test_three_cells_lie_where_cells_live_in_all_pictures():
+    """At a threshold of 0.1, cells of an alpha of 25 of 255 do not live."""
+    pixels = np.full((2, 12, 12, 4), 255, np.uint8)
+    pixels[1, 2, 6, 3] = 25
+    pixels[0, 3, 6, 3] = 0
+    first, second = (Target(one, 3, {}, name) for one, name in zip(pixels, "ab", strict=True))
+    config = make_config(Filter.MEAN)
+    radii = [
+        prepare_seeds(config, target, None, torch.Generator()).shape[1] // 2
+        for target in (second, first, dataclasses.replace(first, others=(second,)))
+    ]
+    assert radii == [3, 4, 2]
 
 
 @pytest.mark.parametrize("stops", [[1], [3, 5]])
