@@ -129,15 +129,15 @@ class Model:
         pictures: which is to be measured?
         """
         protocol = Protocol(rollouts=rollouts, steps=steps, seed=seed)
-        done = 0
+        candidate = Candidate(self.name, self.path, self._require_one(), self.record)
+        done, total = 0, protocol.count_steps(candidate.model.target.shape)
 
         def count() -> None:
             nonlocal done
             done += 1
             if progress is not None:
-                progress(done, protocol.total_steps)
+                progress(done, total)
 
-        candidate = Candidate(self.name, self.path, self._require_one(), self.record)
         return to_json(evaluate(candidate, protocol, count))
 
     def _require_one(self) -> ModelData:

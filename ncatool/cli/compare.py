@@ -163,7 +163,8 @@ def measure_models(
     if not candidates:
         raise NcatoolError(f"none of {len(failed)} models can be loaded", "name model files that ncatool has written")
     print_slowness(device, [candidate.model.config for candidate in candidates])
-    with terminal.show_progress(len(candidates) * protocol.total_steps, "steps") as update:
+    total = sum(protocol.count_steps(one.model.target.shape) for one in candidates)
+    with terminal.show_progress(total, "steps") as update:
         return _measure_each(candidates, protocol, update), failed
 
 

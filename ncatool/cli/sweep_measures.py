@@ -126,9 +126,10 @@ def measure_with_progress(
     missing = [one for name, one in candidates.items() if name not in comparison.measures]
     bases = {one.path.stem: _describe_basis(runs[one.path.stem], folder, on_cluster) for one in missing}
     done = {one.name: 0 for one in missing}
+    totals = {one.name: PROTOCOL.count_steps(one.model.target.shape) for one in missing}
     with (
         open_measuring_workers(workers) as measuring,
-        terminal.show_progress(len(missing) * PROTOCOL.total_steps, "steps") as show,
+        terminal.show_progress(sum(totals.values()), "steps") as show,
     ):
         threads = choose_threads(measuring, len(missing))
         jobs = [_make_job(runs[one.path.stem], one, token, threads) for one in missing]
@@ -136,7 +137,7 @@ def measure_with_progress(
             if isinstance(event, Progress):
                 done[event.name] = event.iteration
             elif isinstance(event, Outcome) and event.measures is not None:
-                done[event.name] = PROTOCOL.total_steps
+                done[event.name] = totals[event.name]
                 comparison.measures[event.name] = event.measures
                 candidate = candidates[event.name]
                 _keep_measures(_locate_measures(candidate), event.measures, bases[candidate.path.stem])

@@ -70,7 +70,7 @@ def measure_model(
 ) -> Measures:
     """Measure a model of one picture over independent rollouts, as many at once as memory allows.
 
-    `on_step` is called `protocol.total_steps` times, `check` after every other step; it may raise to end this.
+    `on_step` is called `protocol.count_steps` times, `check` after every other step; it may raise to end this.
     `siblings` are all pictures that its weights grow, where they are several.
     """
     height, width = model.target.shape

@@ -22,7 +22,7 @@ from torch import Tensor
 from ncatool.config.names import Damage
 from ncatool.errors import NcatoolError
 from ncatool.evaluation.measures import Measures, summarise_rollouts
-from ncatool.evaluation.protocol import HEALING_STEPS, SNAPSHOT_STEPS, Protocol, choose_persistence_step
+from ncatool.evaluation.protocol import SNAPSHOT_STEPS, Protocol, choose_healing_steps, choose_persistence_step
 from ncatool.evaluation.trajectory import DamageResult, Trajectory
 from ncatool.evaluation.variation import Variation
 from ncatool.nca.tensor_file import check_checksum, open_tensors, pack_tensors, read_header_table, read_tensor
@@ -126,7 +126,10 @@ def _list_kinds(grid: tuple[int, int], protocol: Protocol) -> dict[str, tuple[tu
         **{f"snapshot.{step}": picture for step in {*SNAPSHOT_STEPS, steps} if step <= steps},
     }
     for shape in Damage:
-        kinds |= {f"{shape}.before": ((count,), "F64"), f"{shape}.mse": ((count, HEALING_STEPS + 1), "F64")}
+        kinds |= {
+            f"{shape}.before": ((count,), "F64"),
+            f"{shape}.mse": ((count, choose_healing_steps(grid) + 1), "F64"),
+        }
         kinds[f"{shape}.nearest"] = (count,), "I64"
         kinds |= {f"{shape}.snapshot.{i}": picture for i in range(2)}
     return kinds

@@ -66,12 +66,10 @@ class Candidate:
             notes.append(
                 f"{name} is symmetric: both filtered channels are the same, and {direction} sense of direction"
             )
-        persistence_step = choose_persistence_step(self.model.target.shape)
-        if persistence_step > PERSISTENCE_STEP:
+        steps = choose_persistence_step(self.model.target.shape)
+        if steps > PERSISTENCE_STEP:
             height, width = self.model.target.shape
-            notes.append(
-                f"{height}x{width} cells take longer to grow: step {persistence_step} takes the place of step 200"
-            )
+            notes.append(f"{height}x{width} cells take longer to grow and to heal: {steps} steps take the place of 200")
         return notes
 
 
@@ -161,7 +159,7 @@ def _list_candidates(name: str, path: Path, model: ModelData) -> list[Candidate]
 
 
 def evaluate(candidate: Candidate, protocol: Protocol, on_step: StepCallback = lambda: None) -> Evaluation:
-    """Measure a candidate; `on_step` is called `protocol.total_steps` times."""
+    """Measure a candidate; `on_step` is called `protocol.count_steps` times."""
     return name_measures(candidate, measure_model(candidate.model, protocol, on_step, siblings=candidate.siblings))
 
 

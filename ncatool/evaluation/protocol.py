@@ -3,8 +3,8 @@
 Each measure is taken over independent rollouts from the seed; errors are always the MSE over RGBA. Growth is the error
 at step 96 and the first step with an error under 1e-3; persistence the median and the highest error from step 200 on
 (of large pictures later, see `choose_persistence_step`); settling the step from which on nothing moves; variation the
-standard deviation of each cell over the rollouts at that step; regeneration the share of a damage's error that 200 more
-steps remove; health the share of rollouts that died or exploded.
+standard deviation of each cell over the rollouts at that step; regeneration the share of a damage's error that as many
+more steps remove; health the share of rollouts that died or exploded.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GROWTH_STEP = 96
 PERSISTENCE_STEP = 200
 """First step of persistence, and the step at which damage is done; of large pictures see `choose_persistence_step`."""
 HEALING_STEPS = 200
-"""Steps after damage."""
+"""Steps after damage; of large pictures see `choose_healing_steps`."""
 GROWN_MSE = 1e-3
 """MSE under which a picture counts as grown."""
 SETTLED_CHANGE = 1e-3
@@ -40,6 +40,11 @@ def choose_persistence_step(grid: Sequence[int]) -> int:
     each cell of it.
     """
     return max(PERSISTENCE_STEP, 2 * max(grid))
+
+
+def choose_healing_steps(grid: Sequence[int]) -> int:
+    """Return the steps after damage on a grid of this size: `HEALING_STEPS`, or as many as growth is given."""
+    return max(HEALING_STEPS, 2 * max(grid))
 
 
 StepCallback = Callable[[], object]
@@ -62,7 +67,6 @@ class Protocol:
         check_range("steps", self.steps, PERSISTENCE_STEP, 10**6)
         check_range("seed", self.seed, 0, 2**62)
 
-    @property
-    def total_steps(self) -> int:
-        """Number of times that the step callback is called for one model."""
-        return self.steps + len(Damage) * HEALING_STEPS
+    def count_steps(self, grid: Sequence[int]) -> int:
+        """Return how many times the step callback is called for a model of a grid of this size."""
+        return self.steps + len(Damage) * choose_healing_steps(grid)

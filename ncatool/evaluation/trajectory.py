@@ -16,11 +16,11 @@ from ncatool.engine.advance import iterate_states
 from ncatool.evaluation.protocol import (
     GROWTH_STEP,
     HEALED_SHARE,
-    HEALING_STEPS,
     MAX_ABS_STATE,
     SNAPSHOT_STEPS,
     Protocol,
     StepCallback,
+    choose_healing_steps,
     choose_persistence_step,
 )
 from ncatool.evaluation.quartiles import Quartiles, compute_quartiles, find_first
@@ -88,7 +88,7 @@ class DamageResult:
 
     @property
     def healed(self) -> Quartiles:
-        """MSE at the end, 200 steps after the damage."""
+        """MSE at the end, as many steps after the damage as `choose_healing_steps` says."""
         return compute_quartiles(self.mse[:, -1])
 
     @property
@@ -141,7 +141,7 @@ def measure_damage(
     on_step: StepCallback = lambda: None,
     siblings: Sequence[Target] = (),
 ) -> DamageResult:
-    """Erase a shape from every state, and follow 200 more steps.
+    """Erase a shape from every state, and follow the steps of `choose_healing_steps`.
 
     `seed` is that of the fire masks, `siblings` are all pictures of a model of several.
     """
@@ -150,7 +150,7 @@ def measure_damage(
     wounded = intact.clone()
     wounded[:, make_damage_mask(model, shape).to(model.device)] = 0
     state, mse = wounded, [compute_mse(compute_error(wounded, target))]
-    for state in iterate_states(model, wounded, HEALING_STEPS, generator):
+    for state in iterate_states(model, wounded, choose_healing_steps(model.target.shape), generator):
         mse.append(compute_mse(compute_error(state, target)))
         on_step()
     return DamageResult(

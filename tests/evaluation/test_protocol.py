@@ -184,10 +184,11 @@ def test_large_pictures_have_time_to_grow():
     found = measure_model(model, Protocol(rollouts=1, steps=210))
     assert found.persistence.median == pytest.approx(np.median(trajectory.mse[0, 204:]))
     assert found.worst.median == trajectory.mse[0, 204:].max()
+    assert found.damage[Damage.CIRCLE].mse.shape == (1, 205), "before it heals, and after each of 204 steps"
     short = measure_model(model, Protocol(rollouts=1, steps=200))
     assert short.persistence.median == trajectory.mse[0, 200]
     candidate = Candidate("m", GOLDEN, model)
-    assert candidate.notes == ["102x102 cells take longer to grow: step 204 takes the place of step 200"]
+    assert candidate.notes == ["102x102 cells take longer to grow and to heal: 204 steps take the place of 200"]
     assert Candidate("m", GOLDEN, golden).notes == []
     assert choose_persistence_step((28, 100)) == 200
 
@@ -198,7 +199,7 @@ def test_rollouts_that_do_not_fit_into_memory_at_once(monkeypatch):
     ticks = []
     trial = Protocol(rollouts=3, steps=200, seed=7)
     joined = measure_model(lively(), trial, lambda: ticks.append(1))
-    assert len(ticks) == trial.total_steps
+    assert len(ticks) == trial.count_steps((13, 13)) == 1400
     first, second = (measure_model(lively(), Protocol(rollouts=n, steps=200, seed=s)) for n, s in ((2, 7), (1, 9)))
     assert np.array_equal(joined.trajectory.mse, np.concatenate([first.trajectory.mse, second.trajectory.mse]))
     assert np.array_equal(
@@ -214,7 +215,7 @@ def test_every_step_is_ticked():
     ticks = []
     trial = Protocol(rollouts=1, steps=200)
     measure_model(lively(), trial, lambda: ticks.append(1))
-    assert len(ticks) == trial.total_steps
+    assert len(ticks) == trial.count_steps((13, 13)) == 1400
 
 
 def test_models_share_their_seeds():
