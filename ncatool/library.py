@@ -20,6 +20,7 @@ from ncatool.data.default_name import name_model
 from ncatool.data.medmnist import choose_default_source
 from ncatool.data.sources import resolve_source
 from ncatool.data.targets import convert_pictures, load_target, name_kind
+from ncatool.engine.choose import check_precision
 from ncatool.engine.compiled import configure_process
 from ncatool.engine.device import resolve_device
 from ncatool.errors import UsageError
@@ -252,6 +253,7 @@ def prepare_run(
     start = load_model(Path(config.train.initial)) if config.train.initial else None
     if start is not None:
         config = adopt_model(config, given, start.config, start.train)
+    check_precision(resolve_device(config.train.device), config.train.precision)
     if all(isinstance(one, str) for one in pictures):
         target = load_target(config.target, root)
     else:

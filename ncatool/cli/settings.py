@@ -37,7 +37,10 @@ from ncatool.config.schema import TrainConfig
 Command = TypeVar("Command", bound=Callable[..., None])
 
 PrecisionOption = Annotated[
-    Precision, make_option(TRAINING, "precision", "Of the factors of the network's products; all else is float32.")
+    Precision,
+    make_option(
+        TRAINING, "precision", "Of the factors of the network's products; all else is float32. bfloat16 needs a GPU."
+    ),
 ]
 
 TargetSpec = Annotated[

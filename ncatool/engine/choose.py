@@ -16,7 +16,7 @@ from ncatool.engine import compiled
 from ncatool.engine.agreement import DEFAULT_MODEL, agrees_with_dense
 from ncatool.engine.dense import DenseEngine
 from ncatool.engine.interface import Engine
-from ncatool.errors import shorten
+from ncatool.errors import UsageError, shorten
 from ncatool.nca.types import Parameters, State
 
 
@@ -54,6 +54,15 @@ def engine_name(
     if device.type == "cpu":
         return "compiled" if compiled.is_available() and precision is Precision.FLOAT32 else "dense"
     return "triton" if has_kernels(device, model, precision) else "dense"
+
+
+def check_precision(device: torch.device, precision: Precision) -> None:
+    """Raise UsageError for bfloat16 products on a processor, which would be several times slower than float32."""
+    if device.type == "cpu" and precision is Precision.BFLOAT16:
+        raise UsageError(
+            "--precision bfloat16 is for GPUs: on a processor it is several times slower than float32",
+            "leave it out, or give --device cuda",
+        )
 
 
 def explain_slowness(device: torch.device, model: ModelConfig, precision: Precision) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ncatool.engine.choose import explain_slowness
+from ncatool.engine.choose import check_precision, explain_slowness
 from ncatool.engine.device import resolve_device
 from ncatool.sweep.cluster import ClusterWorkers
 from ncatool.sweep.dispatch import Workers
@@ -29,9 +29,12 @@ def open_workers(
     """Yield the workers for runs of which something is left to do; close them at the end.
 
     Where `jobs` is 0, the number of runs at a time is chosen. `note` is called with lines for the user.
-    Raises NcatoolError where the scheduler does not answer.
+    Raises NcatoolError where the scheduler does not answer, and UsageError for a precision that this machine lacks.
     """
     workers: Workers
+    if scheduler is None:
+        for item in (one for one in items if one.is_pending):
+            check_precision(resolve_device(item.config.train.device), item.config.train.precision)
     if scheduler is not None and items:
         workers = ClusterWorkers(scheduler, token, note)
     elif vectorise and items:

@@ -176,8 +176,9 @@ def test_the_same_measures(growing):
 
 def test_commands_take_a_device(device, growing):
     save_model(Path("m.safetensors"), growing)
+    precision = ["--precision", "bfloat16"] if device is Device.CUDA else []
     for words in (
-        ["train", *SMALL, "--target", "phantom", "--out", "t.safetensors", "--precision", "bfloat16"],
+        ["train", *SMALL, "--target", "phantom", "--out", "t.safetensors", *precision],
         ["resume", "t.safetensors", "--iterations", 7],
         ["render", "m.safetensors", "m.png", "--steps", 8],
         ["compare", "m.safetensors", "--rollouts", 1, "--steps", 200],
@@ -185,9 +186,28 @@ def test_commands_take_a_device(device, growing):
     ):
         done = run_in_process(*words, "--device", device.value)
         assert done.returncode == 0, done.stderr
-        slow = "bfloat16 is for GPUs" in done.stderr
-        assert slow == (device is Device.CPU and words[0] in ("train", "resume"))
+        assert "bfloat16" not in done.stderr
     assert load_model(Path("t.safetensors")).device == CPU
+
+
+@pytest.mark.parametrize("words", [["train"], ["sweep", "--seed", "1,2"], ["sweep", "--seed", "1,2", "--vectorise"]])
+def test_bfloat16_on_a_processor_is_refused(words):
+    more = ["--target", "phantom", "--precision", "bfloat16", "--device", "cpu"]
+    done = run_in_process(words[0], *SMALL, *more, *words[1:])
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-2:] == [
+        "error: --precision bfloat16 is for GPUs: on a processor it is several times slower than float32",
+        "hint: leave it out, or give --device cuda",
+    ]
+    assert not [*Path().rglob("*.safetensors")]
+
+
+def test_a_run_in_bfloat16_is_resumed_on_a_processor():
+    """One that a GPU has begun ends anywhere, though slowly."""
+    run = train_run(Device.CPU, "b", 3, precision=Precision.BFLOAT16)
+    done = run_in_process("resume", run.files.model)
+    assert done.returncode == 0
+    assert "bfloat16 is for GPUs: on the CPU it takes the dense path" in done.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
