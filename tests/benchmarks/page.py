@@ -10,8 +10,10 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from ncatool.formats import page as pages
-from tests.formats.test_page import random_model
+from tests.formats.page_helpers import random_model
 
+SIZES = {"72x72 cells, 40x40 of them alive": (40, 16), "224x224 cells, all alive": (224, 0)}
+"""Side and padding of the pictures."""
 SPEED = """([given, backend]) => {
   const model = new ncatool.Model(given);
   const grown = model.empty();
@@ -28,17 +30,18 @@ SPEED = """([given, backend]) => {
 
 def main():
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    model = random_model(height=40, width=40, padding=16, channels=16, hidden=128, scale=0.001)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        path = Path(folder) / "page.html"
-        pages.write(model, {}, "speed", path)
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.goto(path.as_uri())
-        page.click("#pause")
-        for engine in ("plain", "webgl"):
-            rate = page.evaluate(SPEED, [pages.make_page_data(model, "speed"), engine])
-            print(f"{engine}: {rate:.0f} steps a second on 72x72 cells, 40x40 of them alive")
+        for name, (side, padding) in SIZES.items():
+            model = random_model(height=side, width=side, padding=padding, channels=16, hidden=128, scale=0.001)
+            path = Path(folder) / f"{side}.html"
+            pages.write(model, {}, "speed", path)
+            page = browser.new_page()
+            page.goto(path.as_uri())
+            page.click("#pause")
+            for engine in ("plain", "webgl"):
+                rate = page.evaluate(SPEED, [pages.make_page_data(model, "speed"), engine])
+                print(f"{engine}: {rate:.3g} steps a second on {name}")
         browser.close()
 
 

@@ -12,7 +12,7 @@ import torch
 from ncatool.formats import browser, exporting
 from ncatool.nca.model_file import load_model, save_model
 from tests.conftest import GOLDEN, run_in_process
-from tests.formats.test_page import random_model
+from tests.formats.page_helpers import random_model
 
 needs_browser = pytest.mark.skipif(not any(map(shutil.which, browser.BROWSERS)), reason="there is no browser")
 
