@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from ncatool.evaluation.paper_table import escape_latex, escape_markdown
 from tests.conftest import ncatool, run_in_process
-from tests.evaluation.test_compare import SHORT, saved
+from tests.evaluation.saved_models import SHORT, save_with_record
 
 NAMES = ["a_b & 100% |x|", "#1 ~ $5^{2}$ \\alpha", "[bold] *x* `y`", "<b>--fine</b>", '"two\nlines"']
 SAID = {" ".join(name.split()) for name in NAMES}
@@ -21,7 +21,9 @@ def written(tmp_path_factory):
     """All forms of a comparison, and its JSON."""
     folder = tmp_path_factory.mktemp("written")
     for i, name in enumerate(NAMES):
-        saved(folder / f"runs/{name.replace('/', '')}.safetensors", loss="l1" if i else "l2", weights=0.2 + 0.1 * i)
+        save_with_record(
+            folder / f"runs/{name.replace('/', '')}.safetensors", loss="l1" if i else "l2", weights=0.2 + 0.1 * i
+        )
     found = [
         ncatool("compare", "runs", *SHORT, "--json", "-q", "--force", "--curves", "c.csv", "--table", name, cwd=folder)
         for name in ("t.md", "t.TEX")
@@ -112,7 +114,7 @@ def test_curves_are_the_measures_step_by_step(written):
 
 
 def test_files_are_the_same_every_time_and_nothing_is_overwritten():
-    saved("runs/plain.safetensors")
+    save_with_record("runs/plain.safetensors")
     words = ["compare", "runs", *SHORT, "--curves", "c.csv", "--table", "t.tex"]
     assert run_in_process(*words).returncode == 0
     first = [Path(name).read_bytes() for name in ("c.csv", "t.tex")]
