@@ -3,8 +3,8 @@
 Each measure is taken over independent rollouts from the seed; errors are always the MSE over RGBA. Growth is the error
 at step 96 and the first step with an error under 1e-3; persistence the median and the highest error from step 200 on
 (of large pictures later, see `choose_persistence_step`); settling the step from which on nothing moves; variation the
-standard deviation of each cell over the rollouts at that step; regeneration the share of a damage's error that as many
-more steps remove; health the share of rollouts that died or exploded.
+standard deviation of each cell over the rollouts at that step; regeneration the share of a damage's error that 200 more
+steps remove (of large pictures more); health the share of rollouts that died or exploded.
 """
 
 from __future__ import annotations
