@@ -82,7 +82,7 @@ class Summary:
         found.append(evaluation)
         row = self._rows[name]
         several = bool(evaluation.candidate.model.target.name)
-        measures = SeveralEvaluation(found).flatten() if several else table.flatten_evaluation(evaluation)
+        measures = SeveralEvaluation(found).make_row() if several else table.flatten_evaluation(evaluation)
         row.update(_select_measures(row, measures))
 
     def _receive_measures(self, evaluation: Evaluation) -> None:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ class SeveralEvaluation:
         """The names of the pictures, in the order of the evaluations."""
         return [one.candidate.model.target.name for one in self.evaluations]
 
-    @property
+    @cached_property
     def counts(self) -> Int[np.ndarray, "pictures pictures"]:
         """Wounded states by the picture that they were (row) and the one that they are nearest to later (column)."""
         return np.array([self._count_nearest(one) for one in self.evaluations])
@@ -62,7 +63,7 @@ class SeveralEvaluation:
         found = [(self.pictures[i], self.pictures[j], int(self.counts[i, j])) for i, j in pairs.tolist()]
         return sorted(found, key=lambda one: -one[2])
 
-    def flatten(self) -> dict[str, Any]:
+    def make_row(self) -> dict[str, Any]:
         """Return a CSV row as of one picture: the medians over the pictures, and which of them is the worst."""
         rows = [flatten_evaluation(one) for one in self.evaluations]
         picture, error = self.find_worst("mse_later")

@@ -15,7 +15,7 @@ SHORT = ["--rollouts", "2", "--steps", "200"]
 
 
 def save_with_record(path, loss="l2", regime="persistent", weights=1.0, **config):
-    """A model and its record, as a run leaves them."""
+    """Write a model, its record and its curve, as a run leaves them; return the path."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     model = lively(**config)
@@ -34,7 +34,7 @@ SOUND = {"dead": 0.0, "exploded": 0.0, "step_under_0.001": 90.0, "mse_before_dam
 
 
 def make_evaluation(name, value, target=None, **measures):
-    """An entry whose numbers are given."""
+    """Return an evaluation with given numbers, of a model that is healthy and has grown unless they say otherwise."""
     model = lively()
     if target is not None:
         model = type(model)(model.weights, model.config, target)
